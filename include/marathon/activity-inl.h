@@ -1,0 +1,47 @@
+#pragma once
+
+#include "marathon/activity.h"
+
+#include <fmt/format.h>
+
+namespace marathon::inline MARATHON_ABI {
+
+namespace detail {
+
+MARATHON_INLINE Failure ConversionFailure(std::string_view what, const Status& status,
+                                          std::string_view type) {
+  Failure failure;
+  failure.kind = FailureKind::kEngine;
+  failure.non_retryable = true;
+  failure.type = status.code() == StatusCode::kResourceExhausted ? failure_type::kTooLarge : type;
+  failure.message = fmt::format("its {}: {}", what, MessageOf(status));
+  return failure;
+}
+
+MARATHON_INLINE Failure FailureOfStatus(const Status& status) {
+  if (auto carried = GetFailure(status)) return *std::move(carried);
+  Failure failure;
+  failure.type = absl::StatusCodeToString(status.code());
+  failure.message = MessageOf(status);
+  return failure;
+}
+
+}  // namespace detail
+
+MARATHON_INLINE std::string ActivityContext::idempotency_key() const {
+  return fmt::format("{}/{}", info_.key.run.run_id, info_.key.id);
+}
+
+MARATHON_INLINE Status ActivityContext::HeartbeatEncoded(Payload details) {
+  const auto attempt = attempt_.lock();
+  return attempt ? attempt->Heartbeat(std::move(details))
+                 : FailedPrecondition("the activity has completed");
+}
+
+MARATHON_INLINE StatusOr<std::string> ActivityContext::CompleteLater() {
+  const auto attempt = attempt_.lock();
+  if (!attempt) return FailedPrecondition("the activity has completed");
+  return attempt->Detach();
+}
+
+}  // namespace marathon::inline MARATHON_ABI

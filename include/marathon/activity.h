@@ -1,0 +1,172 @@
+// Activities: where I/O lives. An activity is any callable
+//
+//   Out Charge(marathon::ActivityContext& ctx, const In& input);     // or without ctx, or without input
+//   absl::StatusOr<Out> Charge(...);                                 // errors as values
+//   void Ask(marathon::ActivityContext& ctx, const In& input,        // asynchronous: returns at once,
+//            marathon::ActivityCompletion<Out> done);                //   completes later, on any thread
+//
+// The first two block a thread of the activity pool. An activity runs at least once: a worker may die
+// between doing the work and saying so. `ctx.idempotency_key()` is the same for every try of one call.
+//
+// Thread rule: an ActivityContext may be used from any thread until its activity has completed.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "marathon/activity_def.h"
+#include "marathon/codec.h"
+#include "marathon/config.h"
+#include "marathon/errors.h"
+#include "marathon/ids.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+class ActivityContext;
+
+namespace detail {
+
+// An activity that said CompleteLater(): its outcome comes from elsewhere.
+struct CompletesLater {};
+using AttemptResult = std::variant<Payload, Failure, CompletesLater>;
+
+template <class Out>
+using NonVoidOut = std::conditional_t<std::is_void_v<Out>, std::monostate, Out>;
+
+// A result that cannot be encoded fails the attempt for good: no retry mends it.
+Failure ConversionFailure(std::string_view what, const Status& status, std::string_view decode_type);
+// An error that an activity returned: the Failure it carries, or its code and message.
+Failure FailureOfStatus(const Status& status);
+template <class Out>
+AttemptResult EncodeResult(const Out& value) {
+  StatusOr<Payload> payload = Encode<Out>(value);
+  if (!payload.ok()) return ConversionFailure("result", payload.status(), failure_type::kEncode);
+  return *std::move(payload);
+}
+
+// One delivery of an activity, as the worker that runs it keeps it.
+class ActivityAttempt {
+ public:
+  virtual ~ActivityAttempt() = default;
+  virtual Status Heartbeat(Payload details) = 0;
+  virtual StatusOr<std::string> Detach() = 0;
+  // The end of the attempt; the first call counts.
+  virtual void Finish(AttemptResult result) = 0;
+};
+
+}  // namespace detail
+
+// What an activity knows about itself.
+struct ActivityInfo {
+  ActivityKey key;
+  std::string activity_type;
+  std::string workflow_type;
+  std::string task_queue;
+  int attempt = 1;     // 1 for the first; counts failures, not crashes of workers
+  int deliveries = 0;  // how often a worker vanished while it ran this attempt
+  Headers headers;
+};
+
+class ActivityContext {
+ public:
+  ActivityContext(ActivityInfo info, Payload last_heartbeat, std::stop_token stop,
+                  std::weak_ptr<detail::ActivityAttempt> attempt)
+      : info_(std::move(info)),
+        last_heartbeat_(std::move(last_heartbeat)),
+        stop_(std::move(stop)),
+        attempt_(std::move(attempt)) {}
+  ActivityContext(const ActivityContext&) = delete;
+  ActivityContext& operator=(const ActivityContext&) = delete;
+
+  const ActivityInfo& info() const { return info_; }
+  int attempt() const { return info_.attempt; }
+  // The same for every attempt of this call, and of no other: hand it to the service you call.
+  std::string idempotency_key() const;
+
+  // Fires when the activity is canceled, its deadline passes, its run ends, its lease is lost or the
+  // engine shuts down. An activity that goes on all the same is waited for.
+  const std::stop_token& stop_token() const { return stop_; }
+
+  // Says "still alive", and keeps `details` for the next attempt. Cheap to call often: what is written
+  // is limited to one every 0.8 heartbeat timeouts (30 s with none). An error is advice only.
+  template <class T>
+  Status Heartbeat(const T& details) {
+    auto payload = Encode<T>(details);
+    if (!payload.ok()) return payload.status();
+    return HeartbeatEncoded(*std::move(payload));
+  }
+  Status Heartbeat() { return HeartbeatEncoded(Payload()); }
+  // The details of the last heartbeat of an earlier attempt. kNotFound: there are none.
+  template <class T>
+  StatusOr<T> LastHeartbeat() const {
+    if (last_heartbeat_.encoding == Encoding::kNone) return NotFound("no heartbeat was recorded");
+    return Decode<T>(last_heartbeat_);
+  }
+
+  // Detaches this activity from its worker, durably: whatever the callable then returns is ignored, and
+  // Engine::CompleteActivity(token, ...) gives the outcome later, from any process. Its deadlines stay.
+  StatusOr<std::string> CompleteLater();
+
+ private:
+  Status HeartbeatEncoded(Payload details);
+
+  ActivityInfo info_;
+  Payload last_heartbeat_;
+  std::stop_token stop_;
+  std::weak_ptr<detail::ActivityAttempt> attempt_;
+};
+
+namespace detail {
+// The asynchronous activity whose callable this thread is in.
+inline const ActivityAttempt*& CalledOnThisThread() {
+  thread_local const ActivityAttempt* called = nullptr;
+  return called;
+}
+}  // namespace detail
+
+// How an asynchronous activity ends: exactly one of Complete and Fail, once, from any thread. One that is
+// destroyed unused fails the attempt. Its worker keeps the lease meanwhile.
+template <class Out>
+class ActivityCompletion {
+ public:
+  explicit ActivityCompletion(std::shared_ptr<detail::ActivityAttempt> attempt)
+      : attempt_(std::move(attempt)) {}
+  ActivityCompletion(ActivityCompletion&&) noexcept = default;
+  ActivityCompletion& operator=(ActivityCompletion&&) = delete;
+  ~ActivityCompletion() {
+    if (!attempt_) return;
+    // The callable throws: what it throws is its failure.
+    if (std::uncaught_exceptions() > 0 && detail::CalledOnThisThread() == attempt_.get()) return;
+    Fail(Failure{.message = "the activity dropped its completion unused"});
+  }
+
+  void Complete(const detail::NonVoidOut<Out>& value)
+    requires(!std::is_void_v<Out>)
+  {
+    Finish(detail::EncodeResult<Out>(value));
+  }
+  void Complete()
+    requires std::is_void_v<Out>
+  {
+    Finish(Payload());
+  }
+  void Fail(Failure failure) { Finish(std::move(failure)); }
+  void Fail(const WorkflowError& error) { Finish(error.failure()); }
+
+ private:
+  void Finish(detail::AttemptResult result) {
+    if (auto attempt = std::exchange(attempt_, nullptr)) attempt->Finish(std::move(result));
+  }
+  std::shared_ptr<detail::ActivityAttempt> attempt_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/activity-inl.h"
+#endif

@@ -1,0 +1,288 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "marathon/adapters/memory.h"
+#include "marathon/adapters/memory_tables.h"
+#include "marathon/store/local_hub.h"
+#include "marathon/store/store_protocol.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+namespace detail {
+
+static_assert(RunTables<MemoryShard> && SessionTables<MemorySessions>);
+
+// Each operation: lock the run's shard, let StoreProtocol do it, unlock, spread the effects,
+// answer.
+class MemoryStore final : public StateStore {
+  static constexpr size_t kShards = 16;
+  using Protocol = StoreProtocol<MemoryShard>;
+  using Sessions = SessionProtocol<MemorySessions>;
+
+  MemoryShard& ShardOf(const RunKey& run) {
+    const uint64_t hash = std::hash<std::string_view>()(run.workflow_id);
+    return *shards_[(hash * 0x9E3779B97F4A7C15u) >> 60];
+  }
+
+  // Runs `operation` on the shard, under its lock, and spreads its effects afterwards.
+  template <class Operation>
+  auto With(MemoryShard& shard, Operation operation) {
+    Effects effects;
+    auto reply = [&] {
+      const std::lock_guard lock(shard.mutex());
+      Protocol protocol(shard, clock_.Now(), effects);
+      return operation(protocol);
+    }();
+    Spread(std::move(effects));
+    return reply;
+  }
+  template <class Operation, class Then>
+  auto WithSessions(Operation operation, Then then) {
+    Effects effects;
+    auto reply = [&] {
+      const std::lock_guard lock(shared_.sessions.mutex());
+      Sessions protocol(shared_.sessions, clock_.Now(), effects);
+      return operation(protocol);
+    }();
+    then(reply);
+    Spread(std::move(effects));
+    return reply;
+  }
+  template <class Operation>
+  auto WithSessions(Operation operation) {
+    return WithSessions(std::move(operation), [](const auto&) {});
+  }
+
+ public:
+  MemoryStore(const Clock& clock, MemoryOptions options, std::shared_ptr<LocalHub> hub,
+              std::string domain)
+      : clock_(clock), hub_(std::move(hub)), domain_(std::move(domain)) {
+    shared_.closed_bytes_max = options.closed_bytes;
+    for (auto& shard : shards_) shard = std::make_unique<MemoryShard>(shared_);
+  }
+
+  std::string_view domain() const override { return domain_; }
+  Time Now() const override { return clock_.Now(); }
+  int64_t due_visited() const { return shared_.due_visited.load(std::memory_order_relaxed); }
+
+  // ---- Sessions
+  void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override {
+    const SessionId id = row.id;
+    const auto reply = WithSessions([&](auto& protocol) { return protocol.Open(std::move(row)); },
+                                    [&](const auto& opened) {
+                                      if (opened.ok()) hub_->AddWatcher(id, std::move(watcher));
+                                    });
+    done(reply);
+  }
+  void RenewSession(SessionId session, Duration lease,
+                    Done<std::vector<ActivityKey>> done) override {
+    done(WithSessions([&](auto& protocol) { return protocol.Renew(session, lease); }));
+  }
+  void CloseSession(SessionId session, DoneStatus done) override {
+    done(EndSession(session, false, [&](auto& protocol) { return protocol.Close(session); }));
+  }
+  void ExpireSession(SessionId session, DoneStatus done) override {
+    done(EndSession(session, true, [&](auto& protocol) { return protocol.Expire(session); }));
+  }
+
+  // ---- Runs
+  void Start(StartRequest request, Done<StartReply> done) override {
+    MemoryShard& shard = ShardOf(request.run);
+    done(With(shard, [&](auto& protocol) { return protocol.Start(std::move(request)); }));
+  }
+  void Put(PutRequest request, Done<PutReply> done) override {
+    MemoryShard& shard = ShardOf(request.run);
+    done(With(shard, [&](auto& protocol) { return protocol.Put(std::move(request)); }));
+  }
+  void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) override {
+    done(With(ShardOf(request.run), [&](auto& protocol) { return protocol.TakeTurn(request); }));
+  }
+  void Commit(TurnCommit commit, Done<CommitReply> done) override {
+    MemoryShard& shard = ShardOf(commit.run);
+    done(With(shard, [&](auto& protocol) { return protocol.Commit(std::move(commit)); }));
+  }
+  void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) override {
+    done(With(ShardOf(run),
+              [&](auto& protocol) { return protocol.Block(run, version, std::move(info)); }));
+  }
+  void Unblock(RunKey run, DoneStatus done) override {
+    done(With(ShardOf(run), [&](auto& protocol) { return protocol.Unblock(run); }));
+  }
+
+  // ---- Activities
+  void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
+                       Done<std::vector<ActivityRow>> done) override {
+    std::vector<ActivityRow> won;
+    for (const ClaimRequest& request : requests) {
+      const Status status = With(ShardOf(request.key.run), [&](auto& protocol) -> Status {
+        if (Status known = protocol.SessionKnown(session); !known.ok()) return known;
+        if (auto row = protocol.Claim(session, request)) won.push_back(*std::move(row));
+        return {};
+      });
+      if (!status.ok()) return done(status);
+    }
+    done(std::move(won));
+  }
+  void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override {
+    MemoryShard& shard = ShardOf(end.key.run);
+    done(With(shard, [&](auto& protocol) { return protocol.EndAttempt(std::move(end)); }));
+  }
+  void Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) override {
+    MemoryShard& shard = ShardOf(request.key.run);
+    done(With(shard, [&](auto& protocol) { return protocol.Heartbeat(std::move(request)); }));
+  }
+
+  // ---- Time
+  void PollDue(DueRequest request, Done<DueReply> done) override { done(Poll(std::move(request))); }
+
+  // ---- Reading
+  void Read(ReadRequest request, Done<RunSnapshot> done) override {
+    done(With(ShardOf(request.run), [&](auto& protocol) { return protocol.Read(request); }));
+  }
+  void List(ListRequest request, Done<ListReply> done) override { done(ListRuns(request)); }
+  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
+  void CancelAwait(uint64_t name) override {
+    if (name != 0) hub_->TakeAwaiter(name);
+  }
+
+ private:
+  void Spread(Effects&& effects);
+  template <class Operation>
+  Status EndSession(const SessionId& session, bool died, Operation operation);
+  DueReply Poll(DueRequest&& request);
+  StatusOr<ListReply> ListRuns(const ListRequest& request);
+
+  const Clock& clock_;
+  const std::shared_ptr<LocalHub> hub_;
+  const std::string domain_;
+  MemoryShared shared_;
+  std::array<std::unique_ptr<MemoryShard>, kShards> shards_;
+};
+
+MARATHON_INLINE void MemoryStore::Spread(Effects&& effects) {
+  for (const RunKey& run : effects.closed) {
+    std::vector<Done<RunSnapshot>> awaiters = hub_->TakeAwaiters(run);
+    for (Done<RunSnapshot>& done : awaiters) {
+      auto closed = With(ShardOf(run), [&](auto& protocol) { return protocol.ReadClosed(run); });
+      closed.ok() ? done(**std::move(closed)) : done(closed.status());
+    }
+  }
+  hub_->Publish(std::move(effects));
+}
+
+// The session's row goes first: a claim that comes later is refused, and one that came before is
+// found.
+template <class Operation>
+Status MemoryStore::EndSession(const SessionId& session, bool died, Operation operation) {
+  if (Status status = WithSessions(std::move(operation)); !status.ok()) return status;
+  hub_->RemoveWatcher(session);
+  for (const auto& shard : shards_) {
+    With(*shard, [&](auto& protocol) {
+      protocol.ReleaseHeld(session, died);
+      return true;
+    });
+  }
+  return {};
+}
+
+// Shard by shard, beginning where something has been due for the longest time.
+MARATHON_INLINE DueReply MemoryStore::Poll(DueRequest&& request) {
+  hub_->BeginPoll();
+  DueReply reply;
+  WithSessions([&](auto& protocol) {
+    protocol.PollDue(request, reply);
+    return true;
+  });
+  std::array<std::pair<Time, size_t>, kShards> order;
+  for (size_t i = 0; i < kShards; ++i) {
+    const std::lock_guard lock(shards_[i]->mutex());
+    order[i] = {shards_[i]->EarliestDue(), i};
+  }
+  std::sort(order.begin(), order.end());
+  for (const auto& [earliest, i] : order) {
+    request.limit -=
+        With(*shards_[i], [&](auto& protocol) { return protocol.PollDue(request, reply); });
+  }
+  return reply;
+}
+
+MARATHON_INLINE StatusOr<ListReply> MemoryStore::ListRuns(const ListRequest& request) {
+  uint64_t before = ~uint64_t{0};
+  if (const std::string& token = request.page_token; !token.empty()) {
+    const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), before);
+    if (error != std::errc() || end != token.data() + token.size()) {
+      return InvalidArgument("the page token is not one of this store's");
+    }
+  }
+  const auto accept = [&](const MemoryRun& run) {
+    return (request.workflow_type.empty() || run.workflow_type == request.workflow_type) &&
+           (!request.status || run.status == *request.status) &&
+           (!request.blocked_only || run.blocked);
+  };
+  const size_t limit = static_cast<size_t>(std::max(request.limit, 1));
+  std::vector<std::pair<uint64_t, RunRow>> found;
+  for (const auto& shard : shards_) {
+    const std::lock_guard lock(shard->mutex());
+    shard->Scan(before, limit + 1, accept, found);
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.first > b.first; });
+  ListReply reply;
+  for (size_t i = 0; i < std::min(limit, found.size()); ++i) {
+    reply.runs.push_back(std::move(found[i].second));
+  }
+  if (found.size() > limit) reply.next_page_token = std::to_string(found[limit - 1].first);
+  return reply;
+}
+
+MARATHON_INLINE uint64_t MemoryStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
+  if (run.run_id.empty()) {  // the newest run of now, whatever comes later
+    auto newest = With(ShardOf(run), [&](auto& protocol) { return protocol.Read({.run = run}); });
+    if (newest.ok()) run = newest->row.key;
+  }
+  const auto look = [&] {
+    return With(ShardOf(run), [&](auto& protocol) { return protocol.ReadClosed(run); });
+  };
+  auto closed = look();
+  if (closed.ok() && closed->has_value()) {
+    done(**std::move(closed));
+    return 0;
+  }
+  const uint64_t name = hub_->AddAwaiter(run, std::move(done));
+  closed = look();  // it may have ended before the awaiter was there
+  if (closed.ok() && !closed->has_value()) return name;
+  if (Done<RunSnapshot> taken = hub_->TakeAwaiter(name)) {
+    closed.ok() ? taken(**std::move(closed)) : taken(closed.status());
+  }
+  return name;
+}
+
+}  // namespace detail
+
+MARATHON_INLINE Ports NewMemoryPorts(const Clock& clock, MemoryOptions options) {
+  auto hub = std::make_shared<LocalHub>();
+  const std::string domain = fmt::format("memory:{}", static_cast<const void*>(hub.get()));
+  return Ports{std::make_shared<detail::MemoryStore>(clock, options, hub, domain),
+               NewLocalTaskQueue(hub, domain)};
+}
+
+MARATHON_INLINE Backend MemoryBackend(MemoryOptions options) {
+  return Backend{"memory", [options](const BackendUrl& url, Runtime& runtime) -> StatusOr<Ports> {
+                   if (Status s = url.CheckParameters({}); !s.ok()) return s;
+                   if (!url.path.empty() || !url.host.empty()) {
+                     return InvalidArgument("a memory store has no name: write \"memory:\"");
+                   }
+                   return NewMemoryPorts(runtime, options);
+                 }};
+}
+
+MARATHON_INLINE int64_t MemoryDueVisited(const StateStore& store) {
+  return static_cast<const detail::MemoryStore&>(store).due_visited();
+}
+
+}  // namespace marathon::inline MARATHON_ABI

@@ -1,0 +1,357 @@
+#pragma once
+
+#include <algorithm>
+#include <iterator>
+
+#include "marathon/adapters/memory_tables.h"
+#include "marathon/store/protocol_rules.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// ---- Runs --------------------------------------------------------------------------------------
+
+MARATHON_INLINE MemoryRun* MemoryShard::FindRun(const RunKey& key) {
+  Run* newest = FindNewestRun(key.workflow_id);
+  if (newest != nullptr && newest->key.run_id == key.run_id) return newest;
+  for (auto [it, end] = older_.equal_range(std::string_view(key.run_id)); it != end; ++it) {
+    if ((*it)->key.workflow_id == key.workflow_id) return *it;
+  }
+  return nullptr;
+}
+
+MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(const std::string& workflow_id) {
+  if (last_found_ != nullptr && last_found_->key.workflow_id == workflow_id) return last_found_;
+  const auto it = newest_.find(std::string_view(workflow_id));
+  if (it == newest_.end()) return nullptr;
+  return last_found_ = *it;
+}
+
+MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(const std::string& workflow_id,
+                                                         const std::string& request_id) {
+  Run* found = FindNewestRun(workflow_id);
+  if (found != nullptr && found->request_id == request_id) return found;
+  found = nullptr;
+  for (auto [it, end] = older_by_request_.equal_range(std::string_view(request_id)); it != end;
+       ++it) {
+    Run* run = *it;
+    if (run->key.workflow_id != workflow_id) continue;
+    if (found == nullptr || run->sequence > found->sequence) found = run;
+  }
+  return found;
+}
+
+MARATHON_INLINE MemoryRun& MemoryShard::InsertRun(RunRow&& row) {
+  auto run = std::make_unique<Run>();
+  run->key = std::move(row.key);
+  run->workflow_type.Set(strings_, row.workflow_type);
+  run->task_queue.Set(strings_, row.task_queue);
+  run->owner.Set(strings_, row.owner);
+  run->request_id = std::move(row.request_id);
+  run->start_time = row.start_time;
+  run->run_deadline = row.run_deadline;
+  run->sequence = shared_.last_sequence.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (const auto [it, is_first] = newest_.insert(run.get()); !is_first) {
+    Supersede(**it);
+    newest_.insert(run.get());
+  }
+  last_found_ = run.get();
+  started_.push_back(Started{run->sequence, std::move(run)});
+  return *started_.back().run;
+}
+
+MARATHON_INLINE void MemoryShard::Supersede(Run& run) {
+  newest_.erase(newest_.find(std::string_view(run.key.workflow_id)));
+  older_.insert(&run);
+  older_by_request_.insert(&run);
+}
+
+MARATHON_INLINE void MemoryShard::UpdateRun(Run& run, Time due) {
+  due_.Set(run, due);
+  if (run.status != RunStatus::kRunning) {
+    if (!run.retained) Retain(run);
+  } else if (IsReady(run) != run.linked()) {
+    IsReady(run) ? ready_.PushBack(run) : ready_.Remove(run);
+  }
+}
+
+// A closed run keeps only what can be asked for, and as many are kept as fit.
+MARATHON_INLINE void MemoryShard::Retain(Run& run) {
+  if (run.linked()) ready_.Remove(run);
+  closed_.PushBack(run);
+  run.retained = true;
+  std::vector<std::unique_ptr<MemoryActivity>>().swap(run.activities);
+  std::vector<std::unique_ptr<MemoryTimer>>().swap(run.timers);
+  shared_.closed_bytes.fetch_add(BytesOf(run), std::memory_order_relaxed);
+  while (closed_.size() > 1 &&
+         shared_.closed_bytes.load(std::memory_order_relaxed) > shared_.closed_bytes_max) {
+    EraseRun(static_cast<Run&>(*closed_.front()));
+  }
+}
+
+MARATHON_INLINE size_t MemoryShard::BytesOf(const Run& run) {
+  constexpr size_t kIndexes = 128;  // its places in hash tables, heap and list
+  return sizeof(Run) + kIndexes + run.key.workflow_id.size() + run.key.run_id.size() +
+         run.request_id.size() + static_cast<size_t>(run.history_bytes);
+}
+
+MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
+  const auto remove = [&](auto& set, std::string_view id) {
+    for (auto [it, end] = set.equal_range(id); it != end; ++it) {
+      if (*it != &run) continue;
+      set.erase(it);
+      return;
+    }
+  };
+  while (!run.activities.empty()) EraseActivity(*run.activities.back());
+  EraseTimers(run);
+  due_.Remove(run);
+  if (run.linked()) (run.retained ? closed_ : ready_).Remove(run);
+  if (run.retained) shared_.closed_bytes.fetch_sub(BytesOf(run), std::memory_order_relaxed);
+  remove(newest_, run.key.workflow_id);
+  remove(older_, run.key.run_id);
+  remove(older_by_request_, run.request_id);
+  if (last_found_ == &run) last_found_ = nullptr;
+  run.workflow_type.Clear(strings_);
+  run.task_queue.Clear(strings_);
+  run.owner.Clear(strings_);
+
+  const auto place = std::lower_bound(started_.begin(), started_.end(), run.sequence,
+                                      [](const Started& s, uint64_t n) { return s.sequence < n; });
+  place->run.reset();
+  constexpr size_t kWorthIt = 64;
+  if (++erased_ > kWorthIt && erased_ * 2 > started_.size()) {
+    std::erase_if(started_, [](const Started& s) { return s.run == nullptr; });
+    erased_ = 0;
+  }
+}
+
+MARATHON_INLINE RunRow MemoryShard::ToRow(const Run& run) const {
+  RunRow row;
+  row.key = run.key;
+  row.workflow_type = run.workflow_type;
+  row.task_queue = run.task_queue;
+  row.request_id = run.request_id;
+  row.status = run.status;
+  row.version = run.version;
+  row.commit_id = run.commit_id;
+  row.history_bytes = run.history_bytes;
+  row.pending_activities = run.pending_activities;
+  row.start_time = run.start_time;
+  row.close_time = run.close_time;
+  row.run_deadline = run.run_deadline;
+  row.inbox_last = run.inbox_last;
+  row.inbox_last_signal = run.inbox_last_signal;
+  row.inbox_size = run.inbox_size;
+  row.ready_since = run.ready_since;
+  row.owner = run.owner;
+  row.owner_until = run.owner_until;
+  row.deliveries = run.deliveries;
+  row.resends = run.resends;
+  if (run.blocked) row.blocked = *run.blocked;
+  return row;
+}
+
+MARATHON_INLINE std::vector<RunKey> MemoryShard::ReadyRunsOf(const SessionId& owner) {
+  std::vector<RunKey> keys;
+  for (ListLink* link = ready_.front(); link != ready_.end(); link = link->next) {
+    const Run& run = static_cast<Run&>(*link);
+    if (run.owner == owner) keys.push_back(run.key);
+  }
+  return keys;
+}
+
+MARATHON_INLINE void MemoryShard::Scan(uint64_t sequence, size_t limit,
+                                       const std::function<bool(const Run&)>& accept,
+                                       std::vector<std::pair<uint64_t, RunRow>>& out) const {
+  auto it = std::lower_bound(started_.begin(), started_.end(), sequence,
+                             [](const Started& s, uint64_t n) { return s.sequence < n; });
+  for (size_t found = 0; it != started_.begin() && found < limit;) {
+    const Run* run = (--it)->run.get();
+    if (run == nullptr || !accept(*run)) continue;
+    out.emplace_back(run->sequence, ToRow(*run));
+    ++found;
+  }
+}
+
+// ---- Records, messages, keys -------------------------------------------------------------------
+
+MARATHON_INLINE void MemoryShard::AppendRecord(Run& run, EventId version, CommitId commit_id,
+                                               std::string&& bytes) {
+  run.history.Append(version, commit_id, bytes);
+}
+
+MARATHON_INLINE CommitId MemoryShard::CommitAt(const Run& run, EventId version) const {
+  const MemoryRecord* record = run.history.EndingAt(version);
+  return record == nullptr ? 0 : record->commit_id;
+}
+
+MARATHON_INLINE bool MemoryShard::ReadRecords(const Run& run, EventId after, size_t max_bytes,
+                                              std::vector<std::string>& out) const {
+  size_t bytes = 0;
+  for (const MemoryRecord* r = run.history.After(after); r != nullptr; r = r->next) {
+    bytes += r->size;
+    if (bytes > max_bytes && !out.empty()) return true;
+    out.emplace_back(r->view());
+  }
+  return false;
+}
+
+MARATHON_INLINE std::string MemoryShard::LastRecord(const Run& run) const {
+  const MemoryRecord* record = run.history.last();
+  return record == nullptr ? std::string() : std::string(record->view());
+}
+
+MARATHON_INLINE void MemoryShard::AppendMessage(Run& run, Message&& message) {
+  if (run.inbox == nullptr) run.inbox = std::make_unique<MemoryInbox>();
+  run.inbox->messages.push_back(std::move(message));
+}
+
+MARATHON_INLINE void MemoryShard::ReadInbox(const Run& run, int max,
+                                            std::vector<Message>& out) const {
+  if (run.inbox == nullptr) return;
+  const MemoryInbox& inbox = *run.inbox;
+  size_t bytes = 0;
+  for (size_t i = inbox.taken; i < inbox.messages.size() && max > 0; ++i, --max) {
+    bytes += MessageBytes(inbox.messages[i]);
+    if (bytes > limits::kTurnMaxBytes && !out.empty()) return;
+    out.push_back(inbox.messages[i]);
+  }
+}
+
+MARATHON_INLINE int64_t MemoryShard::EraseMessages(Run& run, uint64_t up_to) {
+  if (run.inbox == nullptr) return 0;
+  MemoryInbox& inbox = *run.inbox;
+  const size_t before = inbox.taken;
+  while (inbox.taken < inbox.messages.size() && inbox.messages[inbox.taken].seq <= up_to) {
+    inbox.messages[inbox.taken++] = Message();
+  }
+  const auto erased = static_cast<int64_t>(inbox.taken - before);
+  if (inbox.taken == inbox.messages.size()) {
+    run.inbox.reset();
+  } else if (inbox.taken * 2 > inbox.messages.size()) {
+    inbox.messages.erase(inbox.messages.begin(),
+                         inbox.messages.begin() + static_cast<ptrdiff_t>(inbox.taken));
+    inbox.taken = 0;
+  }
+  return erased;
+}
+
+MARATHON_INLINE bool MemoryShard::HasKey(const Run& run, const std::string& key) const {
+  return run.keys != nullptr && run.keys->set.contains(key);
+}
+
+MARATHON_INLINE void MemoryShard::AddKey(Run& run, const std::string& key, Time now) {
+  if (run.keys == nullptr) run.keys = std::make_unique<MemoryKeys>();
+  if (run.keys->set.insert(key).second) run.keys->order.emplace_back(now, key);
+}
+
+MARATHON_INLINE void MemoryShard::TrimKeys(Run& run, Time before, size_t max) {
+  if (run.keys == nullptr) return;
+  MemoryKeys& keys = *run.keys;
+  while (!keys.order.empty() && (keys.order.front().first < before || keys.order.size() > max)) {
+    keys.set.erase(keys.order.front().second);
+    keys.order.pop_front();
+  }
+}
+
+// ---- Activities --------------------------------------------------------------------------------
+
+MARATHON_INLINE ActivityRow* MemoryShard::FindActivity(const RunKey& key, EventId id) {
+  Run* run = FindRun(key);
+  if (run == nullptr) return nullptr;
+  const auto it = FindById(run->activities, id);
+  return it != run->activities.end() && (*it)->id == id ? it->get() : nullptr;
+}
+
+MARATHON_INLINE void MemoryShard::InsertActivity(Run& run, ActivityRow&& row, Time due) {
+  auto activity = std::make_unique<MemoryActivity>(&run, std::move(row));
+  const auto place = FindById(run.activities, activity->id);
+  UpdateActivity(**run.activities.insert(place, std::move(activity)), due);
+}
+
+MARATHON_INLINE void MemoryShard::UpdateActivity(ActivityRow& row, Time due) {
+  auto& activity = static_cast<MemoryActivity&>(row);
+  due_.Set(activity, due);
+  const bool is_claimed = row.state == ActivityState::kClaimed;
+  if (is_claimed != activity.linked()) {
+    is_claimed ? claimed_.PushBack(activity) : claimed_.Remove(activity);
+  }
+}
+
+MARATHON_INLINE void MemoryShard::EraseActivity(ActivityRow& row) {
+  auto& activity = static_cast<MemoryActivity&>(row);
+  due_.Remove(activity);
+  if (activity.linked()) claimed_.Remove(activity);
+  Run& run = *activity.run;
+  run.activities.erase(FindById(run.activities, activity.id));
+}
+
+MARATHON_INLINE std::vector<EventId> MemoryShard::ActivitiesOf(const Run& run) const {
+  std::vector<EventId> ids;
+  for (const auto& activity : run.activities) ids.push_back(activity->id);
+  return ids;
+}
+
+MARATHON_INLINE std::vector<ActivityKey> MemoryShard::ActivitiesHeldBy(const SessionId& session) {
+  std::vector<ActivityKey> keys;
+  for (ListLink* link = claimed_.front(); link != claimed_.end(); link = link->next) {
+    const auto& activity = static_cast<MemoryActivity&>(*link);
+    if (activity.session == session) keys.push_back(activity.key);
+  }
+  return keys;
+}
+
+// ---- Timers and the due index ------------------------------------------------------------------
+
+MARATHON_INLINE void MemoryShard::InsertTimer(Run& run, EventId id, Time due) {
+  const auto place = FindById(run.timers, id);
+  due_.Set(**run.timers.insert(place, std::make_unique<MemoryTimer>(&run, id)), due);
+}
+
+MARATHON_INLINE bool MemoryShard::EraseTimer(Run& run, EventId id) {
+  const auto it = FindById(run.timers, id);
+  if (it == run.timers.end() || (*it)->id != id) return false;
+  due_.Remove(**it);
+  run.timers.erase(it);
+  return true;
+}
+
+MARATHON_INLINE void MemoryShard::EraseTimers(Run& run) {
+  for (const auto& timer : run.timers) due_.Remove(*timer);
+  run.timers.clear();
+}
+
+MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) const {
+  std::vector<DueEntry> entries;
+  for (DueItem* item : due_.Scan(now, static_cast<size_t>(std::max(limit, 0)))) {
+    const auto* due = static_cast<MemoryDueItem*>(item);
+    switch (due->kind) {
+      case MemoryDueKind::kRun:
+        entries.push_back({DueEntry::What::kRun, static_cast<const Run*>(due)->key, 0});
+        break;
+      case MemoryDueKind::kActivity: {
+        const auto* activity = static_cast<const MemoryActivity*>(due);
+        entries.push_back({DueEntry::What::kActivity, activity->key.run, activity->id});
+        break;
+      }
+      case MemoryDueKind::kTimer: {
+        const auto* timer = static_cast<const MemoryTimer*>(due);
+        entries.push_back({DueEntry::What::kTimer, timer->run->key, timer->id});
+        break;
+      }
+    }
+  }
+  shared_.due_visited.fetch_add(static_cast<int64_t>(entries.size()), std::memory_order_relaxed);
+  return entries;
+}
+
+MARATHON_INLINE bool MemoryShard::HasSession(const SessionId& id) {
+  const uint64_t generation = shared_.sessions.generation();
+  if (generation == seen_generation_ && id == seen_session_) return true;
+  if (!shared_.sessions.Has(id)) return false;
+  seen_session_ = id;
+  seen_generation_ = generation;
+  return true;
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,61 @@
+// Backend: what a URL scheme stands for. A registry holds one for each scheme it was told of;
+// Engine::Open parses the URL and asks the backend of its scheme for the ports.
+//
+// Values; no thread rule. Backend::open may be called from any thread.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/runtime.h"
+#include "marathon/state_store.h"
+#include "marathon/status.h"
+#include "marathon/task_queue.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// scheme:path?key=value&…  or  scheme://user:password@host:port/path?key=value&…
+// Everything is percent-decoded, so `sqlite:100%25.db` is the file "100%.db".
+struct BackendUrl {
+  std::string scheme;  // in lower case
+  std::string user, password;
+  std::string host;  // with its port, "localhost:6379"; empty: none
+  std::string path;  // after a host, without its slash: "0" in redis://localhost/0
+  std::vector<std::pair<std::string, std::string>> parameters;
+
+  // The value of a parameter; none if the URL does not have it.
+  std::optional<std::string_view> Find(std::string_view key) const;
+  // kInvalidArgument, naming those there are, when the URL has a parameter that is not in `known`.
+  Status CheckParameters(std::initializer_list<std::string_view> known) const;
+};
+
+// kInvalidArgument says what is wrong, and never shows a user or password.
+StatusOr<BackendUrl> ParseBackendUrl(std::string_view text);
+
+// The URL for messages: without user and password.
+std::string ToString(const BackendUrl& url);
+
+// The store and the queue that belong together. Several engines may share them.
+struct Ports {
+  std::shared_ptr<StateStore> store;
+  std::shared_ptr<TaskQueue> queue;
+};
+
+struct Backend {
+  std::string scheme;
+  // `runtime` outlives the ports.
+  std::function<StatusOr<Ports>(const BackendUrl& url, Runtime& runtime)> open;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/backend-inl.h"
+#endif

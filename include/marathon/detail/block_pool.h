@@ -1,0 +1,142 @@
+// BlockPool: memory that one thread takes and another gives back, as a run's is: its client starts it, a
+// worker ends it. malloc's caches belong to threads, so that every such pair costs it a contended lock;
+// here blocks travel between threads in batches.
+//
+// Under AddressSanitizer every block is malloc's own, so that it sees what is used too late.
+//
+// Thread rule: safe to call from any thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <new>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+class BlockPool {
+ public:
+  static void* Take(size_t size) {
+    const size_t kind = KindOf(size);
+    if (!kPooled || kind >= kKinds) return ::operator new(size);
+    Shelf& shelf = OfThisThread().shelves[kind];
+    if (shelf.first == nullptr && !Refill(kind, shelf)) return ::operator new((kind + 1) * kUnit);
+    --shelf.count;
+    return std::exchange(shelf.first, shelf.first->next);
+  }
+  // `size` as it was taken.
+  static void Give(void* memory, size_t size) noexcept {
+    const size_t kind = KindOf(size);
+    if (!kPooled || kind >= kKinds) return ::operator delete(memory);
+    Shelf& shelf = OfThisThread().shelves[kind];
+    if (shelf.count >= 2 * kBatch) PassOn(kind, shelf);
+    shelf.first = new (memory) Block{shelf.first};
+    ++shelf.count;
+  }
+
+ private:
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr bool kPooled = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+  static constexpr bool kPooled = false;
+#else
+  static constexpr bool kPooled = true;
+#endif
+#else
+  static constexpr bool kPooled = true;
+#endif
+  static constexpr size_t kUnit = 64;
+  static constexpr size_t kKinds = 16;        // blocks of up to 1 KiB
+  static constexpr int kBatch = 32;
+  static constexpr size_t kMostBatches = 64;  // of a kind, on the way between threads
+
+  struct Block {
+    Block* next;
+  };
+  struct Shelf {
+    Block* first = nullptr;
+    int count = 0;
+  };
+  struct Shelves {
+    std::array<Shelf, kKinds> shelves;
+    ~Shelves() {
+      for (Shelf& shelf : shelves) Free(std::exchange(shelf.first, nullptr));
+    }
+  };
+  struct Store {
+    std::mutex mutex;
+    std::vector<Block*> batches;
+    Store() { batches.reserve(kMostBatches); }
+  };
+
+  static size_t KindOf(size_t size) { return (size - 1) / kUnit; }
+  static Shelves& OfThisThread() {
+    thread_local Shelves shelves;
+    return shelves;
+  }
+  // Never destroyed: threads may end after it would be.
+  static Store& StoreOf(size_t kind) {
+    static auto* const stores = new std::array<Store, kKinds>;
+    return (*stores)[kind];
+  }
+  static void Free(Block* block) noexcept {
+    while (block != nullptr) ::operator delete(std::exchange(block, block->next));
+  }
+
+  static bool Refill(size_t kind, Shelf& shelf) {
+    Store& store = StoreOf(kind);
+    std::lock_guard lock(store.mutex);
+    if (store.batches.empty()) return false;
+    shelf = {store.batches.back(), kBatch};
+    store.batches.pop_back();
+    return true;
+  }
+  static void PassOn(size_t kind, Shelf& shelf) noexcept {
+    Block* last = shelf.first;
+    for (int i = 1; i < kBatch; ++i) last = last->next;
+    Block* batch = std::exchange(shelf.first, std::exchange(last->next, nullptr));
+    shelf.count -= kBatch;
+    Store& store = StoreOf(kind);
+    {
+      std::lock_guard lock(store.mutex);
+      if (store.batches.size() < kMostBatches) store.batches.push_back(std::exchange(batch, nullptr));
+    }
+    Free(batch);
+  }
+};
+
+// Base of classes whose objects come from the pool. REQUIRES: deleted as what they are.
+class PooledObject {
+ public:
+  static void* operator new(size_t size) { return BlockPool::Take(size); }
+  static void operator delete(void* memory, size_t size) noexcept { BlockPool::Give(memory, size); }
+};
+
+// For containers and std::allocate_shared.
+template <class T>
+class PoolAllocator {
+ public:
+  using value_type = T;
+  PoolAllocator() = default;
+  template <class U>
+  PoolAllocator(const PoolAllocator<U>&) {}  // NOLINT(google-explicit-constructor)
+
+  T* allocate(size_t count) { return static_cast<T*>(BlockPool::Take(count * sizeof(T))); }
+  void deallocate(T* memory, size_t count) noexcept { BlockPool::Give(memory, count * sizeof(T)); }
+  friend bool operator==(const PoolAllocator&, const PoolAllocator&) { return true; }
+};
+
+template <class T>
+using PooledVector = std::vector<T, PoolAllocator<T>>;
+template <class Key, class T>
+using PooledMap = std::unordered_map<Key, T, std::hash<Key>, std::equal_to<Key>,
+                                     PoolAllocator<std::pair<const Key, T>>>;
+
+}  // namespace marathon::inline MARATHON_ABI::detail

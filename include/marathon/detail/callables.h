@@ -1,0 +1,277 @@
+// Turns user callables of all accepted shapes into the erased form the engine calls.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "marathon/activity.h"
+#include "marathon/config.h"
+#include "marathon/detail/workflow_core.h"
+#include "marathon/errors.h"
+#include "marathon/workflow.h"
+#include "marathon/workflow_context.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// Makes a run's code from its input. The coroutine refers to `ctx`, which outlives it. A Failure: the
+// input is not what the workflow takes.
+using WorkflowFactory =
+    std::function<std::variant<RootWorkflow, Failure>(WorkflowContext& ctx, const Payload& input)>;
+
+struct ActivityEntry {
+  bool asynchronous = false;  // returns before it is done: needs no thread of its own meanwhile
+  // Ends in attempt->Finish, now or, if asynchronous, later.
+  std::function<void(ActivityContext& ctx, const Payload& input,
+                     std::shared_ptr<ActivityAttempt> attempt)>
+      run;
+};
+
+template <class T>
+struct IsStatusOr : std::false_type {};
+template <class T>
+struct IsStatusOr<StatusOr<T>> : std::true_type {
+  using Value = T;
+};
+
+// ---- The types of a callable, read off its call operator ----
+
+template <class... A>
+struct InputOf {  // what is left of the parameters once the context is gone
+  using Type = void;
+};
+template <class In, class... Rest>
+struct InputOf<In, Rest...> {
+  using Type = std::remove_cvref_t<In>;
+};
+template <class... Rest>
+struct InputOf<WorkflowContext&, Rest...> : InputOf<Rest...> {};
+template <class... Rest>
+struct InputOf<ActivityContext&, Rest...> : InputOf<Rest...> {};
+template <class Out, class... Rest>
+struct InputOf<ActivityCompletion<Out>, Rest...> : InputOf<Rest...> {};
+
+template <class R, class... A>
+struct OutputOf {
+  using Type = R;
+};
+template <class T, class... A>
+struct OutputOf<Workflow<T>, A...> {
+  using Type = T;
+};
+template <class T, class... A>
+struct OutputOf<StatusOr<T>, A...> {
+  using Type = T;
+};
+template <class... A>
+struct OutputOf<Status, A...> {
+  using Type = void;
+};
+template <class... A>
+struct CompletionOf {
+  static constexpr bool kFound = false;
+};
+template <class First, class... Rest>
+struct CompletionOf<First, Rest...> : CompletionOf<Rest...> {};
+template <class Out, class... Rest>
+struct CompletionOf<ActivityCompletion<Out>, Rest...> {
+  static constexpr bool kFound = true;
+  using Type = Out;
+};
+
+template <class Out, class In>
+struct SignatureOf {
+  using Type = Out(In);
+};
+template <class Out>
+struct SignatureOf<Out, void> {
+  using Type = Out();
+};
+
+template <class R, class... A>
+struct ParametersOf {
+  static constexpr bool kIsWorkflow = IsWorkflow<R>::value;
+  static constexpr bool kIsAsynchronous = CompletionOf<A...>::kFound;
+  using Output = typename std::conditional_t<kIsAsynchronous, CompletionOf<A...>,
+                                             OutputOf<R, A...>>::Type;
+  using Signature = typename SignatureOf<Output, typename InputOf<A...>::Type>::Type;
+};
+
+template <class Fn>
+struct CallableTraits : CallableTraits<decltype(&Fn::operator())> {};
+template <class R, class... A>
+struct CallableTraits<R (*)(A...)> : ParametersOf<R, A...> {};
+template <class R, class... A>
+struct CallableTraits<R (*)(A...) noexcept> : ParametersOf<R, A...> {};
+template <class C, class R, class... A>
+struct CallableTraits<R (C::*)(A...) const> : ParametersOf<R, A...> {};
+template <class C, class R, class... A>
+struct CallableTraits<R (C::*)(A...) const noexcept> : ParametersOf<R, A...> {};
+
+template <class Signature>
+struct DefTypes;
+template <class O, class I>
+struct DefTypes<O(I)> {
+  using Out = O;
+  using In = I;
+};
+template <class O>
+struct DefTypes<O()> {
+  using Out = O;
+  using In = void;
+};
+
+// Calls `fn` with whichever of the accepted parameter lists it takes.
+template <class Ctx, class In, class Fn, class... More>
+constexpr bool IsCallable() {
+  if constexpr (std::is_void_v<In>) {
+    return std::is_invocable_v<const Fn&, Ctx&, More...> || std::is_invocable_v<const Fn&, More...>;
+  } else {
+    return std::is_invocable_v<const Fn&, Ctx&, In, More...> ||
+           std::is_invocable_v<const Fn&, In, More...>;
+  }
+}
+template <class In, class Ctx, class Fn, class... More>
+decltype(auto) Call(const Fn& fn, Ctx& ctx, NonVoid<In>&& input, More&&... more) {
+  if constexpr (std::is_void_v<In>) {
+    if constexpr (std::is_invocable_v<const Fn&, Ctx&, More...>) {
+      return fn(ctx, std::forward<More>(more)...);
+    } else {
+      return fn(std::forward<More>(more)...);
+    }
+  } else if constexpr (std::is_invocable_v<const Fn&, Ctx&, In, More...>) {
+    return fn(ctx, std::move(input), std::forward<More>(more)...);
+  } else {
+    return fn(std::move(input), std::forward<More>(more)...);
+  }
+}
+
+template <class Signature, class Fn>
+constexpr void CheckWorkflow() {
+  using Types = DefTypes<Signature>;
+  static_assert(IsCallable<WorkflowContext, typename Types::In, Fn>(),
+                "Marathon: this callable does not take what the WorkflowDef says: "
+                "Workflow<Out>(WorkflowContext&, In)");
+}
+template <class Signature, class Fn>
+constexpr void CheckActivity() {
+  using Types = DefTypes<Signature>;
+  static_assert(IsCallable<ActivityContext, typename Types::In, Fn>() ||
+                    IsCallable<ActivityContext, typename Types::In, Fn,
+                               ActivityCompletion<typename Types::Out>>(),
+                "Marathon: this callable does not take what the ActivityDef says: "
+                "Out(ActivityContext&, const In&), without the context, without the input, or with an "
+                "ActivityCompletion<Out> at the end; it is called const");
+}
+
+// Decodes the input of a workflow or an activity; a Failure if it is something else.
+template <class In>
+std::variant<NonVoid<In>, Failure> DecodeInput(const Payload& payload) {
+  if constexpr (std::is_void_v<In>) {
+    return std::monostate();
+  } else {
+    StatusOr<In> input = Decode<In>(payload);
+    if (!input.ok()) return ConversionFailure("input", input.status(), failure_type::kDecode);
+    return *std::move(input);
+  }
+}
+
+// ---- Workflows ----
+
+// The closing event of a finished root coroutine.
+template <class Out>
+EventBody FinishRoot(std::coroutine_handle<> handle) {
+  auto& promise =
+      std::coroutine_handle<WorkflowPromise<Out>>::from_address(handle.address()).promise();
+  if (promise.exception) return WorkflowFailed{FailureFrom(promise.exception)};
+  if constexpr (std::is_void_v<Out>) {
+    return WorkflowCompleted{};
+  } else {
+    StatusOr<Payload> result = Encode<Out>(*promise.result);
+    if (!result.ok()) {
+      return WorkflowFailed{ConversionFailure("result", result.status(), failure_type::kEncode)};
+    }
+    return WorkflowCompleted{*std::move(result)};
+  }
+}
+
+// The callable lives as long as the coroutines that it made: lambdas keep their captures in it. So does the
+// input, for coroutines that take it by reference.
+template <class Signature, class Fn>
+auto MakeWorkflow(Fn fn) {
+  using Out = typename DefTypes<Signature>::Out;
+  using In = typename DefTypes<Signature>::In;
+  return [fn = std::make_shared<const Fn>(std::move(fn))](
+             WorkflowContext& ctx, const Payload& payload) -> std::variant<RootWorkflow, Failure> {
+    auto input = DecodeInput<In>(payload);
+    if (auto* failure = std::get_if<Failure>(&input)) return std::move(*failure);
+    auto kept = std::make_shared<NonVoid<In>>(std::move(std::get<0>(input)));
+    static_assert(std::is_same_v<decltype(Call<In>(*fn, ctx, std::move(*kept))), Workflow<Out>>,
+                  "Marathon: the callable's result is not the WorkflowDef's");
+    Workflow<Out> workflow = Call<In>(*fn, ctx, std::move(*kept));
+    return RootWorkflow{std::move(workflow).Release(), &FinishRoot<Out>, std::move(kept)};
+  };
+}
+
+// ---- Activities ----
+
+template <class Out, class Result>
+AttemptResult ToAttemptResult(Result&& result) {
+  using Plain = std::remove_cvref_t<Result>;
+  if constexpr (std::is_same_v<Plain, Status>) {
+    if (!result.ok()) return FailureOfStatus(result);
+    return Payload();
+  } else if constexpr (IsStatusOr<Plain>::value) {
+    if (!result.ok()) return FailureOfStatus(result.status());
+    return EncodeResult<typename IsStatusOr<Plain>::Value>(*result);
+  } else {
+    return EncodeResult<Out>(result);
+  }
+}
+
+template <class Out, class In, class Fn>
+AttemptResult RunBlocking(const Fn& fn, ActivityContext& ctx, NonVoid<In>&& input) {
+  try {
+    if constexpr (std::is_void_v<decltype(Call<In>(fn, ctx, std::move(input)))>) {
+      Call<In>(fn, ctx, std::move(input));
+      return Payload();
+    } else {
+      return ToAttemptResult<Out>(Call<In>(fn, ctx, std::move(input)));
+    }
+  } catch (...) {
+    return FailureFrom(std::current_exception());
+  }
+}
+
+template <class Signature, class Fn>
+auto MakeActivity(Fn fn) {
+  using Out = typename DefTypes<Signature>::Out;
+  using In = typename DefTypes<Signature>::In;
+  constexpr bool kAsynchronous = IsCallable<ActivityContext, In, Fn, ActivityCompletion<Out>>();
+  ActivityEntry entry;
+  entry.asynchronous = kAsynchronous;
+  entry.run = [fn = std::move(fn)](ActivityContext& ctx, const Payload& payload,
+                                   std::shared_ptr<ActivityAttempt> attempt) {
+    auto input = DecodeInput<In>(payload);
+    if (auto* failure = std::get_if<Failure>(&input)) {
+      attempt->Finish(std::move(*failure));
+    } else if constexpr (kAsynchronous) {
+      ActivityCompletion<Out> completion(attempt);
+      const ActivityAttempt* const caller = std::exchange(CalledOnThisThread(), attempt.get());
+      try {
+        Call<In>(fn, ctx, std::move(std::get<0>(input)), std::move(completion));
+      } catch (...) {
+        attempt->Finish(FailureFrom(std::current_exception()));
+      }
+      CalledOnThisThread() = caller;
+    } else {
+      attempt->Finish(RunBlocking<Out, In>(fn, ctx, std::move(std::get<0>(input))));
+    }
+  };
+  return entry;
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,189 @@
+// The layouts of the events: see layout.h. Each also has its persisted type number and its name.
+// Persisted: the order of the members is the order of their bytes; a new member goes last.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <variant>
+
+#include "marathon/config.h"
+#include "marathon/detail/layout.h"
+#include "marathon/detail/value_fields.h"
+#include "marathon/event.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+template <>
+struct Layout<ActivityPolicy> {
+  static constexpr bool sparse = true;
+  static constexpr auto fields = std::tuple{
+      Field{"start_to_close_ms", &ActivityPolicy::start_to_close},
+      Field{"schedule_to_start_ms", &ActivityPolicy::schedule_to_start},
+      Field{"schedule_to_close_ms", &ActivityPolicy::schedule_to_close},
+      Field{"heartbeat_ms", &ActivityPolicy::heartbeat},
+      Field{"retry", &ActivityPolicy::retry},
+  };
+};
+
+template <>
+struct Layout<TurnStarted> {
+  static constexpr EventType type = EventType::kTurnStarted;
+  static constexpr std::string_view name = "TurnStarted";
+  static constexpr auto fields = std::tuple{
+      Field{"time", &TurnStarted::time},
+      Field{"build_id", &TurnStarted::build_id},
+      Field{"behavior_flags", &TurnStarted::behavior_flags},
+  };
+};
+
+template <>
+struct Layout<WorkflowStarted> {
+  static constexpr EventType type = EventType::kWorkflowStarted;
+  static constexpr std::string_view name = "WorkflowStarted";
+  static constexpr auto fields = std::tuple{
+      Field{"workflow_type", &WorkflowStarted::workflow_type},
+      Field{"input", &WorkflowStarted::input},
+      Field{"task_queue", &WorkflowStarted::task_queue},
+      Field{"request_id", &WorkflowStarted::request_id},
+      Field{"run_timeout_ms", &WorkflowStarted::run_timeout},
+      Field{"headers", &WorkflowStarted::headers},
+  };
+};
+
+template <>
+struct Layout<ActivityCompleted> {
+  static constexpr EventType type = EventType::kActivityCompleted;
+  static constexpr std::string_view name = "ActivityCompleted";
+  static constexpr auto fields = std::tuple{
+      Field{"scheduled", &ActivityCompleted::scheduled},
+      Field{"result", &ActivityCompleted::result},
+      Field{"attempt", &ActivityCompleted::attempt},
+  };
+};
+
+template <>
+struct Layout<ActivityFailed> {
+  static constexpr EventType type = EventType::kActivityFailed;
+  static constexpr std::string_view name = "ActivityFailed";
+  static constexpr auto fields = std::tuple{
+      Field{"scheduled", &ActivityFailed::scheduled},
+      Field{"failure", &ActivityFailed::failure},
+      Field{"attempt", &ActivityFailed::attempt},
+  };
+};
+
+template <>
+struct Layout<TimerFired> {
+  static constexpr EventType type = EventType::kTimerFired;
+  static constexpr std::string_view name = "TimerFired";
+  static constexpr auto fields = std::tuple{
+      Field{"timer", &TimerFired::timer},
+  };
+};
+
+template <>
+struct Layout<SignalReceived> {
+  static constexpr EventType type = EventType::kSignalReceived;
+  static constexpr std::string_view name = "SignalReceived";
+  static constexpr auto fields = std::tuple{
+      Field{"name", &SignalReceived::name},
+      Field{"input", &SignalReceived::input},
+      Field{"headers", &SignalReceived::headers},
+  };
+};
+
+template <>
+struct Layout<ActivityScheduled> {
+  static constexpr EventType type = EventType::kActivityScheduled;
+  static constexpr std::string_view name = "ActivityScheduled";
+  static constexpr auto fields = std::tuple{
+      Field{"activity_type", &ActivityScheduled::activity_type},
+      Field{"task_queue", &ActivityScheduled::task_queue},
+      Field{"input", &ActivityScheduled::input},
+      Field{"policy", &ActivityScheduled::policy},
+      Field{"headers", &ActivityScheduled::headers},
+  };
+};
+
+template <>
+struct Layout<ActivityCancelRequested> {
+  static constexpr EventType type = EventType::kActivityCancelRequested;
+  static constexpr std::string_view name = "ActivityCancelRequested";
+  static constexpr auto fields = std::tuple{
+      Field{"scheduled", &ActivityCancelRequested::scheduled},
+  };
+};
+
+template <>
+struct Layout<TimerStarted> {
+  static constexpr EventType type = EventType::kTimerStarted;
+  static constexpr std::string_view name = "TimerStarted";
+  static constexpr auto fields = std::tuple{
+      Field{"duration_ms", &TimerStarted::duration},
+  };
+};
+
+template <>
+struct Layout<TimerCanceled> {
+  static constexpr EventType type = EventType::kTimerCanceled;
+  static constexpr std::string_view name = "TimerCanceled";
+  static constexpr auto fields = std::tuple{
+      Field{"timer", &TimerCanceled::timer},
+  };
+};
+
+template <>
+struct Layout<SideEffectRecorded> {
+  static constexpr EventType type = EventType::kSideEffectRecorded;
+  static constexpr std::string_view name = "SideEffectRecorded";
+  static constexpr auto fields = std::tuple{
+      Field{"value", &SideEffectRecorded::value},
+  };
+};
+
+template <>
+struct Layout<WorkflowCompleted> {
+  static constexpr EventType type = EventType::kWorkflowCompleted;
+  static constexpr std::string_view name = "WorkflowCompleted";
+  static constexpr auto fields = std::tuple{
+      Field{"result", &WorkflowCompleted::result},
+  };
+};
+
+template <>
+struct Layout<WorkflowFailed> {
+  static constexpr EventType type = EventType::kWorkflowFailed;
+  static constexpr std::string_view name = "WorkflowFailed";
+  static constexpr auto fields = std::tuple{
+      Field{"failure", &WorkflowFailed::failure},
+  };
+};
+
+template <>
+struct Layout<WorkflowTerminated> {
+  static constexpr EventType type = EventType::kWorkflowTerminated;
+  static constexpr std::string_view name = "WorkflowTerminated";
+  static constexpr auto fields = std::tuple{
+      Field{"reason", &WorkflowTerminated::reason},
+  };
+};
+
+template <>
+struct Layout<WorkflowTimedOut> {
+  static constexpr EventType type = EventType::kWorkflowTimedOut;
+  static constexpr std::string_view name = "WorkflowTimedOut";
+  static constexpr auto fields = std::tuple{};
+};
+
+// Calls visit(std::in_place_type<T>) for each event struct T until it answers true; says whether
+// one did.
+template <class Visit>
+bool AnyEventType(Visit&& visit) {
+  return [&]<size_t... i>(std::index_sequence<i...>) {
+    return (visit(std::in_place_type<std::variant_alternative_t<i, EventBody>>) || ...);
+  }(std::make_index_sequence<std::variant_size_v<EventBody>>());
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

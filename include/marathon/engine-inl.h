@@ -1,0 +1,358 @@
+#pragma once
+
+#include "marathon/engine.h"
+
+#include <fmt/format.h>
+#include <link.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "marathon/adapters/memory.h"
+#include "marathon/engine/host-inl.h"
+#include "marathon/event_codec.h"
+#include "marathon/runtime/thread_runtime.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+namespace detail {
+
+// The executable's own build id, as the linker wrote it; "unknown" if it wrote none.
+MARATHON_INLINE std::string ExecutableBuildId() {
+  std::string id;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* out) {
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          const auto& header = info->dlpi_phdr[i];
+          if (header.p_type != PT_NOTE) continue;
+          const char* at = reinterpret_cast<const char*>(info->dlpi_addr + header.p_vaddr);
+          const char* const end = at + header.p_memsz;
+          while (at + sizeof(ElfW(Nhdr)) <= end) {
+            ElfW(Nhdr) note;
+            std::memcpy(&note, at, sizeof(note));
+            const char* const name = at + sizeof(note);
+            const char* const data = name + ((note.n_namesz + 3) & ~3u);
+            if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && data + note.n_descsz <= end) {
+              for (uint32_t b = 0; b < std::min(note.n_descsz, 10u); ++b) {
+                *static_cast<std::string*>(out) += fmt::format("{:02x}", static_cast<uint8_t>(data[b]));
+              }
+              return 1;
+            }
+            at = data + ((note.n_descsz + 3) & ~3u);
+          }
+        }
+        return 1;  // the first object is the executable
+      },
+      &id);
+  return id.empty() ? "unknown" : id;
+}
+
+class EngineImpl {
+ public:
+  explicit EngineImpl(const EngineOptions& options)
+      : runtime(options.turn_threads, options.activity_threads), pid(getpid()) {}
+
+  // Whether a call may be made here and now.
+  Status Check() const {
+    if (InTurnOnThisThread()) {
+      return FailedPrecondition(
+          "engine calls are not for workflow bodies, which are replayed; call from an activity");
+    }
+    if (getpid() != pid) {
+      return FailedPrecondition("this engine belongs to the parent process: open one after fork()");
+    }
+    if (shut_down) return FailedPrecondition("the engine has been shut down");
+    return {};
+  }
+
+  // Makes an asynchronous call and waits for its answer.
+  template <class T, class Call>
+  StatusOr<T> Await(Call&& call) {
+    if (Status status = Check(); !status.ok()) return status;
+    struct Answer {
+      std::shared_ptr<OneShot> ready;
+      StatusOr<T> value = absl::UnknownError("");
+    };
+    auto answer = std::make_shared<Answer>();
+    answer->ready = runtime.NewOneShot();
+    call(Done<T>([answer](StatusOr<T> value) {
+      answer->value = std::move(value);
+      answer->ready->Set();
+    }));
+    answer->ready->Wait(OneShot::kForever);
+    return std::move(answer->value);
+  }
+  template <class Call>
+  Status AwaitStatus(Call&& call) {
+    return Await<bool>([&](Done<bool> done) {
+             call(DoneStatus([done = std::move(done)](Status status) mutable {
+               if (status.ok()) {
+                 done(true);
+               } else {
+                 done(std::move(status));
+               }
+             }));
+           })
+        .status();
+  }
+
+  StatusOr<RunEnd> AwaitEnd(const RunKey& run, Duration timeout);
+  void Shutdown(Duration patience);
+
+  ThreadRuntime runtime;
+  const pid_t pid;
+  Ports ports;
+  std::shared_ptr<Host> host;
+  std::atomic<bool> shut_down{false};
+
+ private:
+  // Somebody in AwaitEnd.
+  struct Waiter {
+    std::mutex mutex;
+    std::optional<StatusOr<RunEnd>> end;  // the first answer counts
+    std::shared_ptr<OneShot> ready;
+
+    void Answer(StatusOr<RunEnd> answer) {
+      {
+        std::lock_guard lock(mutex);
+        if (end.has_value()) return;
+        end.emplace(std::move(answer));
+      }
+      ready->Set();
+    }
+  };
+
+  std::mutex waiters_mutex_;
+  std::set<std::shared_ptr<Waiter>> waiters_;
+};
+
+MARATHON_INLINE StatusOr<RunEnd> EngineImpl::AwaitEnd(const RunKey& run, Duration timeout) {
+  if (Status status = Check(); !status.ok()) return status;
+  auto waiter = std::make_shared<Waiter>();
+  waiter->ready = runtime.NewOneShot();
+  {
+    std::lock_guard lock(waiters_mutex_);
+    waiters_.insert(waiter);
+  }
+  const uint64_t name = host->AwaitEnd(run, [waiter](StatusOr<RunEnd> end) {
+    waiter->Answer(std::move(end));
+  });
+  if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
+  if (!waiter->ready->Wait(timeout)) {
+    waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
+                                                run.run_id, run.workflow_id, timeout.count())));
+  }
+  host->CancelAwait(name);
+  std::lock_guard lock(waiters_mutex_);
+  waiters_.erase(waiter);
+  std::lock_guard end_lock(waiter->mutex);
+  return *std::move(waiter->end);
+}
+
+MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
+  if (getpid() != pid) return;  // a child after fork(): its parent's engine is not its own
+  if (shut_down.exchange(true)) return;
+  {
+    std::lock_guard lock(waiters_mutex_);
+    for (const auto& waiter : waiters_) waiter->Answer(Cancelled("the engine is shutting down"));
+  }
+  auto closed = runtime.NewOneShot();
+  host->Shutdown([closed](const Status&) { closed->Set(); });
+  constexpr Duration kReminder{5'000};
+  for (Duration wait = patience; !closed->Wait(wait); wait = kReminder) {
+    host->Log(LogLevel::kWarning, host->activities().DescribeRunning());
+  }
+  runtime.Stop();
+}
+
+}  // namespace detail
+
+// ---- Engine ----------------------------------------------------------------------------------------
+
+MARATHON_INLINE StatusOr<Engine> Engine::Open(std::string_view url, const Registry& registry,
+                                              EngineOptions options) {
+  StatusOr<BackendUrl> parsed = ParseBackendUrl(url);
+  if (!parsed.ok()) return parsed.status();
+  auto impl = std::make_shared<detail::EngineImpl>(options);
+  std::string schemes = "\"memory:\"";
+  std::optional<StatusOr<Ports>> ports;
+  if (parsed->scheme == "memory") ports = MemoryBackend().open(*parsed, impl->runtime);
+  for (const auto& backend : registry.backends()) {
+    schemes += fmt::format(", \"{}:\"", backend->scheme);
+    if (!ports && backend->scheme == parsed->scheme) ports = backend->open(*parsed, impl->runtime);
+  }
+  if (!ports) {
+    const bool shipped = parsed->scheme == "sqlite";
+    return InvalidArgument(fmt::format(
+        "no backend for \"{}:\"; this registry has {}{}", parsed->scheme, schemes,
+        shipped ? ". Link marathon::sqlite, include <marathon/adapters/sqlite.h> and call "
+                  "registry.Use(marathon::SqliteBackend())"
+                : ""));
+  }
+  if (!ports->ok()) return ports->status();
+  return OpenImpl(std::move(impl), **std::move(ports), registry, std::move(options));
+}
+
+MARATHON_INLINE StatusOr<Engine> Engine::Open(Ports ports, const Registry& registry,
+                                              EngineOptions options) {
+  auto impl = std::make_shared<detail::EngineImpl>(options);
+  return OpenImpl(std::move(impl), std::move(ports), registry, std::move(options));
+}
+
+MARATHON_INLINE StatusOr<Engine> Engine::OpenImpl(std::shared_ptr<detail::EngineImpl> impl, Ports ports,
+                                                  const Registry& registry, EngineOptions options) {
+  if (!registry.mistakes().empty()) {
+    return InvalidArgument("the registry is wrong: " + registry.mistakes());
+  }
+  if (options.build_id.empty()) options.build_id = detail::ExecutableBuildId();
+  impl->ports = ports;
+  impl->host = Host::Create(impl->runtime, std::move(ports.store), std::move(ports.queue),
+                            std::make_shared<const Registry>(registry), std::move(options));
+  Status status = impl->AwaitStatus([&](DoneStatus done) { impl->host->Open(std::move(done)); });
+  if (!status.ok()) return status;
+  return Engine(std::move(impl));
+}
+
+MARATHON_INLINE Engine& Engine::operator=(Engine&& other) noexcept {
+  if (this != &other) {
+    if (impl_) impl_->Shutdown(Duration(10'000));
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+
+MARATHON_INLINE Engine::~Engine() {
+  if (impl_) impl_->Shutdown(Duration(10'000));
+}
+
+MARATHON_INLINE void Engine::Shutdown(Duration patience) { impl_->Shutdown(patience); }
+
+MARATHON_INLINE StatusOr<Run> Engine::StartPayload(std::string_view workflow_type, Payload input,
+                                                   StartOptions options) {
+  return SignalWithStartPayload(workflow_type, std::move(input), "", Payload(), std::move(options), {});
+}
+
+MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view workflow_type,
+                                                             Payload input, std::string_view signal,
+                                                             Payload value, StartOptions options,
+                                                             SignalOptions signal_options) {
+  StartCall call;
+  call.workflow_type = workflow_type;
+  call.input = std::move(input);
+  call.options = std::move(options);
+  if (!signal.empty()) {
+    call.options.id_conflict = IdConflictPolicy::kUseExisting;
+    std::string key = signal_options.request_id.empty() ? impl_->host->NewId()
+                                                        : std::move(signal_options.request_id);
+    call.signals.push_back({0, std::move(key),
+                            SignalReceived{std::string(signal), std::move(value),
+                                           std::move(signal_options.headers)}});
+  }
+  auto run = impl_->Await<RunKey>(
+      [&](Done<RunKey> done) { impl_->host->Start(std::move(call), std::move(done)); });
+  if (!run.ok()) return run.status();
+  return Run(impl_, *std::move(run));
+}
+
+MARATHON_INLINE Run Engine::Find(std::string_view workflow_id, std::string_view run_id) const {
+  return Run(impl_, RunKey{std::string(workflow_id), std::string(run_id)});
+}
+
+MARATHON_INLINE StatusOr<ListReply> Engine::List(ListRequest request) const {
+  return impl_->Await<ListReply>([&](Done<ListReply> done) {
+    impl_->host->store().List(std::move(request), std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Engine::CompleteActivityPayload(std::string_view token, Payload result) {
+  return impl_->AwaitStatus([&](DoneStatus done) {
+    impl_->host->CompleteActivity(token, ActivityCompleted{0, std::move(result), 1}, std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Engine::FailActivity(std::string_view token, Failure failure) {
+  return impl_->AwaitStatus([&](DoneStatus done) {
+    impl_->host->CompleteActivity(token, ActivityFailed{0, std::move(failure), 1}, std::move(done));
+  });
+}
+
+// ---- Run -------------------------------------------------------------------------------------------
+
+MARATHON_INLINE StatusOr<Payload> Run::ResultPayload(Duration timeout) const {
+  StatusOr<RunEnd> end = engine_->AwaitEnd(key_, timeout);
+  if (!end.ok()) return end.status();
+  if (auto* completed = std::get_if<WorkflowCompleted>(&end->closing)) {
+    return std::move(completed->result);
+  }
+  if (const auto* failed = std::get_if<WorkflowFailed>(&end->closing)) {
+    return FailureStatus(failed->failure);
+  }
+  Failure failure;
+  if (const auto* terminated = std::get_if<WorkflowTerminated>(&end->closing)) {
+    failure.kind = FailureKind::kTerminated;
+    failure.message = "terminated: " + terminated->reason;
+  } else {
+    failure.kind = FailureKind::kTimeout;
+    failure.timeout = TimeoutKind::kRun;
+    failure.type = failure_type::kTimeout;
+    failure.message = "its run timeout passed";
+  }
+  return FailureStatus(failure);
+}
+
+MARATHON_INLINE Status Run::SignalPayload(std::string_view name, Payload value,
+                                          SignalOptions options) const {
+  return engine_->AwaitStatus([&](DoneStatus done) {
+    engine_->host->Signal(key_, std::string(name), std::move(value), std::move(options),
+                          std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Run::Terminate(std::string_view reason) const {
+  return engine_->AwaitStatus([&](DoneStatus done) {
+    engine_->host->Terminate(key_, std::string(reason), std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Run::Unblock() const {
+  return engine_->AwaitStatus(
+      [&](DoneStatus done) { engine_->host->store().Unblock(key_, std::move(done)); });
+}
+
+MARATHON_INLINE StatusOr<RunDescription> Run::Describe() const {
+  ReadRequest request;
+  request.run = key_;
+  request.activities = true;
+  auto read = engine_->Await<RunSnapshot>([&](Done<RunSnapshot> done) {
+    engine_->host->store().Read(std::move(request), std::move(done));
+  });
+  if (!read.ok()) return read.status();
+  return RunDescription{std::move(read->row), std::move(read->activities), read->now};
+}
+
+MARATHON_INLINE StatusOr<marathon::History> Run::History() const {
+  marathon::History history;
+  ReadRequest request;
+  request.run = key_;
+  request.records = true;
+  for (bool more = true; more;) {
+    auto page = engine_->Await<RunSnapshot>([&](Done<RunSnapshot> done) {
+      engine_->host->store().Read(request, std::move(done));
+    });
+    if (!page.ok()) return page.status();
+    for (const std::string& record : page->records) {
+      if (Status status = AppendRecord(record, history); !status.ok()) return status;
+    }
+    request.run = page->row.key;
+    if (!history.empty()) request.after_version = history.back().id;
+    more = page->more_records;
+  }
+  return history;
+}
+
+}  // namespace marathon::inline MARATHON_ABI

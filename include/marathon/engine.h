@@ -1,0 +1,178 @@
+// Engine: Marathon in a process. It opens a store by URL, takes turns of workflows and runs activities on
+// its own threads, and lets the program start runs, signal them and wait for their results.
+//
+//   auto engine = marathon::Engine::Open("memory:", registry);
+//   if (!engine.ok()) return Complain(engine.status());
+//   auto run = engine->Start("Checkout", Order{"o-1", 9.5});
+//   if (!run.ok()) return Complain(run.status());
+//   absl::StatusOr<std::string> receipt = run->Result<std::string>();
+//
+// Thread rule: safe to call from any thread and from activities; refused in workflow bodies and, with
+// kFailedPrecondition, after fork() in the child. Calls block until the store has answered; what the
+// store could not do for a moment is tried again inside.
+#pragma once
+
+#include <memory>
+#include <type_traits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "marathon/backend.h"
+#include "marathon/codec.h"
+#include "marathon/config.h"
+#include "marathon/event.h"
+#include "marathon/options.h"
+#include "marathon/registry.h"
+#include "marathon/state_store.h"
+#include "marathon/status.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+namespace detail {
+class EngineImpl;
+}
+
+// A run and what is pending in it.
+struct RunDescription {
+  RunRow run;
+  std::vector<ActivityRow> activities;  // with attempt, last failure and next try
+  Time now{};                           // the store's
+};
+
+// Names a run in an engine. Copies name the same; usable as long as the engine lives.
+class Run {
+ public:
+  Run(std::shared_ptr<detail::EngineImpl> engine, RunKey key)
+      : engine_(std::move(engine)), key_(std::move(key)) {}
+
+  const RunKey& key() const { return key_; }
+  const std::string& workflow_id() const { return key_.workflow_id; }
+  const std::string& run_id() const { return key_.run_id; }
+
+  // Waits for the run to end and gives what it returned. A run that ended badly gives FailureStatus
+  // (status.h): kAborted if it failed, kCancelled if terminated, kDeadlineExceeded if timed out. kDeadlineExceeded too
+  // when `timeout` passes first; kCancelled when the engine shuts down.
+  template <class T = void>
+  auto Result(Duration timeout = OneShotForever()) const
+      -> std::conditional_t<std::is_void_v<T>, Status, StatusOr<T>> {
+    StatusOr<Payload> payload = ResultPayload(timeout);
+    if constexpr (std::is_void_v<T>) {
+      return payload.status();
+    } else {
+      if (!payload.ok()) return payload.status();
+      return Decode<T>(*payload);
+    }
+  }
+  StatusOr<Payload> ResultPayload(Duration timeout = OneShotForever()) const;
+
+  template <class T>
+  Status Signal(std::string_view name, const T& value, SignalOptions options = {}) const {
+    StatusOr<Payload> payload = Encode<T>(value);
+    return payload.ok() ? SignalPayload(name, *std::move(payload), std::move(options))
+                        : payload.status();
+  }
+  template <class T>
+  Status Signal(const SignalDef<T>& signal, const std::type_identity_t<T>& value,
+                SignalOptions options = {}) const {
+    return Signal<T>(signal.name, value, std::move(options));
+  }
+  Status SignalPayload(std::string_view name, Payload value, SignalOptions options = {}) const;
+
+  // Ends the run at once, without its code; its activities are told to stop.
+  Status Terminate(std::string_view reason) const;
+  // Lets a blocked run try again with the code there is now.
+  Status Unblock() const;
+  StatusOr<RunDescription> Describe() const;
+  StatusOr<marathon::History> History() const;
+
+ private:
+  static constexpr Duration OneShotForever() { return Duration::max(); }
+  std::shared_ptr<detail::EngineImpl> engine_;
+  RunKey key_;
+};
+
+class Engine {
+ public:
+  // Opens the store that `url` names ("memory:", "sqlite:app.db" once the registry knows SqliteBackend())
+  // and begins to work. The registry is copied. kInvalidArgument: the URL or the registry is wrong.
+  static StatusOr<Engine> Open(std::string_view url, const Registry& registry,
+                               EngineOptions options = {});
+  // The same over ports that the caller made; several engines may share them.
+  static StatusOr<Engine> Open(Ports ports, const Registry& registry, EngineOptions options = {});
+
+  Engine(Engine&&) noexcept = default;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();  // Shutdown()
+
+  // Stops taking work, fires the stop tokens of running activities, waits for them and for turns, gives
+  // leases back, and joins all threads. Whoever waits in Result gets kCancelled. An activity that goes
+  // on for longer than `patience` is logged every 5 s, and waited for.
+  void Shutdown(Duration patience = Duration(10'000));
+
+  // Starts a run. kAlreadyExists: the id policies forbid it; kNotFound: no such workflow type.
+  template <class In>
+  StatusOr<Run> Start(std::string_view workflow_type, const In& input, StartOptions options = {}) {
+    StatusOr<Payload> payload = Encode<In>(input);
+    if (!payload.ok()) return payload.status();
+    return StartPayload(workflow_type, *std::move(payload), std::move(options));
+  }
+  StatusOr<Run> Start(std::string_view workflow_type, StartOptions options = {}) {
+    return StartPayload(workflow_type, Payload(), std::move(options));
+  }
+  template <class Out, class In>
+  StatusOr<Run> Start(const WorkflowDef<Out(In)>& def, const std::type_identity_t<In>& input,
+                      StartOptions options = {}) {
+    return Start<In>(def.name, input, std::move(options));
+  }
+  template <class Out>
+  StatusOr<Run> Start(const WorkflowDef<Out()>& def, StartOptions options = {}) {
+    return StartPayload(def.name, Payload(), std::move(options));
+  }
+  StatusOr<Run> StartPayload(std::string_view workflow_type, Payload input, StartOptions options = {});
+
+  // Starts a run with a signal waiting for it; if one with the workflow id is open, signals that one.
+  // One atomic step.
+  template <class In, class T>
+  StatusOr<Run> SignalWithStart(std::string_view workflow_type, const In& input,
+                                std::string_view signal, const T& value,
+                                StartOptions options = {}, SignalOptions signal_options = {}) {
+    StatusOr<Payload> in = Encode<In>(input);
+    if (!in.ok()) return in.status();
+    StatusOr<Payload> signal_value = Encode<T>(value);
+    if (!signal_value.ok()) return signal_value.status();
+    return SignalWithStartPayload(workflow_type, *std::move(in), signal, *std::move(signal_value),
+                                  std::move(options), std::move(signal_options));
+  }
+  StatusOr<Run> SignalWithStartPayload(std::string_view workflow_type, Payload input,
+                                       std::string_view signal, Payload value, StartOptions options,
+                                       SignalOptions signal_options);
+
+  // The newest run of a workflow id, or a certain run. Does not ask the store.
+  Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
+  StatusOr<ListReply> List(ListRequest request = {}) const;
+
+  // The outcome of an activity that said CompleteLater(). kNotFound: it is resolved; kAborted: it was
+  // delivered anew since.
+  template <class T>
+  Status CompleteActivity(std::string_view token, const T& result) {
+    StatusOr<Payload> payload = Encode<T>(result);
+    if (!payload.ok()) return payload.status();
+    return CompleteActivityPayload(token, *std::move(payload));
+  }
+  Status CompleteActivityPayload(std::string_view token, Payload result);
+  Status FailActivity(std::string_view token, Failure failure);
+
+ private:
+  explicit Engine(std::shared_ptr<detail::EngineImpl> impl) : impl_(std::move(impl)) {}
+  static StatusOr<Engine> OpenImpl(std::shared_ptr<detail::EngineImpl> impl, Ports ports,
+                                   const Registry& registry, EngineOptions options);
+  std::shared_ptr<detail::EngineImpl> impl_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/engine-inl.h"
+#endif

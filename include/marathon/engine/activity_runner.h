@@ -1,0 +1,93 @@
+// ActivityRunner: runs activities that this process has claimed, in its turns' commits or from the task
+// queue, and sees each attempt to its end: completed, retried, given back or dead.
+//
+// Thread rule: safe to call from any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/activity.h"
+#include "marathon/config.h"
+#include "marathon/detail/block_pool.h"
+#include "marathon/engine/claim_ahead.h"
+#include "marathon/options.h"
+#include "marathon/runtime.h"
+#include "marathon/state_store.h"
+#include "marathon/task_queue.h"
+
+namespace marathon::inline MARATHON_ABI {
+class Host;
+}
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+class Attempt;
+
+class ActivityRunner {
+ public:
+  ActivityRunner(Host& host, const EngineOptions& options);
+
+  // Takes room for one activity that a commit is about to claim; false: leave it to the queue.
+  bool Reserve(std::string_view activity_type, std::string_view task_queue);
+  void Unreserve(std::string_view activity_type);
+  // Runs an activity that this session holds. `reserved`: Reserve took its room.
+  // `own_turn`: it was claimed by a turn of ours, so its run is ours.
+  void Start(ActivityRow row, bool reserved, bool own_turn);
+  bool IsRunning(const ActivityKey& key, Epoch epoch);
+
+  // Fetches claimable activities as long as there is room.
+  void Pump();
+  // Fires the stop token of every attempt of the activity that runs here.
+  void Cancel(const ActivityKey& key);
+  // Fires the stop token of an attempt whose deadline has passed.
+  void Stop(const ActivityKey& key, Epoch epoch);
+  void StopAll();
+  // Forgets what runs, as a crash would.
+  void Abandon();
+  int running() const { return running_count_.load(); }
+  std::string DescribeRunning();  // for people
+
+  // For Attempt.
+  void Measured(int64_t micros) { ahead_.Measured(micros); }
+  void Ended(Attempt& attempt, AttemptResult result);
+  void SendEnd(AttemptEnd end, int failures = 0);
+
+ private:
+  using Running = std::multimap<ActivityKey, std::shared_ptr<Attempt>, std::less<>,
+                                PoolAllocator<std::pair<const ActivityKey, std::shared_ptr<Attempt>>>>;
+  struct Lanes {
+    std::atomic<int> used{0};
+    int limit = 0;
+  };
+  Lanes& LanesOf(bool asynchronous) { return asynchronous ? async_ : blocking_; }
+  void OnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
+  // `doubtful`: an earlier try may yet be applied, or has been.
+  void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false);
+  void OnClaimUnknown(std::vector<ClaimRequest> requests);
+  void Run(std::shared_ptr<Attempt> attempt);
+  void RunSuspect(std::shared_ptr<Attempt> attempt);
+  void WatchWaiting();
+  void GiveBackWaiting();
+  void Forget(Attempt& attempt);
+
+  Host& host_;
+  Lanes blocking_;
+  Lanes async_;
+  ClaimAhead ahead_;
+  std::atomic<bool> watching_{false};  // those that wait for a thread
+  std::atomic<int> running_count_{0};
+  std::mutex mutex_;
+  Running running_;
+  std::vector<std::shared_ptr<Attempt>> suspects_;  // waiting to run alone
+  bool suspect_running_ = false;
+  bool receiving_ = false;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,137 @@
+// Host: one worker process. It owns a session, takes turns of runs, runs activities, and serves the
+// client's calls, all over the ports it is given and without a thread or a clock of its own. Engine is
+// the blocking face of it; the simulator drives many in one thread.
+//
+// Thread rule: safe to call from any thread. Callbacks come on the runtime's turn lane or inside the call.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/engine/activity_runner.h"
+#include "marathon/engine/due_keeper.h"
+#include "marathon/engine/session_keeper.h"
+#include "marathon/engine/turn_runner.h"
+#include "marathon/options.h"
+#include "marathon/registry.h"
+#include "marathon/runtime.h"
+#include "marathon/state_store.h"
+#include "marathon/task_queue.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+struct StartCall {
+  std::string workflow_type;
+  Payload input;
+  StartOptions options;
+  // Signals that the run gets right after its start, or at once if it is there already.
+  std::vector<Message> signals;
+};
+
+// How a run ended: its row, and the event that closed it.
+struct RunEnd {
+  RunRow row;
+  EventBody closing;
+};
+
+class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
+ public:
+  // `registry` must be free of mistakes; `runtime` must outlive the host.
+  static std::shared_ptr<Host> Create(Runtime& runtime, std::shared_ptr<StateStore> store,
+                                      std::shared_ptr<TaskQueue> queue,
+                                      std::shared_ptr<const Registry> registry,
+                                      EngineOptions options);
+  // Destroying a host that has not been shut down is a crash, as others see it: what it held is freed
+  // when its lease ends.
+  ~Host() override = default;
+
+  // Opens the session and begins to take work.
+  void Open(DoneStatus done);
+  // Stops taking work, lets running turns end, fires the stop tokens, waits for activities, gives
+  // back what is left, and answers. Calls that wait for a run's end fail with kCancelled.
+  void Shutdown(DoneStatus done);
+  // Forgets everything at once without a word to the store, as SIGKILL would. For the simulator.
+  void Abandon();
+
+  // ---- The client's calls. Transient errors of the store are retried inside.
+  void Start(StartCall call, Done<RunKey> done);
+  void Signal(RunKey run, std::string name, Payload input, SignalOptions options, DoneStatus done);
+  void Terminate(RunKey run, std::string reason, DoneStatus done);
+  // Ends a run without its code, with `closing`; signals that it has not read are recorded first.
+  void CloseFromOutside(RunKey run, EventBody closing, RunStatus status, DoneStatus done);
+  uint64_t AwaitEnd(RunKey run, Done<RunEnd> done);
+  void CancelAwait(uint64_t name) { store().CancelAwait(name); }
+  void CompleteActivity(std::string_view token, EventBody outcome, DoneStatus done);
+
+  // ---- StoreWatcher
+  void OnDue(Time at) override;
+  void OnActivitiesCanceled(const std::vector<ActivityKey>& keys) override;
+
+  // ---- What the parts share
+  Runtime& runtime() { return runtime_; }
+  StateStore& store() { return *store_; }
+  TaskQueue& queue() { return *queue_; }
+  const Registry& registry() const { return *registry_; }
+  const EngineOptions& options() const { return options_; }
+  detail::TurnRunner& turns() { return turns_; }
+  detail::ActivityRunner& activities() { return activities_; }
+  detail::SessionKeeper& session() { return session_; }
+  std::shared_ptr<Host> Self() { return shared_from_this(); }
+  bool stopping() const { return stopping_.load(std::memory_order_acquire); }
+
+  void Log(LogLevel level, std::string_view message) { options_.log->Log(level, message); }
+  // Calls `work` after a wait that grows with `failures` (in a row): 20 ms to 5 s, with jitter.
+  void AfterBackoff(int failures, Callback<void()> work);
+  // Fifteen characters, sortable by the millisecond they were made in: as many as a std::string holds
+  // without an allocation, and ids are copied all over. No two of a process are the same; those of
+  // different processes are kept apart by the millisecond and 48 bits, which is less than a UUID gives.
+  std::string NewId();
+  detail::DueKeeper& due() { return due_; }
+  // Asks the queue for turns and activities to do.
+  void BeginReceiving();
+  // Shutdown is over once no turn and no activity runs.
+  void TryFinishShutdown();
+
+ private:
+  Host(Runtime& runtime, std::shared_ptr<StateStore> store, std::shared_ptr<TaskQueue> queue,
+       std::shared_ptr<const Registry> registry, EngineOptions options);
+
+  struct StartState;
+  void SendStart(std::shared_ptr<StartState> state);
+  void OnStarted(std::shared_ptr<StartState> state, StatusOr<StartReply> reply);
+  struct PutState;
+  void SendPut(std::shared_ptr<PutState> state);
+  struct CloseState;
+  void TryClose(std::shared_ptr<CloseState> state);
+
+  void ReceiveTurns(const SessionId& session);
+  // A new process tries blocked runs once more.
+  void UnblockAll(std::string page_token);
+
+  Runtime& runtime_;
+  std::shared_ptr<StateStore> store_;
+  std::shared_ptr<TaskQueue> queue_;
+  std::shared_ptr<const Registry> registry_;
+  EngineOptions options_;
+  std::atomic<uint64_t> next_id_;
+  std::atomic<bool> stopping_{false};
+  std::mutex shutdown_mutex_;
+  DoneStatus shutdown_done_;
+
+  detail::SessionKeeper session_;
+  detail::DueKeeper due_;
+  detail::TurnRunner turns_;
+  detail::ActivityRunner activities_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/engine/host-inl.h"
+#endif

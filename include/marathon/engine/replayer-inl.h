@@ -1,0 +1,161 @@
+#pragma once
+
+#include "marathon/engine/replayer.h"
+
+#include <algorithm>
+
+namespace marathon::inline MARATHON_ABI {
+
+namespace detail {
+
+// Whether the code's command is the one history has. Inputs and durations may differ between builds.
+MARATHON_INLINE bool SameCommand(const EventBody& recorded, const EventBody& issued) {
+  if (recorded.index() != issued.index()) return false;
+  if (const auto* a = std::get_if<ActivityScheduled>(&recorded)) {
+    return a->activity_type == std::get<ActivityScheduled>(issued).activity_type;
+  }
+  if (const auto* a = std::get_if<ActivityCancelRequested>(&recorded)) {
+    return *a == std::get<ActivityCancelRequested>(issued);
+  }
+  if (const auto* a = std::get_if<TimerCanceled>(&recorded)) {
+    return *a == std::get<TimerCanceled>(issued);
+  }
+  return true;
+}
+
+// Terminated and timed-out runs were closed over their code's head.
+inline bool ClosedFromOutside(const EventBody& body) {
+  return std::holds_alternative<WorkflowTerminated>(body) ||
+         std::holds_alternative<WorkflowTimedOut>(body);
+}
+
+inline bool IssuedByCode(const EventBody& body) {
+  const EventType type = TypeOf(body);
+  return (IsCommand(type) || IsClosing(type)) && !ClosedFromOutside(body);
+}
+
+}  // namespace detail
+
+MARATHON_INLINE Replayer::Replayer(RunFacts facts, const detail::WorkflowFactory& factory)
+    : factory_(factory), core_(std::move(facts)), context_(core_) {}
+
+MARATHON_INLINE void Replayer::Begin(EventId id, const TurnStarted& marker) {
+  last_turn_ = marker.time;
+  if (!marker.build_id.empty()) build_id_ = marker.build_id;
+  core_.BeginTurn(id, marker.time);
+}
+
+// Where user code is entered for the first time: calling a coroutine function copies its arguments,
+// which may throw.
+MARATHON_INLINE void Replayer::Apply(EventId id, const EventBody& inbound) {
+  core_.Apply(id, inbound);
+  if (const auto* started = std::get_if<WorkflowStarted>(&inbound)) {
+    try {
+      auto made = factory_(context_, started->input);
+      if (auto* failure = std::get_if<Failure>(&made)) {
+        core_.CloseWith(WorkflowFailed{std::move(*failure)});
+      } else {
+        core_.Adopt(std::get<detail::RootWorkflow>(std::move(made)));
+      }
+    } catch (...) {
+      core_.CloseWith(WorkflowFailed{FailureFrom(std::current_exception())});
+    }
+  }
+  core_.RunUntilBlocked();
+}
+
+MARATHON_INLINE std::optional<Mismatch> Replayer::Replay(std::span<const Event> events) {
+  bool without_code = false;
+  for (size_t i = 0; i < events.size();) {
+    const Event& event = events[i];
+    version_ = event.id;
+    if (const auto* marker = std::get_if<TurnStarted>(&event.body)) {
+      without_code = (marker->behavior_flags & kTurnWithoutCode) != 0;
+      Begin(event.id, *marker);
+      ++i;
+    } else if (without_code || detail::ClosedFromOutside(event.body)) {
+      ++i;
+    } else if (!IsInbound(TypeOf(event.body))) {
+      return Mismatch{event.id, Describe(event.body), "issued nothing here", {}};
+    } else {
+      const auto recorded = events.subspan(i + 1);
+      if (!core_.IsPending(event.body)) {
+        return Mismatch{event.id, Describe(event.body), "waits for no such thing", {}};
+      }
+      core_.SetReplay(true, recorded);
+      Apply(event.id, event.body);
+      std::optional<Mismatch> mismatch = std::move(core_.mismatch());
+      const size_t matched = Match(event.id, recorded, mismatch);
+      if (mismatch) return mismatch;
+      version_ += static_cast<EventId>(matched);
+      i += 1 + matched;
+    }
+  }
+  return std::nullopt;
+}
+
+MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> recorded,
+                                       std::optional<Mismatch>& mismatch) {
+  auto& issued = core_.issued();
+  size_t unread = 0;  // signals that the run ended without reading stand before its end
+  for (size_t i = 0; i < issued.size(); ++i) {
+    while (IsClosing(TypeOf(issued[i].event.body)) && i + unread < recorded.size() &&
+           std::holds_alternative<SignalReceived>(recorded[i + unread].body)) {
+      ++unread;
+    }
+    const size_t at = i + unread;
+    const bool exists = at < recorded.size() && detail::IssuedByCode(recorded[at].body);
+    if (exists && detail::SameCommand(recorded[at].body, issued[i].event.body)) continue;
+    mismatch = Mismatch{issued[i].event.id,
+                        exists ? Describe(recorded[at].body) : "no further command in this turn",
+                        "issued " + Describe(issued[i].event.body), issued[i].where};
+    return i;
+  }
+  const size_t count = issued.size() + unread;
+  if (!mismatch && count < recorded.size() && detail::IssuedByCode(recorded[count].body)) {
+    mismatch = Mismatch{after + static_cast<EventId>(count) + 1, Describe(recorded[count].body),
+                        "issued nothing", {}};
+    if (!issued.empty()) {
+      mismatch->issued += " more after " + Describe(issued.back().event.body);
+      mismatch->where = issued.back().where;
+    }
+  }
+  issued.clear();
+  return count;
+}
+
+MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventBody> inbound) {
+  TurnOutput output;
+  std::vector<EventBody> unread;
+  core_.SetReplay(false, {});
+  for (EventBody& body : inbound) {
+    if (core_.closed()) {
+      if (std::holds_alternative<SignalReceived>(body)) unread.push_back(std::move(body));
+      continue;
+    }
+    if (!core_.IsPending(body)) continue;
+    if (output.events.empty()) {
+      if (marker.build_id == build_id_) marker.build_id.clear();
+      Begin(++version_, marker);
+      output.events.push_back({version_, std::move(marker)});
+    }
+    Apply(++version_, body);
+    output.events.push_back({version_, std::move(body)});
+    for (auto& command : core_.issued()) output.events.push_back(std::move(command.event));
+    core_.issued().clear();
+    version_ = output.events.back().id;
+  }
+  if (!unread.empty()) {  // recorded all the same, before the end
+    output.unread_signals = true;
+    Event closing = std::move(output.events.back());
+    output.events.pop_back();
+    for (EventBody& body : unread) output.events.push_back({closing.id++, std::move(body)});
+    version_ = closing.id;
+    output.events.push_back(std::move(closing));
+  }
+  output.mismatch = std::move(core_.mismatch());
+  output.closed = core_.closed();
+  return output;
+}
+
+}  // namespace marathon::inline MARATHON_ABI

@@ -1,0 +1,67 @@
+// Replayer: one run as a pure function of its history. Replay() brings its code to where history ends and
+// checks on the way that the code still asks for what history records; Turn() goes on from there with new
+// inbound events and gives the events to append. The coroutines live inside until it is destroyed.
+//
+// Knows no port, thread, clock or I/O. Thread rule: one thread at a time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/detail/callables.h"
+#include "marathon/detail/workflow_core.h"
+#include "marathon/event.h"
+#include "marathon/workflow_context.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+using detail::Mismatch;
+using detail::RunFacts;
+
+struct TurnOutput {
+  History events;               // the marker, then inbound events and commands; empty: nothing happened
+  bool closed = false;          // the last event ends the run
+  bool unread_signals = false;  // it ended before it saw every signal it was given
+  std::optional<Mismatch> mismatch;
+};
+
+class Replayer : public detail::PooledObject {
+ public:
+  // `factory` must outlive the replayer.
+  Replayer(RunFacts facts, const detail::WorkflowFactory& factory);
+
+  // Takes events that follow the last one taken; whole turns. A mismatch ends the replayer's use.
+  std::optional<Mismatch> Replay(std::span<const Event> events);
+
+  // Runs one turn. Inbound events that answer nothing pending are left out.
+  TurnOutput Turn(TurnStarted marker, std::vector<EventBody> inbound);
+
+  const RunFacts& facts() const { return core_.facts(); }
+  EventId version() const { return version_; }
+  Time last_turn() const { return last_turn_; }
+  const std::string& build_id() const { return build_id_; }  // of the last marker that named one
+  bool closed() const { return core_.closed(); }
+  void SetLog(Callback<void(LogLevel, std::string_view)> log) { core_.SetLog(std::move(log)); }
+
+ private:
+  void Apply(EventId id, const EventBody& inbound);
+  void Begin(EventId id, const TurnStarted& marker);
+  // Compares what the code issued with the events after an inbound one; answers how many there were.
+  size_t Match(EventId after, std::span<const Event> recorded, std::optional<Mismatch>& mismatch);
+
+  const detail::WorkflowFactory& factory_;
+  EventId version_ = 0;
+  Time last_turn_{};
+  std::string build_id_;
+  detail::WorkflowCore core_;
+  WorkflowContext context_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/engine/replayer-inl.h"
+#endif

@@ -1,0 +1,222 @@
+#pragma once
+
+#include "marathon/engine/session_keeper.h"
+
+#include <utility>
+
+#include "marathon/engine/host.h"
+#include "marathon/limits.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+MARATHON_INLINE SessionId SessionKeeper::id() const {
+  std::lock_guard lock(mutex_);
+  return id_;
+}
+
+MARATHON_INLINE void SessionKeeper::Open(DoneStatus done) {
+  SessionRow row;
+  row.id = host_.NewId();
+  row.lease = host_.options().lease;
+  const SessionId id = row.id;
+  auto shared = std::make_shared<DoneStatus>(std::move(done));
+  host_.store().OpenSession(
+      std::move(row), host_.weak_from_this(),
+      [self = host_.Self(), id, shared](StatusOr<Time> opened) {
+        SessionKeeper& keeper = self->session();
+        if (opened.ok()) {
+          {
+            std::lock_guard lock(keeper.mutex_);
+            keeper.id_ = id;
+            keeper.state_ = State::kAwake;
+            keeper.reopening_ = false;
+          }
+          keeper.SetAlarm();
+          return (*shared)(Status());
+        }
+        if (!IsTransient(opened.status()) || self->stopping()) return (*shared)(opened.status());
+        self->AfterBackoff(1, [self, shared] {
+          self->session().Open([shared](Status status) { (*shared)(std::move(status)); });
+        });
+      });
+}
+
+// ---- Holding ---------------------------------------------------------------------------------------
+
+MARATHON_INLINE bool SessionKeeper::Hold() {
+  {
+    std::lock_guard lock(mutex_);
+    used_ = true;
+    if (state_ == State::kAwake) {
+      ++held_;
+      return true;
+    }
+  }
+  Wake();
+  return false;
+}
+
+MARATHON_INLINE void SessionKeeper::HoldClaimed() {
+  {
+    std::lock_guard lock(mutex_);
+    used_ = true;
+    ++held_;
+    if (state_ == State::kAwake) return;
+  }
+  Wake();
+}
+
+MARATHON_INLINE void SessionKeeper::Release() {
+  std::lock_guard lock(mutex_);
+  --held_;
+}
+
+MARATHON_INLINE void SessionKeeper::WhenAwake(Callback<void()> work) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    if (state_ != State::kAwake) when_awake_.push_back(std::exchange(work, nullptr));
+  }
+  if (work) return work();
+  Wake();
+}
+
+// ---- Renewing --------------------------------------------------------------------------------------
+
+MARATHON_INLINE Duration SessionKeeper::Lease() const {
+  return state_ == State::kAwake ? host_.options().lease : limits::kRestingLease;
+}
+
+MARATHON_INLINE void SessionKeeper::SetAlarm() {
+  std::lock_guard lock(mutex_);
+  if (stopped_ || alarm_ != 0) return;
+  alarm_ = host_.runtime().SetAlarm(Lease() / 3, [weak = host_.weak_from_this()] {
+    if (auto self = weak.lock()) self->session().OnAlarm();
+  });
+}
+
+MARATHON_INLINE void SessionKeeper::OnAlarm() {
+  bool rest;
+  {
+    std::lock_guard lock(mutex_);
+    alarm_ = 0;
+    const bool used = std::exchange(used_, false);
+    rest = state_ == State::kAwake && held_ == 0 && !used;
+    if (rest) state_ = State::kFallingAsleep;
+  }
+  if (rest) return FallAsleep();
+  SetAlarm();
+  Renew();
+}
+
+MARATHON_INLINE void SessionKeeper::Renew() {
+  Duration lease;
+  {
+    std::lock_guard lock(mutex_);
+    lease = Lease();
+  }
+  SendRenewal(lease, [](bool) {});
+}
+
+MARATHON_INLINE void SessionKeeper::SendRenewal(Duration lease, Callback<void(bool)> renewed) {
+  const SessionId id = this->id();
+  if (id.empty()) return renewed(false);
+  host_.store().RenewSession(
+      id, lease,
+      [self = host_.Self(), id,
+       renewed = std::move(renewed)](StatusOr<std::vector<ActivityKey>> canceled) mutable {
+        if (canceled.ok()) self->OnActivitiesCanceled(*canceled);
+        renewed(canceled.ok());
+        if (canceled.status().code() != StatusCode::kFailedPrecondition) return;
+        if (id == self->session().id()) self->session().OnLost();
+      });
+}
+
+// ---- Resting ---------------------------------------------------------------------------------------
+
+// Whether or not the renewal arrives, the session counts as asleep: what it holds next waits for Wake.
+MARATHON_INLINE void SessionKeeper::FallAsleep() {
+  SendRenewal(limits::kRestingLease, [self = host_.Self()](bool renewed) {
+    SessionKeeper& keeper = self->session();
+    bool wake;
+    {
+      std::lock_guard lock(keeper.mutex_);
+      if (keeper.state_ != State::kFallingAsleep) return;  // another session has begun meanwhile
+      keeper.state_ = State::kAsleep;
+      wake = std::exchange(keeper.wake_wanted_, false) || !renewed;
+    }
+    keeper.SetAlarm();
+    if (wake) keeper.Wake();
+  });
+}
+
+MARATHON_INLINE void SessionKeeper::Wake() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_ || state_ == State::kAwake || state_ == State::kWaking) return;
+    if (state_ == State::kFallingAsleep) {
+      wake_wanted_ = true;
+      return;
+    }
+    state_ = State::kWaking;
+  }
+  SendRenewal(host_.options().lease, [self = host_.Self()](bool renewed) {
+    SessionKeeper& keeper = self->session();
+    std::vector<Callback<void()>> work;
+    AlarmId alarm;
+    {
+      std::lock_guard lock(keeper.mutex_);
+      if (keeper.state_ != State::kWaking) return;
+      keeper.state_ = renewed ? State::kAwake : State::kAsleep;
+      if (renewed) work.swap(keeper.when_awake_);
+      alarm = std::exchange(keeper.alarm_, 0);  // it would ring in hours
+    }
+    if (alarm != 0) self->runtime().CancelAlarm(alarm);
+    keeper.SetAlarm();
+    for (Callback<void()>& each : work) each();
+    if (!renewed) self->AfterBackoff(1, [self] { self->session().Wake(); });
+  });
+}
+
+// ---- Ends ------------------------------------------------------------------------------------------
+
+// What we hold is in other hands by now: stop it, and begin anew.
+MARATHON_INLINE void SessionKeeper::OnLost() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopped_ || std::exchange(reopening_, true)) return;
+  }
+  host_.Log(LogLevel::kWarning, "the session has expired: this process did not renew it in time");
+  host_.queue().StopReceiving(id());
+  host_.activities().StopAll();
+  Open([self = host_.Self()](const Status& status) {
+    if (status.ok()) self->session().BeginAnew();
+  });
+}
+
+MARATHON_INLINE void SessionKeeper::BeginAnew() {
+  std::vector<Callback<void()>> work;
+  {
+    std::lock_guard lock(mutex_);
+    work.swap(when_awake_);
+  }
+  for (Callback<void()>& each : work) each();
+  host_.BeginReceiving();
+}
+
+MARATHON_INLINE void SessionKeeper::Stop() {
+  std::vector<Callback<void()>> dropped;  // after the lock is released
+  std::lock_guard lock(mutex_);
+  stopped_ = true;
+  dropped.swap(when_awake_);
+  if (const AlarmId alarm = std::exchange(alarm_, 0); alarm != 0) host_.runtime().CancelAlarm(alarm);
+}
+
+MARATHON_INLINE void SessionKeeper::Close(DoneStatus done) {
+  Stop();
+  const SessionId id = this->id();
+  if (id.empty()) return done(Status());
+  host_.store().CloseSession(id, std::move(done));
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,73 @@
+// SessionKeeper: this process's session with the store. While activities are held it renews the lease every
+// third of it; once nothing has been held for a while it lets the session rest, so that a process that
+// only waits for timers costs the store one renewal in hours. A lost session is followed by another.
+//
+// Thread rule: safe to call from any thread.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/ids.h"
+#include "marathon/runtime.h"
+#include "marathon/status.h"
+
+namespace marathon::inline MARATHON_ABI {
+class Host;
+}
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+class SessionKeeper {
+ public:
+  explicit SessionKeeper(Host& host) : host_(host) {}
+
+  // Opens a session under a new id; tries again until it succeeds or the host stops.
+  void Open(DoneStatus done);
+  void Close(DoneStatus done);
+  void Stop();
+
+  // Empty while there is none.
+  SessionId id() const;
+
+  // Asks for the right to claim one activity; Release gives it back when the activity has ended. False:
+  // the session rests. It is being woken; WhenAwake tells.
+  bool Hold();
+  // The same for an activity that is in the session's hands already.
+  void HoldClaimed();
+  void Release();
+  // Calls `work` once Hold would succeed; now, if it would already.
+  void WhenAwake(Callback<void()> work);
+
+  // Asks the store at once whether the session lives.
+  void Renew();
+
+ private:
+  enum class State { kAwake, kFallingAsleep, kAsleep, kWaking };
+
+  Duration Lease() const;  // with mutex_ held
+  void SetAlarm();
+  void OnAlarm();
+  void SendRenewal(Duration lease, Callback<void(bool)> renewed);
+  void FallAsleep();
+  void Wake();
+  void OnLost();
+  void BeginAnew();
+
+  Host& host_;
+  mutable std::mutex mutex_;
+  SessionId id_;
+  State state_ = State::kAwake;
+  int held_ = 0;
+  bool used_ = false;         // something was held since the last alarm
+  bool wake_wanted_ = false;  // while falling asleep
+  std::vector<Callback<void()>> when_awake_;
+  AlarmId alarm_ = 0;
+  bool stopped_ = false;
+  bool reopening_ = false;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,284 @@
+// TurnRunner, second half: what a turn commits, and what becomes of it when that fails.
+#pragma once
+
+#include "marathon/engine/turn_runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "marathon/engine/host.h"
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// ---- Committing ------------------------------------------------------------------------------------
+
+MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
+  TurnCommit commit;
+  commit.run = slot.key;
+  commit.expected_version = slot.base_version;
+  commit.commit_id = slot.turn_commit;
+  commit.session = host_.session().id();
+  commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
+  if (!slot.events.empty()) commit.record = EncodeRecord(slot.turn_commit, slot.events);
+  commit.inbox_taken = slot.inbox_taken;
+  for (const HandedOutcome& outcome : slot.taken) {
+    commit.handed_over.push_back({outcome.key.id, outcome.epoch});
+  }
+  if (slot.closing) {
+    commit.close = std::holds_alternative<WorkflowCompleted>(slot.events.back().body)
+                       ? RunStatus::kCompleted
+                       : RunStatus::kFailed;
+    commit.leave_signals = slot.close_refusals >= limits::kMaxCloseRefusals;
+    return commit;
+  }
+  // What was started and canceled in the same turn has no effect.
+  const bool first_build = !std::exchange(slot.claims_chosen, true);
+  for (const Event& event : slot.events) {
+    if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
+      NewActivity activity{event.id,         scheduled->activity_type, scheduled->task_queue,
+                           scheduled->input, scheduled->headers,       scheduled->policy};
+      if (first_build) {
+        activity.claim =
+            host_.activities().Reserve(scheduled->activity_type, scheduled->task_queue);
+        if (activity.claim) slot.claims.push_back(event.id);
+      } else {
+        activity.claim = std::ranges::find(slot.claims, event.id) != slot.claims.end();
+      }
+      commit.activities.push_back(std::move(activity));
+    } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
+      commit.timers.push_back({event.id, timer->duration});
+    } else if (const auto* no_timer = std::get_if<TimerCanceled>(&event.body)) {
+      const EventId id = no_timer->timer;
+      if (std::erase_if(commit.timers, [id](const NewTimer& t) { return t.id == id; }) == 0) {
+        commit.cancel_timers.push_back(id);
+      }
+    } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
+      commit.cancel_activities.push_back(canceled->scheduled);
+    }
+  }
+  return commit;
+}
+
+MARATHON_INLINE void TurnRunner::Commit(SlotPtr slot) {
+  TurnCommit commit = BuildCommit(*slot);
+  host_.store().Commit(std::move(commit), [self = host_.Self(), slot](StatusOr<CommitReply> reply) {
+    self->turns().OnCommitted(slot, std::move(reply));
+  });
+}
+
+MARATHON_INLINE void TurnRunner::OnCommitted(SlotPtr slot, StatusOr<CommitReply> reply) {
+  if (reply.ok()) return Applied(std::move(slot), reply->inbox_size);
+  switch (reply.status().code()) {
+    case StatusCode::kUnknown:
+      if (MARATHON_MUTANT("unknown_commit_is_applied")) return Applied(std::move(slot), 0);
+      slot->in_doubt = true;
+      return LookUpCommit(std::move(slot));
+    case StatusCode::kAborted:
+    case StatusCode::kNotFound:
+      slot->in_doubt = false;
+      return LookUpCommit(std::move(slot));
+    case StatusCode::kFailedPrecondition:
+      return Redo(std::move(slot));
+    case StatusCode::kOutOfRange:
+    case StatusCode::kInvalidArgument: {
+      Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
+      failure.type = failure_type::kTooLarge;
+      failure.message = fmt::format("its turn was refused: {}", MessageOf(reply.status()));
+      return FailRun(std::move(slot), std::move(failure));
+    }
+    default:
+      break;
+  }
+  if (!IsTransient(reply.status())) {
+    host_.Log(LogLevel::kError, fmt::format("a turn of run {} was not committed: {}",
+                                            slot->key.run_id, MessageOf(reply.status())));
+    return Lost(std::move(slot));
+  }
+  TryAgain(std::move(slot), &TurnRunner::Commit);
+}
+
+MARATHON_INLINE void TurnRunner::TryAgain(SlotPtr slot, void (TurnRunner::*step)(SlotPtr)) {
+  constexpr int kPatience = 8;
+  if (++slot->failures > kPatience && host_.stopping()) return GiveUp(std::move(slot));
+  host_.AfterBackoff(slot->failures,
+                     [self = host_.Self(), slot, step] { (self->turns().*step)(slot); });
+}
+
+// Was our commit applied? Its id tells. `slot->in_doubt`: if not, it may be sent again.
+MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
+  ReadRequest request;
+  request.run = slot->key;
+  host_.store().Read(std::move(request), [self = host_.Self(), slot](StatusOr<RunSnapshot> read) {
+    TurnRunner& turns = self->turns();
+    if (!read.ok() && IsTransient(read.status())) {
+      turns.TryAgain(slot, &TurnRunner::LookUpCommit);
+    } else if (!read.ok()) {
+      turns.Lost(slot);
+    } else if (read->row.commit_id == slot->turn_commit) {
+      turns.Applied(slot, read->row.inbox_size);
+    } else if (slot->in_doubt && IsOpen(read->row) && !read->row.blocked &&
+               read->row.version == slot->base_version) {
+      turns.Commit(slot);
+    } else {
+      turns.Lost(slot);
+    }
+  });
+}
+
+MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
+  slot->commit_id = slot->turn_commit;
+  slot->failures = 0;
+  slot->close_refusals = 0;
+  slot->signals_first = false;
+  for (size_t i = 0; i < slot->taken.size(); ++i) host_.session().Release();
+  slot->taken.clear();
+  if (host_.options().verify_determinism) {
+    slot->verified.insert(slot->verified.end(), slot->events.begin(), slot->events.end());
+  }
+  const std::vector<EventId> claims = std::exchange(slot->claims, {});
+  for (Event& event : slot->events) {
+    if (auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
+      if (slot->closing || std::ranges::find(claims, event.id) == claims.end()) continue;
+      ActivityRow row;
+      row.key = {slot->key, event.id};
+      row.workflow_type = slot->replayer->facts().workflow_type;
+      row.activity_type = std::move(scheduled->activity_type);
+      row.task_queue = std::move(scheduled->task_queue);
+      row.input = std::move(scheduled->input);
+      row.headers = std::move(scheduled->headers);
+      row.policy = std::move(scheduled->policy);
+      row.state = ActivityState::kClaimed;
+      row.epoch = 1;
+      row.session = host_.session().id();
+      row.scheduled_at = slot->now;
+      host_.activities().Start(std::move(row), /*reserved=*/true, /*own_turn=*/true);
+    } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
+      host_.activities().Cancel({slot->key, canceled->scheduled});
+    }
+  }
+  if (inbox_left > 0) cache_.NoteWoken(*slot);
+  const bool keep = !slot->closing;
+  Finish(std::move(slot), keep);
+}
+
+// ---- When a turn comes to nothing ------------------------------------------------------------------
+
+// Forgets what the turn did: the coroutines have gone on and cannot go back.
+MARATHON_INLINE void TurnRunner::Undo(RunSlot& slot) {
+  for (const EventId id : std::exchange(slot.claims, {})) {
+    for (const Event& event : slot.events) {
+      if (event.id != id) continue;
+      host_.activities().Unreserve(std::get<ActivityScheduled>(event.body).activity_type);
+    }
+  }
+  slot.events.clear();
+  slot.claims_chosen = false;
+  slot.closing = false;
+  slot.replayer.reset();
+}
+
+// A signal came before the close: the turn is taken again, with the signals first.
+MARATHON_INLINE void TurnRunner::Redo(SlotPtr slot) {
+  ++slot->close_refusals;
+  slot->signals_first = true;
+  Undo(*slot);
+  Take(std::move(slot));
+}
+
+MARATHON_INLINE void TurnRunner::ReturnOutcomes(RunSlot& slot) {
+  for (HandedOutcome& outcome : std::exchange(slot.taken, {})) {
+    host_.session().Release();
+    if (MARATHON_MUTANT("lost_turn_drops_outcomes")) continue;
+    AttemptEnd end;
+    end.key = std::move(outcome.key);
+    end.epoch = outcome.epoch;
+    end.outcome = std::move(outcome.outcome);
+    end.session = host_.session().id();
+    host_.activities().SendEnd(std::move(end));
+  }
+}
+
+MARATHON_INLINE void TurnRunner::GiveUp(SlotPtr slot) {
+  Undo(*slot);
+  ReturnOutcomes(*slot);
+  Finish(std::move(slot), false);
+}
+
+MARATHON_INLINE void TurnRunner::Discard(SlotPtr slot) {
+  Undo(*slot);
+  Finish(std::move(slot), false);
+}
+
+// Stands among a slot's claims when they are still to be looked for.
+inline constexpr EventId kLookAgain = 0;
+
+// Somebody else went on, or nobody knows. What is in the store counts, and that may include claims of
+// ours that were applied by a commit whose reply is lost.
+MARATHON_INLINE void TurnRunner::Lost(SlotPtr slot) {
+  const bool claimed = !slot->claims.empty();
+  const bool again = claimed && slot->claims.back() == kLookAgain;
+  if (claimed && !again) host_.session().HoldClaimed();  // as long as it may be so
+  Undo(*slot);
+  ReturnOutcomes(*slot);
+  cache_.NoteWoken(*slot);
+  if (claimed && MARATHON_MUTANT("lost_turn_forgets_claims")) {
+    host_.session().Release();
+    return Finish(std::move(slot), true);
+  }
+  if (!claimed) return Finish(std::move(slot), true);
+  host_.session().Renew();
+  ReadRequest request;
+  request.run = slot->key;
+  request.activities = true;
+  host_.store().Read(std::move(request), [self = host_.Self(), slot](StatusOr<RunSnapshot> read) {
+    if (!read.ok() && IsTransient(read.status())) {
+      slot->claims.push_back(kLookAgain);
+      return self->turns().TryAgain(slot, &TurnRunner::Lost);
+    }
+    if (read.ok()) {
+      const SessionId session = self->session().id();
+      for (ActivityRow& row : read->activities) {
+        if (row.state == ActivityState::kClaimed && row.session == session &&
+            !self->activities().IsRunning(row.key, row.epoch)) {
+          self->activities().Start(std::move(row), false, false);
+        }
+      }
+    }
+    self->session().Release();
+    self->turns().Finish(slot, true);
+  });
+}
+
+// Ends the run as failed, over its code's head.
+MARATHON_INLINE void TurnRunner::FailRun(SlotPtr slot, Failure failure) {
+  host_.Log(LogLevel::kError, fmt::format("run {} of \"{}\" fails: {}", slot->key.run_id,
+                                          slot->key.workflow_id, failure.message));
+  Undo(*slot);
+  slot->turn_commit = host_.runtime().Random();
+  slot->events.push_back({slot->base_version + 1, WorkflowFailed{std::move(failure)}});
+  slot->closing = true;
+  slot->close_refusals = limits::kMaxCloseRefusals;
+  Commit(std::move(slot));
+}
+
+MARATHON_INLINE void TurnRunner::Block(SlotPtr slot, std::string reason, EventId event_id) {
+  host_.Log(LogLevel::kError,
+            fmt::format("run {} of workflow \"{}\" is blocked: {}", slot->key.run_id,
+                        slot->key.workflow_id, reason));
+  Undo(*slot);
+  ReturnOutcomes(*slot);
+  BlockInfo info{host_.options().build_id, reason, event_id, {}};
+  host_.store().Block(slot->key, slot->base_version, std::move(info),
+                      [self = host_.Self(), slot, reason, event_id](Status status) {
+                        if (!IsTransient(status)) return self->turns().Finish(slot, false);
+                        self->AfterBackoff(++slot->failures, [self, slot, reason, event_id] {
+                          self->turns().Block(slot, reason, event_id);
+                        });
+                      });
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,293 @@
+#pragma once
+
+#include "marathon/engine/turn_runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "marathon/engine/host.h"
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+MARATHON_INLINE TurnRunner::TurnRunner(Host& host, const EngineOptions& options)
+    : host_(host), cache_(options.cache_runs, options.cache_bytes), watchdog_(host, cache_) {}
+
+// ---- Taking work -----------------------------------------------------------------------------------
+
+MARATHON_INLINE void TurnRunner::Wake(const RunKey& run) {
+  if (SlotPtr slot = cache_.Wake(run)) {
+    ++busy_;
+    Drive(std::move(slot));
+  }
+}
+
+MARATHON_INLINE void TurnRunner::HandOver(HandedOutcome outcome) {
+  host_.session().HoldClaimed();  // until its turn is committed
+  if (SlotPtr slot = cache_.HandOver(std::move(outcome))) {
+    ++busy_;
+    Drive(std::move(slot));
+  }
+}
+
+MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot) {
+  const bool ask = cache_.TakeWork(*slot) || !slot->replayer;
+  if (ask) {
+    Take(std::move(slot));
+  } else {
+    RunTurn(std::move(slot), {}, host_.store().Now());
+  }
+}
+
+MARATHON_INLINE void TurnRunner::Take(SlotPtr slot) {
+  TakeTurnRequest request;
+  request.run = slot->key;
+  request.session = host_.session().id();
+  if (slot->replayer) {
+    request.known_version = slot->replayer->version();
+    request.known_commit = slot->commit_id;
+  }
+  host_.store().TakeTurn(std::move(request),
+                         [self = host_.Self(), slot](StatusOr<RunSnapshot> taken) {
+                           self->turns().OnTaken(slot, std::move(taken));
+                         });
+}
+
+MARATHON_INLINE void TurnRunner::OnTaken(SlotPtr slot, StatusOr<RunSnapshot> taken) {
+  if (taken.ok()) {
+    slot->failures = 0;
+    if (taken->more_records) {
+      return ReadRest(slot, std::make_shared<RunSnapshot>(*std::move(taken)));
+    }
+    return Load(std::move(slot), *std::move(taken));
+  }
+  if (IsTransient(taken.status())) {
+    return TryAgain(std::move(slot), &TurnRunner::Take);
+  }
+  if (taken.status().code() == StatusCode::kDataLoss) {
+    host_.Log(LogLevel::kError, fmt::format("run {} of \"{}\" cannot be read: {}", slot->key.run_id,
+                                            slot->key.workflow_id, MessageOf(taken.status())));
+  }
+  GiveUp(std::move(slot));
+}
+
+// A long history comes in pages.
+MARATHON_INLINE void TurnRunner::ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot) {
+  ReadRequest request;
+  request.run = slot->key;
+  request.records = true;
+  auto last = DecodeRecord(snapshot->records.back());
+  if (!last.ok() || last->events.empty()) return Load(std::move(slot), std::move(*snapshot));
+  request.after_version = last->events.back().id;
+  host_.store().Read(std::move(request), [self = host_.Self(), slot,
+                                          snapshot](StatusOr<RunSnapshot> page) {
+    if (!page.ok()) return self->turns().OnTaken(slot, page.status());
+    for (std::string& record : page->records) snapshot->records.push_back(std::move(record));
+    if (page->more_records) return self->turns().ReadRest(slot, snapshot);
+    self->turns().Load(slot, std::move(*snapshot));
+  });
+}
+
+// ---- Replaying -------------------------------------------------------------------------------------
+
+MARATHON_INLINE std::unique_ptr<Replayer> TurnRunner::NewReplayer(const RunKey& run,
+                                                                  std::string_view type,
+                                                                  std::string_view task_queue) {
+  const WorkflowFactory* factory = host_.registry().FindWorkflow(type);
+  if (factory == nullptr) return nullptr;
+  auto replayer = std::make_unique<Replayer>(
+      RunFacts{run, std::string(type), std::string(task_queue)}, *factory);
+  replayer->SetLog([log = host_.options().log.get()](LogLevel level, std::string_view message) {
+    log->Log(level, message);
+  });
+  return replayer;
+}
+
+MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
+  slot->base_version = snapshot.row.version;
+  if (snapshot.row.deliveries > limits::kMaxDeliveries) {
+    return Block(slot, fmt::format("its turn has ended its worker {} times", limits::kMaxDeliveries),
+                 snapshot.row.version);
+  }
+  History history;
+  for (const std::string& record : snapshot.records) {
+    Status status;
+    if (history.empty()) {  // begins anywhere: behind what the cache has, or at 1
+      StatusOr<Record> first = DecodeRecord(record);
+      status = first.status();
+      if (first.ok()) history = std::move(first->events);
+    } else {
+      status = AppendRecord(record, history);
+    }
+    if (!status.ok()) {
+      return Block(slot, fmt::format("its history cannot be read: {}", MessageOf(status)),
+                   history.empty() ? 0 : history.back().id);
+    }
+  }
+  const bool goes_on = slot->replayer && (history.empty() ||
+                                          history.front().id == slot->replayer->version() + 1);
+  if (!goes_on && !history.empty() && history.front().id != 1) {
+    return Block(slot, fmt::format("its history begins with event {}", history.front().id), 0);
+  }
+  if (!goes_on) {
+    slot->replayer = NewReplayer(slot->key, snapshot.row.workflow_type, snapshot.row.task_queue);
+    slot->bytes = 0;
+    slot->verified.clear();
+  }
+  if (!slot->replayer) {
+    return Block(slot,
+                 fmt::format("workflow type \"{}\" is not registered in this worker; it has {}",
+                             snapshot.row.workflow_type, host_.registry().WorkflowNames()),
+                 0);
+  }
+  if (!history.empty()) {
+    watchdog_.Begin(slot);
+    const int64_t before = FrameBytesOfThisThread();
+    auto mismatch = slot->replayer->Replay(history);
+    slot->bytes += FrameBytesOfThisThread() - before;
+    watchdog_.End(slot);
+    if (mismatch) {
+      return Block(slot, "nondeterminism: " + mismatch->ToString(), mismatch->event_id);
+    }
+  }
+  slot->commit_id = snapshot.row.commit_id;
+  slot->history_bytes = snapshot.row.history_bytes;
+  if (host_.options().verify_determinism) {
+    slot->verified.insert(slot->verified.end(), history.begin(), history.end());
+  }
+  if (slot->replayer->version() > snapshot.row.version) {  // a commit came between two pages
+    return Lost(std::move(slot));
+  }
+  if (slot->replayer->version() < snapshot.row.version) {
+    return Block(slot,
+                 fmt::format("its history ends at event {} instead of {}",
+                             slot->replayer->version(), snapshot.row.version),
+                 slot->replayer->version());
+  }
+  RunTurn(std::move(slot), std::move(snapshot.inbox), snapshot.now);
+}
+
+// ---- The turn --------------------------------------------------------------------------------------
+
+MARATHON_INLINE TurnStarted TurnRunner::Marker(const RunSlot& slot, Time now) const {
+  TurnStarted marker;
+  marker.time = std::max(now, slot.replayer->last_turn());
+  marker.build_id = host_.options().build_id;
+  return marker;
+}
+
+MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_view workflow_type,
+                                              std::string_view task_queue,
+                                              const std::vector<Message>& messages) {
+  auto replayer = NewReplayer(run, workflow_type, task_queue);
+  if (!replayer) return nullptr;
+  SlotPtr slot = cache_.Create(run);
+  if (!slot) return nullptr;
+  ++busy_;
+  slot->replayer = std::move(replayer);
+  std::vector<EventBody> inbound;
+  inbound.reserve(messages.size());
+  for (const Message& message : messages) inbound.push_back(message.body);
+  RunCode(slot, host_.store().Now(), std::move(inbound));
+  if (Verify(slot)) {  // found again, and told, by a turn that the store knows of
+    Discard(std::move(slot));
+    return nullptr;
+  }
+  return slot;
+}
+
+// Runs the code over `inbound`. Answers whether the run ended without having read all its signals.
+MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
+                                         std::vector<EventBody> inbound) {
+  slot->turn_commit = host_.runtime().Random();
+  slot->now = now;
+  watchdog_.Begin(slot);
+  const int64_t before = FrameBytesOfThisThread();
+  TurnOutput output = slot->replayer->Turn(Marker(*slot, now), std::move(inbound));
+  slot->bytes += FrameBytesOfThisThread() - before;
+  watchdog_.End(slot);
+  slot->events = std::move(output.events);
+  slot->closing = output.closed;
+  return output.unread_signals;
+}
+
+// Signals go before other messages once a close has been refused because of them. By hand:
+// std::stable_partition is deprecated in parts, as clang sees libstdc++ 12.
+inline void PutSignalsFirst(std::vector<EventBody>& inbound) {
+  const auto rank = [](const EventBody& body) {
+    if (std::holds_alternative<WorkflowStarted>(body)) return 0;
+    return std::holds_alternative<SignalReceived>(body) ? 1 : 2;
+  };
+  std::vector<EventBody> sorted;
+  sorted.reserve(inbound.size());
+  for (int place = 0; place <= 2; ++place) {
+    for (EventBody& body : inbound) {
+      if (rank(body) == place) sorted.push_back(std::move(body));
+    }
+  }
+  inbound = std::move(sorted);
+}
+
+MARATHON_INLINE void TurnRunner::RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now) {
+  if (inbox.empty() && slot->taken.empty()) return Finish(std::move(slot), true);
+  slot->base_version = slot->replayer->version();
+  slot->inbox_taken = inbox.empty() ? 0 : inbox.back().seq;
+  if (slot->base_version >= limits::kHistoryMaxEvents ||
+      slot->history_bytes >= limits::kHistoryMaxBytes) {
+    Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
+    failure.type = failure_type::kHistoryLimit;
+    failure.message = fmt::format("its history has {} events and {} bytes; the limits are {} and {}",
+                                  slot->base_version, slot->history_bytes,
+                                  limits::kHistoryMaxEvents, limits::kHistoryMaxBytes);
+    return FailRun(std::move(slot), std::move(failure));
+  }
+  std::vector<EventBody> inbound;
+  inbound.reserve(inbox.size() + slot->taken.size());
+  for (Message& message : inbox) inbound.push_back(std::move(message.body));
+  for (const HandedOutcome& outcome : slot->taken) inbound.push_back(outcome.outcome);
+  if (slot->signals_first) PutSignalsFirst(inbound);
+
+  const bool unread_signals = RunCode(slot, now, std::move(inbound));
+  // Once more with the signals first; what is unread even then is recorded as such.
+  if (unread_signals && !slot->signals_first) return Redo(std::move(slot));
+  if (auto mismatch = Verify(slot)) {
+    return Block(slot, "nondeterminism, found by running the turn again: " + mismatch->ToString(),
+                 mismatch->event_id);
+  }
+  Commit(std::move(slot));
+}
+
+// With verify_determinism: replays the whole run, this turn included, in fresh coroutines.
+MARATHON_INLINE std::optional<Mismatch> TurnRunner::Verify(const SlotPtr& slot) {
+  if (!host_.options().verify_determinism) return std::nullopt;
+  History history = slot->verified;
+  history.insert(history.end(), slot->events.begin(), slot->events.end());
+  if (history.empty()) return std::nullopt;
+  const auto& started = std::get<WorkflowStarted>(history[1].body);
+  auto replayer = NewReplayer(slot->key, started.workflow_type, started.task_queue);
+  replayer->SetLog(nullptr);
+  watchdog_.Begin(slot);
+  auto mismatch = replayer->Replay(history);
+  watchdog_.End(slot);
+  return mismatch;
+}
+
+MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
+  constexpr int kInlineTurns = 64;
+  slot->events = {};  // a cached run needs no room for them
+  slot->claims_chosen = false;
+  slot->closing = false;
+  if (!keep) slot->replayer.reset();
+  if (cache_.Release(slot, keep)) {
+    if (++slot->inline_turns < kInlineTurns) return Drive(std::move(slot));
+    slot->inline_turns = 0;
+    host_.runtime().Post(Lane::kTurn, [self = host_.Self(), slot] { self->turns().Drive(slot); });
+    return;
+  }
+  if (--busy_ == 0 && host_.stopping()) host_.TryFinishShutdown();
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

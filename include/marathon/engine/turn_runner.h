@@ -1,0 +1,84 @@
+// TurnRunner: takes the turns of runs. A turn reads the run's messages, runs its code over them, and commits
+// what came of it in one write. Between turns the run's coroutines stay in the cache.
+//
+// How a turn fails: an unavailable store is asked again with the same commit; an unknown or refused
+// commit is looked up by its id; a lost one is dropped, with the coroutines, and redone from history;
+// nondeterminism and unreadable histories block the run.
+//
+// Thread rule: safe to call from any thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/engine/run_cache.h"
+#include "marathon/engine/watchdog.h"
+#include "marathon/options.h"
+#include "marathon/state_store.h"
+
+namespace marathon::inline MARATHON_ABI {
+class Host;
+}
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+class TurnRunner {
+ public:
+  TurnRunner(Host& host, const EngineOptions& options);
+
+  // A run may have messages and is ours to serve.
+  void Wake(const RunKey& run);
+  // An activity that this process ran has its outcome.
+  void HandOver(HandedOutcome outcome);
+  bool IsCached(const RunKey& run) { return cache_.Contains(run); }
+
+  // The first turn of a new run, not yet committed: null if the start must go through the inbox.
+  SlotPtr FirstTurn(const RunKey& run, std::string_view workflow_type, std::string_view task_queue,
+                    const std::vector<Message>& messages);
+  TurnCommit BuildCommit(RunSlot& slot);
+  // The commit of `slot`'s turn is in the store.
+  void Applied(SlotPtr slot, int64_t inbox_left);
+  // It is not, and will not be: forget it.
+  void Discard(SlotPtr slot);
+  // Nobody knows: look, and go on from what the store has.
+  void Lost(SlotPtr slot);
+
+  int busy() const { return busy_.load(); }
+  Watchdog& watchdog() { return watchdog_; }
+
+ private:
+  void Drive(SlotPtr slot);
+  void Take(SlotPtr slot);
+  void OnTaken(SlotPtr slot, StatusOr<RunSnapshot> taken);
+  void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
+  void Load(SlotPtr slot, RunSnapshot snapshot);
+  void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
+  bool RunCode(const SlotPtr& slot, Time now, std::vector<EventBody> inbound);
+  std::optional<Mismatch> Verify(const SlotPtr& slot);
+  void Undo(RunSlot& slot);
+  void Redo(SlotPtr slot);
+  void Commit(SlotPtr slot);
+  void OnCommitted(SlotPtr slot, StatusOr<CommitReply> reply);
+  void LookUpCommit(SlotPtr slot);
+  void FailRun(SlotPtr slot, Failure failure);
+  void Block(SlotPtr slot, std::string reason, EventId event_id);
+  void ReturnOutcomes(RunSlot& slot);
+  void GiveUp(SlotPtr slot);
+  // Asks the store again in a while; gives up when the engine is shutting down and it stays away.
+  void TryAgain(SlotPtr slot, void (TurnRunner::*step)(SlotPtr));
+  void Finish(SlotPtr slot, bool keep);
+  std::unique_ptr<Replayer> NewReplayer(const RunKey& run, std::string_view type,
+                                        std::string_view task_queue);
+  TurnStarted Marker(const RunSlot& slot, Time now) const;
+
+  Host& host_;
+  RunCache cache_;
+  std::atomic<int> busy_{0};
+  Watchdog watchdog_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,51 @@
+// Watchdog: notices turns that hang. A turn gets a strike each EngineOptions::watchdog; at the first it is
+// reported and its thread replaced, at the last its run is blocked, so that what it may still commit is
+// refused.
+//
+// Thread rule: safe to call from any thread; Begin and End of one turn on the same thread.
+#pragma once
+
+#include <mutex>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/engine/run_cache.h"
+
+namespace marathon::inline MARATHON_ABI {
+class Host;
+}
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// Whether this thread is inside workflow code, from which the engine must not be called.
+inline bool& InTurnOnThisThread() {
+  thread_local bool in_turn = false;
+  return in_turn;
+}
+
+class Watchdog {
+ public:
+  Watchdog(Host& host, RunCache& cache) : host_(host), cache_(cache) {}
+
+  void Begin(const SlotPtr& slot);
+  void End(const SlotPtr& slot);
+
+ private:
+  struct Watched {
+    SlotPtr slot;
+    EventId version = 0;  // where its turn began
+    int64_t since = 0;    // monotonic microseconds
+    int strikes = 0;
+  };
+  void SetAlarm();
+  void OnAlarm();
+  std::vector<Watched> Strike(int64_t now);
+
+  Host& host_;
+  RunCache& cache_;
+  std::mutex mutex_;
+  std::vector<Watched> watched_;
+  bool alarm_set_ = false;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,68 @@
+#pragma once
+
+#include "marathon/event.h"
+
+#include <fmt/format.h>
+
+#include <type_traits>
+
+#include "marathon/detail/event_fields.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+MARATHON_INLINE EventType TypeOf(const EventBody& body) {
+  return std::visit(
+      [](const auto& event) { return detail::Layout<std::decay_t<decltype(event)>>::type; }, body);
+}
+
+MARATHON_INLINE std::string ToString(EventType type) {
+  std::string name;
+  detail::AnyEventType([&]<class T>(std::in_place_type_t<T>) {
+    if (detail::Layout<T>::type != type) return false;
+    name = detail::Layout<T>::name;
+    return true;
+  });
+  if (name.empty()) name = fmt::format("unknown event {}", static_cast<int>(type));
+  return name;
+}
+
+namespace detail {
+
+// What Describe adds to the event's name.
+struct DescribeDetail {
+  std::string operator()(const WorkflowStarted& e) {
+    return fmt::format(" \"{}\"", e.workflow_type);
+  }
+  std::string operator()(const ActivityScheduled& e) {
+    return fmt::format(" \"{}\"", e.activity_type);
+  }
+  std::string operator()(const SignalReceived& e) { return fmt::format(" \"{}\"", e.name); }
+  std::string operator()(const TimerStarted& e) {
+    return fmt::format(" ({} ms)", e.duration.count());
+  }
+  std::string operator()(const TimerFired& e) { return fmt::format(" (timer {})", e.timer); }
+  std::string operator()(const TimerCanceled& e) { return fmt::format(" (timer {})", e.timer); }
+  std::string operator()(const ActivityCompleted& e) {
+    return fmt::format(" (activity {})", e.scheduled);
+  }
+  std::string operator()(const ActivityCancelRequested& e) {
+    return fmt::format(" (activity {})", e.scheduled);
+  }
+  std::string operator()(const ActivityFailed& e) {
+    return fmt::format(" (activity {}): {}", e.scheduled, ToString(e.failure));
+  }
+  std::string operator()(const WorkflowFailed& e) { return ": " + ToString(e.failure); }
+  std::string operator()(const WorkflowTerminated& e) { return ": " + e.reason; }
+  std::string operator()(const TurnStarted&) { return ""; }
+  std::string operator()(const SideEffectRecorded&) { return ""; }
+  std::string operator()(const WorkflowCompleted&) { return ""; }
+  std::string operator()(const WorkflowTimedOut&) { return ""; }
+};
+
+}  // namespace detail
+
+MARATHON_INLINE std::string Describe(const EventBody& body) {
+  return ToString(TypeOf(body)) + std::visit(detail::DescribeDetail{}, body);
+}
+
+}  // namespace marathon::inline MARATHON_ABI

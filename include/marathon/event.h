@@ -1,0 +1,193 @@
+// The events of a run's history: one struct a kind, and Event, which gives one its place.
+//
+// A history is a sequence of turns. Each turn is a TurnStarted marker, then inbound events, each
+// followed at once by the command events that the workflow's code issued because of it. Nothing else
+// orders a run: replaying the inbound events must issue the same commands at the same places.
+//
+// Values; no thread rule. Bytes: docs/event_format.md and event_codec.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/failure.h"
+#include "marathon/ids.h"
+#include "marathon/payload.h"
+#include "marathon/retry_policy.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// Persisted: never change the value of an existing entry.
+enum class EventType : uint16_t {
+  kTurnStarted = 1,
+  // Inbound: what happened to the run.
+  kWorkflowStarted = 10,
+  kActivityCompleted = 11,
+  kActivityFailed = 12,
+  kTimerFired = 13,
+  kSignalReceived = 14,
+  // Commands: what its code asked for.
+  kActivityScheduled = 30,
+  kActivityCancelRequested = 31,
+  kTimerStarted = 32,
+  kTimerCanceled = 33,
+  kSideEffectRecorded = 34,
+  // Closing: the last event of a run.
+  kWorkflowCompleted = 50,
+  kWorkflowFailed = 51,
+  kWorkflowTerminated = 52,  // written without the run's code
+  kWorkflowTimedOut = 53,    // written without the run's code
+};
+
+// The deadlines and the retry policy of one activity. A zero duration is "no such deadline";
+// the engine sees to it that not all are zero.
+struct ActivityPolicy {
+  Duration start_to_close{0};     // one attempt, from its delivery
+  Duration schedule_to_start{0};  // waiting for a worker; never retried
+  Duration schedule_to_close{0};  // all attempts and waits together
+  Duration heartbeat{0};          // between two heartbeats
+  StoredRetryPolicy retry;
+
+  friend bool operator==(const ActivityPolicy&, const ActivityPolicy&) = default;
+};
+
+// TurnStarted::behavior_flags. Persisted: never change the value of an existing entry.
+// The run's code did not take part: the events up to the next marker only record what was in the inbox
+// when the run was closed from outside.
+inline constexpr uint32_t kTurnWithoutCode = 1;
+
+// Opens a turn. `time` is what ctx.Now() answers until the next turn; never before the last turn's.
+struct TurnStarted {
+  Time time{};
+  std::string build_id;        // of the worker; empty: as in the turn before
+  uint32_t behavior_flags = 0;  // engine behaviours in force; a replay honours these, not its own
+  friend bool operator==(const TurnStarted&, const TurnStarted&) = default;
+};
+
+struct WorkflowStarted {
+  std::string workflow_type;
+  Payload input;
+  std::string task_queue;
+  std::string request_id;
+  Duration run_timeout{0};  // 0: none
+  Headers headers;
+  friend bool operator==(const WorkflowStarted&, const WorkflowStarted&) = default;
+};
+
+struct ActivityCompleted {
+  EventId scheduled = 0;  // the ActivityScheduled this answers
+  Payload result;
+  int32_t attempt = 1;
+  friend bool operator==(const ActivityCompleted&, const ActivityCompleted&) = default;
+};
+
+// The last word on an activity that failed, timed out or was canceled: see failure.kind.
+struct ActivityFailed {
+  EventId scheduled = 0;
+  Failure failure;
+  int32_t attempt = 1;
+  friend bool operator==(const ActivityFailed&, const ActivityFailed&) = default;
+};
+
+struct TimerFired {
+  EventId timer = 0;  // the TimerStarted this answers
+  friend bool operator==(const TimerFired&, const TimerFired&) = default;
+};
+
+struct SignalReceived {
+  std::string name;
+  Payload input;
+  Headers headers;
+  friend bool operator==(const SignalReceived&, const SignalReceived&) = default;
+};
+
+struct ActivityScheduled {
+  std::string activity_type;
+  std::string task_queue;
+  Payload input;
+  ActivityPolicy policy;
+  Headers headers;
+  friend bool operator==(const ActivityScheduled&, const ActivityScheduled&) = default;
+};
+
+struct ActivityCancelRequested {
+  EventId scheduled = 0;
+  friend bool operator==(const ActivityCancelRequested&, const ActivityCancelRequested&) = default;
+};
+
+// The run sleeps for `duration` of the store's time, counted from the commit of this event.
+struct TimerStarted {
+  Duration duration{0};
+  friend bool operator==(const TimerStarted&, const TimerStarted&) = default;
+};
+
+struct TimerCanceled {
+  EventId timer = 0;
+  friend bool operator==(const TimerCanceled&, const TimerCanceled&) = default;
+};
+
+struct SideEffectRecorded {
+  Payload value;
+  friend bool operator==(const SideEffectRecorded&, const SideEffectRecorded&) = default;
+};
+
+struct WorkflowCompleted {
+  Payload result;
+  friend bool operator==(const WorkflowCompleted&, const WorkflowCompleted&) = default;
+};
+
+struct WorkflowFailed {
+  Failure failure;
+  friend bool operator==(const WorkflowFailed&, const WorkflowFailed&) = default;
+};
+
+struct WorkflowTerminated {
+  std::string reason;
+  friend bool operator==(const WorkflowTerminated&, const WorkflowTerminated&) = default;
+};
+
+struct WorkflowTimedOut {
+  friend bool operator==(const WorkflowTimedOut&, const WorkflowTimedOut&) = default;
+};
+
+using EventBody =
+    std::variant<TurnStarted, WorkflowStarted, ActivityCompleted, ActivityFailed, TimerFired,
+                 SignalReceived, ActivityScheduled, ActivityCancelRequested, TimerStarted,
+                 TimerCanceled, SideEffectRecorded, WorkflowCompleted, WorkflowFailed,
+                 WorkflowTerminated, WorkflowTimedOut>;
+
+struct Event {
+  EventId id = 0;
+  EventBody body;
+
+  friend bool operator==(const Event&, const Event&) = default;
+};
+
+using History = std::vector<Event>;
+
+EventType TypeOf(const EventBody& body);
+
+// "ActivityScheduled"; "unknown event 77" for a value of a newer version.
+std::string ToString(EventType type);
+
+// One line for people: `ActivityScheduled "Charge"`, `TimerFired (timer 7)`. Never payload bytes.
+std::string Describe(const EventBody& body);
+
+inline constexpr bool IsInbound(EventType type) {
+  return type >= EventType::kWorkflowStarted && type < EventType::kActivityScheduled;
+}
+inline constexpr bool IsCommand(EventType type) {
+  return type >= EventType::kActivityScheduled && type < EventType::kWorkflowCompleted;
+}
+inline constexpr bool IsClosing(EventType type) { return type >= EventType::kWorkflowCompleted; }
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/event-inl.h"
+#endif

@@ -1,0 +1,53 @@
+#pragma once
+
+#include "marathon/failure.h"
+
+namespace marathon::inline MARATHON_ABI {
+namespace detail {
+
+MARATHON_INLINE std::string_view KindName(const Failure& failure) {
+  switch (failure.kind) {
+    case FailureKind::kApplication:
+      return "failed";
+    case FailureKind::kCanceled:
+      return "canceled";
+    case FailureKind::kTerminated:
+      return "terminated";
+    case FailureKind::kEngine:
+      return "refused by Marathon";
+    case FailureKind::kTimeout:
+      break;
+  }
+  switch (failure.timeout) {
+    case TimeoutKind::kNone:
+      break;
+    case TimeoutKind::kStartToClose:
+      return "start-to-close timeout";
+    case TimeoutKind::kScheduleToStart:
+      return "schedule-to-start timeout";
+    case TimeoutKind::kScheduleToClose:
+      return "schedule-to-close timeout";
+    case TimeoutKind::kHeartbeat:
+      return "heartbeat timeout";
+    case TimeoutKind::kRun:
+      return "run timeout";
+  }
+  return "timeout";
+}
+
+}  // namespace detail
+
+MARATHON_INLINE std::string ToString(const Failure& failure) {
+  std::string text;
+  size_t causes = 0;
+  for (const Failure* f = &failure;; f = &f->cause.front(), ++causes) {
+    text += f->type.empty() ? detail::KindName(*f) : std::string_view(f->type);
+    if (!f->message.empty()) text += ": " + f->message;
+    if (f->cause.empty()) break;
+    text += " (caused by ";
+  }
+  text.append(causes, ')');
+  return text;
+}
+
+}  // namespace marathon::inline MARATHON_ABI

@@ -1,0 +1,65 @@
+// The names by which everything durable is known. Values: copy, compare, hash.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// Position of an event in its run's history: 1, 2, 3 … without gaps. 0 is "none" and "empty history".
+// A run's version is the id of its last event.
+using EventId = int64_t;
+
+// Counts the claims of one activity. Only a newer epoch refuses an older one's result.
+using Epoch = int64_t;
+
+// Names one commit of one run, drawn at random by the committer, so that a commit whose reply was
+// lost can be recognised after a reload.
+using CommitId = uint64_t;
+
+// A worker process as the store knows it. Empty: nobody.
+using SessionId = std::string;
+
+// One execution of a workflow. `workflow_id` is the user's name for it; `run_id` is unique for ever.
+struct RunKey {
+  std::string workflow_id;
+  std::string run_id;
+
+  friend bool operator==(const RunKey&, const RunKey&) = default;
+  friend auto operator<=>(const RunKey&, const RunKey&) = default;
+};
+
+// One pending activity: the run that wants it and the event that scheduled it.
+struct ActivityKey {
+  RunKey run;
+  EventId id = 0;
+
+  friend bool operator==(const ActivityKey&, const ActivityKey&) = default;
+  friend auto operator<=>(const ActivityKey&, const ActivityKey&) = default;
+};
+
+// Small strings that travel with a start, a signal or an activity: trace context and the like.
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+}  // namespace marathon::inline MARATHON_ABI
+
+template <>
+struct std::hash<marathon::RunKey> {
+  size_t operator()(const marathon::RunKey& key) const noexcept {
+    return std::hash<std::string>()(key.run_id);
+  }
+};
+
+template <>
+struct std::hash<marathon::ActivityKey> {
+  size_t operator()(const marathon::ActivityKey& key) const noexcept {
+    return std::hash<marathon::RunKey>()(key.run) * 31 + std::hash<marathon::EventId>()(key.id);
+  }
+};

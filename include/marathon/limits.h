@@ -1,0 +1,75 @@
+// Every limit and default, in one place, with its reason.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "marathon/config.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI::limits {
+
+// Names and ids are UTF-8 without control characters.
+inline constexpr size_t kMaxIdBytes = 255;    // workflow ids, request ids
+inline constexpr size_t kMaxNameBytes = 200;  // workflow, activity, signal and queue names
+
+// One encoded value. Larger things belong in a file or an object store, and their name in the payload.
+inline constexpr size_t kPayloadWarnBytes = 256u << 10;
+inline constexpr size_t kPayloadMaxBytes = 4u << 20;
+
+// JSON nesting, enforced while parsing and before writing (nlohmann's dump recurses).
+inline constexpr int kJsonMaxDepth = 128;
+
+// History: a hint to continue as new, a warning, and the end (Temporal's figures).
+inline constexpr int64_t kHistoryHintEvents = 4'096;
+inline constexpr int64_t kHistoryHintBytes = 4 << 20;
+inline constexpr int64_t kHistoryWarnEvents = 10'240;
+inline constexpr int64_t kHistoryWarnBytes = 10 << 20;
+inline constexpr int64_t kHistoryMaxEvents = 51'200;
+inline constexpr int64_t kHistoryMaxBytes = 50 << 20;
+
+// What one run may have open at a time.
+inline constexpr int64_t kMaxPendingActivities = 10'000;
+inline constexpr int64_t kMaxInboxMessages = 10'000;
+
+// What one turn takes from the inbox.
+inline constexpr int kTurnMaxMessages = 1'000;
+inline constexpr size_t kTurnMaxBytes = 1u << 20;
+
+// Request ids of signals are remembered this long, and this many a run.
+inline constexpr Duration kDedupeWindow = std::chrono::hours(24);
+inline constexpr size_t kDedupeKeys = 10'000;
+
+// A run's ready message goes to the worker that has it in its cache; after this, to anyone.
+inline constexpr Duration kOwnerPreference = std::chrono::seconds(1);
+
+// Whoever claims another's run has this long before it is anyone's again.
+inline constexpr Duration kTurnClaim = std::chrono::seconds(10);
+
+// What fell due and was handed to a caller of PollDue comes up again after this, until it is dealt with.
+inline constexpr Duration kDueAgain = std::chrono::seconds(5);
+
+// A closed run is kept this long.
+inline constexpr Duration kRetention = std::chrono::hours(7 * 24);
+
+// History is read in pages of about this size.
+inline constexpr size_t kHistoryPageBytes = 4u << 20;
+
+// A session that has held nothing for a third of its lease rests: it renews this one instead.
+inline constexpr Duration kRestingLease = std::chrono::hours(24);
+
+// What was published and not taken is published again after this, doubling up to the second.
+inline constexpr Duration kResendFirst = std::chrono::minutes(1);
+inline constexpr Duration kResendMax = std::chrono::hours(1);
+
+// A task or a turn that has killed its worker this often runs alone, then not at all.
+inline constexpr int kSuspectDeliveries = 3;
+inline constexpr int kMaxDeliveries = 5;
+
+// A closing turn is redone when a signal came meanwhile; after this many times it closes all the same
+// and the late signals are recorded as unread.
+inline constexpr int kMaxCloseRefusals = 10;
+
+inline constexpr Duration kDefaultStartToClose = std::chrono::minutes(10);
+
+}  // namespace marathon::inline MARATHON_ABI::limits

@@ -1,0 +1,63 @@
+// Options of an engine and of single calls: plain structs, each default with its unit and reason.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/ids.h"
+#include "marathon/log_sink.h"
+#include "marathon/state_store.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+struct EngineOptions {
+  // Queues this process takes work from. Starts and activities use "default" unless they say otherwise.
+  std::vector<std::string> task_queues{"default"};
+
+  int turn_threads = 0;        // 0: as many as cores. Turns never block, so more gains nothing
+  int activity_threads = 16;   // blocking activities at a time
+  int max_async_activities = 10'000;  // asynchronous ones at a time; they hold no thread
+
+  // Live coroutines kept between turns; a run that is not there is replayed from its history.
+  size_t cache_runs = 10'000;
+  size_t cache_bytes = 256u << 20;
+
+  // A worker that does not renew for so long is taken for dead and its activities run elsewhere. It
+  // renews every third of it.
+  Duration lease{30'000};
+
+  // A turn that runs longer is reported, its run left to others and its thread replaced.
+  Duration watchdog{1'000};
+
+  // Names this build in histories; a run that blocked on it is retried by another. Empty: the
+  // executable's own build id.
+  std::string build_id{};
+
+  // Replays every run from its first event after every turn, and blocks the run if the code does not
+  // repeat itself. For tests: it costs a whole replay a turn.
+  bool verify_determinism = false;
+
+  // Where messages go. Null: warnings and worse to stderr.
+  std::shared_ptr<LogSink> log{};
+};
+
+struct StartOptions {
+  std::string workflow_id{};  // empty: a new one
+  std::string request_id{};   // the same again gives the same run. Empty: a new one
+  std::string task_queue{};   // empty: "default"
+  IdReusePolicy id_reuse = IdReusePolicy::kAllowDuplicate;      // when a closed run has the id
+  IdConflictPolicy id_conflict = IdConflictPolicy::kFail;       // when an open run has it
+  Duration run_timeout{0};    // the run ends as kTimedOut after this; 0: never
+  Headers headers{};
+};
+
+struct SignalOptions {
+  std::string request_id{};  // the same again is delivered once. Empty: a new one
+  Headers headers{};
+};
+
+}  // namespace marathon::inline MARATHON_ABI

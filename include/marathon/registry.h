@@ -1,0 +1,90 @@
+// Registry: which code runs under which name. A program builds one in main() and gives it to
+// Engine::Open, which copies it; nothing registers itself.
+//
+//   marathon::Registry registry;
+//   registry.Bind(kCharge, Charge);          // an ActivityDef and any callable of its types
+//   registry.Bind("Checkout", Checkout);     // a workflow: any callable that returns Workflow<T>
+//   registry.Use(marathon::SqliteBackend()); // adds the scheme "sqlite:"
+//
+// Callables are kept by value and invoked const and concurrently. Mistakes (a name bound twice, a bad
+// name) are reported by Engine::Open.
+//
+// Thread rule: one thread at a time, until it is given away.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "marathon/activity.h"
+#include "marathon/config.h"
+#include "marathon/detail/callables.h"
+#include "marathon/workflow.h"
+#include "marathon/workflow_context.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+struct Backend;
+
+class Registry {
+ public:
+  template <class Signature, class Fn>
+  void Bind(const ActivityDef<Signature>& def, Fn fn) {
+    detail::CheckActivity<Signature, Fn>();
+    AddActivity(def.name, detail::MakeActivity<Signature>(std::move(fn)));
+  }
+  template <class Signature, class Fn>
+  void Bind(const WorkflowDef<Signature>& def, Fn fn) {
+    detail::CheckWorkflow<Signature, Fn>();
+    AddWorkflow(def.name, detail::MakeWorkflow<Signature>(std::move(fn)));
+  }
+  // By name: the types are the callable's own. It is a workflow if it returns Workflow<T>.
+  template <class Fn>
+  void Bind(std::string_view name, Fn fn) {
+    using Traits = detail::CallableTraits<Fn>;
+    if constexpr (Traits::kIsWorkflow) {
+      AddWorkflow(name, detail::MakeWorkflow<typename Traits::Signature>(std::move(fn)));
+    } else {
+      AddActivity(name, detail::MakeActivity<typename Traits::Signature>(std::move(fn)));
+    }
+  }
+
+  // Adds a URL scheme for Engine::Open. "memory:" is built in.
+  template <std::same_as<Backend> B>
+  void Use(B backend) {
+    backends_.push_back(std::make_shared<const Backend>(std::move(backend)));
+  }
+
+  // ---- For the engine
+
+  const detail::WorkflowFactory* FindWorkflow(std::string_view name) const;
+  const detail::ActivityEntry* FindActivity(std::string_view name) const;
+  const std::vector<std::shared_ptr<const Backend>>& backends() const { return backends_; }
+  bool has_workflows() const { return !workflows_.empty(); }
+  bool has_activities() const { return !activities_.empty(); }
+  std::string WorkflowNames() const;  // for messages
+  // What was wrong with the calls so far; empty: nothing.
+  const std::string& mistakes() const { return mistakes_; }
+
+ private:
+  void AddWorkflow(std::string_view name, detail::WorkflowFactory factory);
+  void AddActivity(std::string_view name, detail::ActivityEntry entry);
+  void CheckName(std::string_view what, std::string_view name, bool is_new);
+
+  std::map<std::string, detail::WorkflowFactory, std::less<>> workflows_;
+  std::map<std::string, detail::ActivityEntry, std::less<>> activities_;
+  std::vector<std::shared_ptr<const Backend>> backends_;
+  std::string mistakes_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/registry-inl.h"
+#endif

@@ -1,0 +1,297 @@
+#pragma once
+
+#include "marathon/runtime/thread_runtime.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <random>
+
+namespace marathon::inline MARATHON_ABI {
+
+namespace detail {
+
+// Waiting on an atomic spins for a moment before it sleeps: a quick answer costs 5 us instead of the 25
+// of a condition variable.
+class ThreadOneShot final : public OneShot {
+ public:
+  void Set() override {
+    set_.store(1, std::memory_order_release);
+    set_.notify_all();
+    if (!timed_.load()) return;
+    std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+  bool Wait(Duration timeout) override {
+    if (timeout == kForever) {
+      set_.wait(0, std::memory_order_acquire);
+      return true;
+    }
+    std::unique_lock lock(mutex_);
+    timed_ = true;
+    return changed_.wait_for(lock, timeout, [this] { return set_.load() != 0; });
+  }
+
+ private:
+  std::atomic<uint32_t> set_{0};
+  std::atomic<bool> timed_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+// What this thread is to a pool: work that it posts to its own pool it will soon run itself, so the first
+// piece wakes nobody.
+struct PoolThread {
+  const void* pool = nullptr;
+  bool kept_one = false;
+};
+inline PoolThread& ThisPoolThread() {
+  thread_local PoolThread thread;
+  return thread;
+}
+
+// Tells the core that this is a loop that waits.
+inline void PauseCore() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace detail
+
+MARATHON_INLINE ThreadRuntime::ThreadRuntime(int turn_threads, int activity_threads) {
+  const int cores = std::max(1u, std::thread::hardware_concurrency());
+  several_cores_ = cores > 1;
+  turn_pool_.limit = turn_threads > 0 ? turn_threads : cores;
+  activity_pool_.limit = std::max(1, activity_threads);
+}
+
+MARATHON_INLINE ThreadRuntime::~ThreadRuntime() { Stop(); }
+
+MARATHON_INLINE Time ThreadRuntime::Now() const {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+}
+
+MARATHON_INLINE int64_t ThreadRuntime::MonotonicMicros() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+MARATHON_INLINE uint64_t ThreadRuntime::Random() {
+  thread_local std::mt19937_64 generator = [] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }();
+  return generator();
+}
+
+// ---- Lanes -----------------------------------------------------------------------------------------
+
+// Work finds a thread without a futex call when one is looking for it, and else wakes one sleeper at a
+// time: whoever takes a piece of work and leaves some wakes the next.
+MARATHON_INLINE void ThreadRuntime::Push(Pool& pool, Queue& queue, Callback<void()> work) {
+  detail::PoolThread& self = detail::ThisPoolThread();
+  bool wake = false;
+  {
+    std::lock_guard lock(pool.mutex);
+    if (pool.stopping && self.pool != &pool) return;
+    queue.push_back(std::move(work));
+    pool.queued.store(true, std::memory_order_relaxed);
+    if (self.pool == &pool && !std::exchange(self.kept_one, true)) return;
+    wake = WakesNext(pool);
+    if (!wake && pool.idle == 0 && static_cast<int>(pool.threads.size()) < pool.limit) {
+      pool.threads.emplace_back([this, &pool] { RunPool(pool); });
+    }
+  }
+  if (wake) pool.changed.notify_one();
+}
+
+// With the pool's mutex held: whether the caller is to wake a thread for what is queued.
+MARATHON_INLINE bool ThreadRuntime::WakesNext(Pool& pool) {
+  if (pool.looking || pool.waking || pool.idle == 0) return false;
+  return pool.waking = true;
+}
+
+// For a moment before it sleeps, one thread looks for work: to be woken takes 25 us on another core.
+MARATHON_INLINE void ThreadRuntime::LookForWork(Pool& pool, std::unique_lock<std::mutex>& lock) {
+  constexpr int64_t kMicros = 20;
+  pool.looking = true;
+  lock.unlock();
+  const int64_t until = MonotonicMicros() + kMicros;
+  while (!pool.queued.load(std::memory_order_relaxed) && MonotonicMicros() < until) {
+    for (int i = 0; i < 8; ++i) detail::PauseCore();
+  }
+  lock.lock();
+  pool.looking = false;
+}
+
+MARATHON_INLINE void ThreadRuntime::Post(Lane lane, Callback<void()> work) {
+  Pool& pool = PoolOf(lane);
+  Push(pool, pool.work, std::move(work));
+}
+
+MARATHON_INLINE void ThreadRuntime::PostWhenIdle(Callback<void()> work) {
+  Push(turn_pool_, turn_pool_.when_idle, std::move(work));
+}
+
+MARATHON_INLINE void ThreadRuntime::RunPool(Pool& pool) {
+  detail::PoolThread& self = detail::ThisPoolThread();
+  self.pool = &pool;
+  bool looked = false;
+  std::unique_lock lock(pool.mutex);
+  while (true) {
+    auto& queue = pool.work.empty() ? pool.when_idle : pool.work;
+    if (!queue.empty()) {
+      Callback<void()> work = std::move(queue.front());
+      queue.pop_front();
+      const bool more = !pool.work.empty() || !pool.when_idle.empty();
+      pool.queued.store(more, std::memory_order_relaxed);
+      const bool wake = more && WakesNext(pool);
+      lock.unlock();
+      if (wake) pool.changed.notify_one();
+      self.kept_one = false;
+      work();
+      work = nullptr;
+      looked = false;
+      lock.lock();
+    } else if (pool.stopping) {
+      return;
+    } else if (!looked && !pool.looking && several_cores_) {
+      LookForWork(pool, lock);
+      looked = true;
+    } else {
+      ++pool.idle;
+      pool.changed.wait(lock);
+      --pool.idle;
+      pool.waking = false;
+    }
+  }
+}
+
+MARATHON_INLINE void ThreadRuntime::ReplaceStuckThread() {
+  std::lock_guard lock(turn_pool_.mutex);
+  ++turn_pool_.limit;
+  if (!turn_pool_.stopping) {
+    turn_pool_.threads.emplace_back([this] { RunPool(turn_pool_); });
+  }
+}
+
+MARATHON_INLINE void ThreadRuntime::StopPool(Pool& pool) {
+  std::vector<std::thread> threads;
+  {
+    std::lock_guard lock(pool.mutex);
+    pool.stopping = true;
+    threads.swap(pool.threads);
+  }
+  pool.changed.notify_all();
+  for (std::thread& thread : threads) thread.join();
+}
+
+// ---- Alarms ----------------------------------------------------------------------------------------
+
+MARATHON_INLINE AlarmId ThreadRuntime::SetAlarm(Duration delay, Callback<void()> work) {
+  constexpr Duration kLongest = std::chrono::hours(24 * 365 * 100);
+  const int64_t at = MonotonicMicros() + std::clamp(delay, Duration(0), kLongest).count() * 1000;
+  std::lock_guard lock(alarm_mutex_);
+  const AlarmId id = ++last_alarm_;
+  if (alarms_stopping_) return id;
+  const bool first = alarms_.empty() || at < alarms_.begin()->first.first;
+  alarms_.emplace(std::pair(at, id), std::move(work));
+  alarm_times_.emplace(id, at);
+  if (!alarm_thread_.joinable()) alarm_thread_ = std::thread([this] { RunAlarms(); });
+  if (first) alarm_changed_.notify_one();
+  return id;
+}
+
+MARATHON_INLINE void ThreadRuntime::CancelAlarm(AlarmId alarm) {
+  Callback<void()> work;  // destroyed after the lock is released
+  std::lock_guard lock(alarm_mutex_);
+  if (const auto at = alarm_times_.find(alarm); at != alarm_times_.end()) {
+    const auto found = alarms_.find({at->second, alarm});
+    work = std::move(found->second);
+    alarms_.erase(found);
+    alarm_times_.erase(at);
+  } else if (const auto found = ringing_.find(alarm); found != ringing_.end()) {
+    work = std::move(found->second);
+    ringing_.erase(found);
+  }
+}
+
+// No thread of the turn lane has come to an alarm for long: all may hang, and the alarm may be the one that
+// notices. One more comes.
+MARATHON_INLINE void ThreadRuntime::RescueAlarms() {
+  std::lock_guard lock(turn_pool_.mutex);
+  const bool one_more = static_cast<int>(turn_pool_.threads.size()) <= turn_pool_.limit;
+  if (turn_pool_.stopping || turn_pool_.idle > 0 || !one_more) return;
+  turn_pool_.threads.emplace_back([this] { RunPool(turn_pool_); });
+}
+
+MARATHON_INLINE void ThreadRuntime::RunAlarms() {
+  constexpr int64_t kLate = 100'000;
+  std::unique_lock lock(alarm_mutex_);
+  while (!alarms_stopping_) {
+    const int64_t now = MonotonicMicros();
+    if (!ringing_.empty() && now - rang_ > kLate) {
+      RescueAlarms();
+      rang_ = now;
+    }
+    if (alarms_.empty() && ringing_.empty()) {
+      alarm_changed_.wait(lock);
+      continue;
+    }
+    const int64_t due = alarms_.empty() ? INT64_MAX : alarms_.begin()->first.first;
+    if (due > now) {
+      const int64_t until = ringing_.empty() ? due : std::min(due, rang_ + kLate + 1);
+      alarm_changed_.wait_for(lock, std::chrono::microseconds(std::max(until - now, int64_t{1})));
+      continue;
+    }
+    const AlarmId id = alarms_.begin()->first.second;
+    if (ringing_.empty()) rang_ = now;
+    ringing_.emplace(id, std::move(alarms_.begin()->second));
+    alarm_times_.erase(id);
+    alarms_.erase(alarms_.begin());
+    lock.unlock();
+    Post(Lane::kTurn, [this, id] { Ring(id); });
+    lock.lock();
+  }
+}
+
+MARATHON_INLINE void ThreadRuntime::Ring(AlarmId alarm) {
+  Callback<void()> work;
+  {
+    std::lock_guard lock(alarm_mutex_);
+    const auto found = ringing_.find(alarm);
+    if (found == ringing_.end()) return;
+    work = std::move(found->second);
+    ringing_.erase(found);
+    rang_ = MonotonicMicros();
+  }
+  work();
+}
+
+MARATHON_INLINE std::shared_ptr<OneShot> ThreadRuntime::NewOneShot() {
+  return std::make_shared<detail::ThreadOneShot>();
+}
+
+MARATHON_INLINE void ThreadRuntime::Stop() {
+  {
+    std::lock_guard lock(alarm_mutex_);
+    alarms_stopping_ = true;
+  }
+  alarm_changed_.notify_all();
+  if (alarm_thread_.joinable()) alarm_thread_.join();
+  StopPool(activity_pool_);
+  StopPool(turn_pool_);
+  std::map<std::pair<int64_t, AlarmId>, Callback<void()>> alarms;
+  std::unordered_map<AlarmId, Callback<void()>> ringing;
+  std::lock_guard lock(alarm_mutex_);
+  alarms.swap(alarms_);
+  alarm_times_.clear();  // a store may cancel its alarm after this
+  ringing.swap(ringing_);
+}
+
+}  // namespace marathon::inline MARATHON_ABI

@@ -1,0 +1,91 @@
+// ThreadRuntime: the Runtime of production. The one place in Marathon that starts threads, reads clocks and
+// draws random numbers.
+//
+// Threads are started when there is work and none is free, up to each lane's limit, and stay until Stop().
+//
+// Thread rule: safe to call from any thread; Stop() from none of its own.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/detail/block_pool.h"
+#include "marathon/runtime.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+class ThreadRuntime final : public Runtime {
+ public:
+  // `turn_threads` 0: as many as cores.
+  ThreadRuntime(int turn_threads, int activity_threads);
+  ~ThreadRuntime() override;
+
+  // Runs what has been posted, drops alarms, and joins all threads.
+  void Stop();
+
+  Time Now() const override;
+  int64_t MonotonicMicros() const override;
+  uint64_t Random() override;
+  void Post(Lane lane, Callback<void()> work) override;
+  void PostWhenIdle(Callback<void()> work) override;
+  AlarmId SetAlarm(Duration delay, Callback<void()> work) override;
+  void CancelAlarm(AlarmId alarm) override;
+  void ReplaceStuckThread() override;
+  std::shared_ptr<OneShot> NewOneShot() override;
+
+ private:
+  using Queue = std::deque<Callback<void()>, detail::PoolAllocator<Callback<void()>>>;
+  struct Pool {
+    std::mutex mutex;
+    std::condition_variable changed;
+    Queue work;
+    Queue when_idle;
+    std::vector<std::thread> threads;
+    int limit = 0;
+    int idle = 0;          // threads that wait …
+    bool waking = false;   // … and one of them has been told to wake
+    bool looking = false;  // a thread looks for work before it waits …
+    std::atomic<bool> queued{false};  // … without the mutex
+    bool stopping = false;
+  };
+
+  Pool& PoolOf(Lane lane) { return lane == Lane::kTurn ? turn_pool_ : activity_pool_; }
+  void Push(Pool& pool, Queue& queue, Callback<void()> work);
+  static bool WakesNext(Pool& pool);
+  void RunPool(Pool& pool);
+  void LookForWork(Pool& pool, std::unique_lock<std::mutex>& lock);
+  void RunAlarms();
+  void RescueAlarms();
+  void Ring(AlarmId alarm);
+  static void StopPool(Pool& pool);
+
+  bool several_cores_ = false;
+  Pool turn_pool_;
+  Pool activity_pool_;
+
+  std::mutex alarm_mutex_;
+  std::condition_variable alarm_changed_;
+  std::map<std::pair<int64_t, AlarmId>, Callback<void()>> alarms_;  // by monotonic microseconds
+  std::unordered_map<AlarmId, int64_t> alarm_times_;
+  std::unordered_map<AlarmId, Callback<void()>> ringing_;           // posted, not begun
+  int64_t rang_ = 0;  // when the last of these began, or the first was posted
+  AlarmId last_alarm_ = 0;
+  bool alarms_stopping_ = false;
+  std::thread alarm_thread_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/runtime/thread_runtime-inl.h"
+#endif

@@ -1,0 +1,309 @@
+// StateStore keeps runs: their histories, inboxes, pending activities, timers and leases. The engine
+// reaches everything durable through this one port.
+//
+// Thread rule: safe to call from any thread. Every call is asynchronous: it takes a request, returns at
+// once or after doing the work, and reports through `done`, once, on any thread, holding no lock.
+// A store may hold a call back for company (group commit), but never for longer than its own write takes.
+//
+// Every write is atomic, names the state it expects, and ends in one of:
+//   OK             done, and as durable as the store's settings promise
+//   kUnavailable   not done, certainly: the caller may send the same request again
+//   kUnknown       perhaps done: the caller looks (commit ids, epochs, dedupe keys) before it repeats
+//   kAborted       the expected state is gone: somebody else was first
+// and, where said, other codes. Damaged rows give kDataLoss; a full disk kResourceExhausted.
+//
+// Time is the store's own clock. What falls due by it is found through one index, so an idle store
+// costs the same with no sleepers and with a million.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/event.h"
+#include "marathon/ids.h"
+#include "marathon/store_rows.h"
+#include "marathon/task_queue.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// ---- Turns -------------------------------------------------------------------------------------
+
+// A new pending activity. `claim`: the committing session starts it at once (its first epoch is 1).
+struct NewActivity {
+  EventId id = 0;
+  std::string activity_type;
+  std::string task_queue;
+  Payload input;
+  Headers headers;
+  ActivityPolicy policy;
+  bool claim = false;
+};
+
+struct NewTimer {
+  EventId id = 0;
+  Duration duration{0};  // from the store's time of this commit
+};
+
+// An activity whose outcome its worker hands to its own turn: the row goes with this commit, without a
+// stop in the inbox. The commit is kAborted if the row is gone or claimed anew since.
+struct HandedOver {
+  EventId id = 0;
+  Epoch epoch = 0;
+};
+
+// One turn of one run, all or nothing, if the run is open, not blocked and at `expected_version`.
+struct TurnCommit {
+  RunKey run;
+  EventId expected_version = 0;
+  CommitId commit_id = 0;
+  SessionId session;  // becomes the run's owner; empty: a commit from outside (terminate, run timeout)
+
+  EventId new_version = 0;  // equal to expected_version when no event is written
+  std::string record;       // EncodeRecord of the turn's events; empty when there are none
+  uint64_t inbox_taken = 0; // messages up to this sequence number are consumed
+  std::vector<HandedOver> handed_over;
+
+  std::vector<NewActivity> activities;
+  std::vector<EventId> cancel_activities;  // nobody runs it: gone, answered; else its worker is told
+  std::vector<NewTimer> timers;
+  std::vector<EventId> cancel_timers;
+
+  // Ends the run: its timers, pending activities and remaining messages go. Refused with
+  // kFailedPrecondition while a signal newer than `inbox_taken` waits, unless `leave_signals`.
+  std::optional<RunStatus> close;
+  bool leave_signals = false;
+};
+
+struct CommitReply {
+  Time now{};
+  int64_t inbox_size = 0;  // messages that remain: the run is still ready
+};
+
+// A run as a turn needs it.
+struct RunSnapshot {
+  RunRow row;
+  std::vector<std::string> records;     // of history, oldest first
+  bool more_records = false;            // the page was full: ask again after the last one
+  std::vector<Message> inbox;           // oldest first, at most limits::kTurnMaxMessages
+  std::vector<ActivityRow> activities;  // where asked for
+  Time now{};
+};
+
+struct TakeTurnRequest {
+  RunKey run;
+  SessionId session;
+  // What the caller has in its cache; the reply's records are those after it. If the stored commit is
+  // another one than `known_commit` at that version, all records are sent, from the first.
+  EventId known_version = 0;
+  CommitId known_commit = 0;
+};
+
+// ---- Starting and messages ---------------------------------------------------------------------
+
+// What to do when the workflow id's newest run is closed.
+enum class IdReusePolicy : uint8_t { kAllowDuplicate, kAllowDuplicateFailedOnly, kRejectDuplicate };
+// … and when it is open.
+enum class IdConflictPolicy : uint8_t { kFail, kUseExisting };
+
+struct StartRequest {
+  RunKey run;  // both ids are the caller's proposal
+  std::string workflow_type;
+  std::string task_queue;
+  std::string request_id;  // the same one again answers with the same run
+  IdReusePolicy reuse = IdReusePolicy::kAllowDuplicate;
+  IdConflictPolicy conflict = IdConflictPolicy::kFail;
+  Duration run_timeout{0};        // 0: none
+  std::vector<Message> messages;  // WorkflowStarted first; then signals, which an existing run gets too
+  SessionId session;              // the worker that will take its turns; empty: any
+  // The run's first turn, if the caller has already taken it: `messages` are then in its record, and
+  // none is stored. Dropped when an existing run answers.
+  std::optional<TurnCommit> first_turn;
+};
+
+struct StartReply {
+  RunKey run;
+  bool started = false;  // false: an existing run answers
+  bool mine = false;     // ready, and `session` owns it: nobody else is told
+  Time now{};
+};
+
+struct PutRequest {
+  RunKey run;  // an empty run_id means the workflow id's newest run
+  Message message;
+  SessionId session;  // offers to take the turn; empty: no
+};
+
+struct PutReply {
+  RunKey run;
+  bool mine = false;       // `session` owns the run: it takes the turn, nobody else is told
+  bool duplicate = false;  // the dedupe key is known: nothing was written
+};
+
+// ---- Activities --------------------------------------------------------------------------------
+
+struct ClaimRequest {
+  ActivityKey key;
+  Epoch epoch = 0;  // as the hint says; the claim raises it by one
+};
+
+// How one delivery of an activity ended.
+struct AttemptEnd {
+  enum class Kind : uint8_t {
+    kFinal,     // `outcome` goes to the inbox, the row goes
+    kRetry,     // the next attempt is claimable after `delay`; `failure` is kept
+    kGiveBack,  // claimable again at once, as if never delivered
+    kDetach,    // completes later, from anywhere; keeps its deadlines, needs no session
+  };
+  ActivityKey key;
+  Epoch epoch = 0;
+  Kind kind = Kind::kFinal;
+  EventBody outcome;  // kFinal: ActivityCompleted or ActivityFailed
+  std::optional<Failure> failure;
+  Duration delay{0};
+  SessionId session;  // offers to take the run's next turn; empty: no
+};
+
+struct AttemptReply {
+  bool applied = false;  // false: the row was gone already, as after a lost reply. Not an error
+  bool mine = false;     // as in PutReply
+};
+
+struct HeartbeatRequest {
+  ActivityKey key;
+  Epoch epoch = 0;
+  Payload details;
+};
+
+struct HeartbeatReply {
+  bool cancel_requested = false;
+};
+
+// ---- Time --------------------------------------------------------------------------------------
+
+struct DueRequest {
+  SessionId session;  // who asks: its own runs come back in `ready`
+  int limit = 1000;
+};
+
+// What had fallen due. Timers have been fired, retries made claimable and stale hints published again
+// by the call; the rest is the caller's to act on, and comes up again in a while if it does not.
+struct DueReply {
+  Time now{};
+  Time next_due = kNever;          // of what remains
+  std::vector<RunKey> ready;       // made ready, and `session` owns them
+  std::vector<ActivityRow> expired_activities;  // past the deadline that NextDue names
+  std::vector<RunRow> expired_runs;             // past their run_deadline
+  std::vector<SessionId> expired_sessions;      // to be ended by ExpireSession
+};
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+struct ReadRequest {
+  RunKey run;  // an empty run_id means the workflow id's newest run
+  bool records = false;
+  EventId after_version = 0;          // records after this event
+  size_t max_record_bytes = 4 << 20;  // at least one record is sent
+  bool inbox = false;
+  bool activities = false;
+};
+
+struct ListRequest {
+  std::string workflow_type;         // empty: any
+  std::optional<RunStatus> status;   // none: any
+  bool blocked_only = false;
+  int limit = 100;
+  std::string page_token;            // empty: from the newest
+};
+
+struct ListReply {
+  std::vector<RunRow> runs;  // newest start first
+  std::string next_page_token;  // empty: that was all
+};
+
+// ---- The port ----------------------------------------------------------------------------------
+
+// Told, from any thread and holding no lock, what changed in the store. Must return quickly.
+class StoreWatcher {
+ public:
+  virtual ~StoreWatcher() = default;
+  // Something now falls due at `at`, sooner than all that was due so far.
+  virtual void OnDue(Time at) = 0;
+  // Activities that this watcher's session holds were cancelled, or their runs ended.
+  virtual void OnActivitiesCanceled(const std::vector<ActivityKey>& keys) = 0;
+};
+
+class StateStore {
+ public:
+  virtual ~StateStore() = default;
+
+  // Names the transactional world this store lives in ("sqlite:/data/app.db"). A TaskQueue of the same
+  // domain is fed by the store itself, in the same transaction; to any other the engine sends hints.
+  virtual std::string_view domain() const = 0;
+
+  // The store's clock, as well as it can be told without asking the server.
+  virtual Time Now() const = 0;
+
+  // ---- Sessions
+  // Begins a session that lasts for `row.lease`, and longer by renewal. `watcher` is told of changes
+  // until the session is closed or expired; it must outlive that. kAlreadyExists: the id is taken.
+  virtual void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) = 0;
+  // Lets the session, and every lease that it holds, last for `lease` from now: a short one while it holds
+  // activities, a long one while it rests. Answers with activities to be canceled since the last renewal.
+  // kFailedPrecondition: the session has expired; its activities and runs may be in other hands.
+  virtual void RenewSession(SessionId session, Duration lease,
+                            Done<std::vector<ActivityKey>> done) = 0;
+  // Ends a session: gives back what it holds, counted neither as attempt nor as delivery.
+  virtual void CloseSession(SessionId session, DoneStatus done) = 0;
+  // Ends a session that stopped renewing (or whose file lock is free): what it held is claimable again,
+  // with one delivery more; its ready runs are published. A session that renewed meanwhile: kAborted.
+  virtual void ExpireSession(SessionId session, DoneStatus done) = 0;
+
+  // ---- Runs
+  // kAlreadyExists: the id policies forbid it; the message names the run in the way.
+  virtual void Start(StartRequest request, Done<StartReply> done) = 0;
+  // kNotFound; kFailedPrecondition: the run is closed; kResourceExhausted: its inbox is full.
+  virtual void Put(PutRequest request, Done<PutReply> done) = 0;
+  // The run as its next turn needs it. The owner takes its turns without a write; anyone else becomes the
+  // owner by this call, with one delivery more. kAborted: another owner's time has not passed.
+  // kFailedPrecondition: closed or blocked. kNotFound.
+  virtual void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) = 0;
+  // kAborted: another version, closed, blocked, or a handed-over activity is not the caller's any more.
+  // kFailedPrecondition: a signal came before the close. kOutOfRange: the run would go over a limit of
+  // limits.h.
+  virtual void Commit(TurnCommit commit, Done<CommitReply> done) = 0;
+  // Stops an open run's turns at `version` until Unblock. kAborted: another version.
+  virtual void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) = 0;
+  // Lets a blocked run try again, with its deliveries forgotten; it is ready if its inbox is not empty.
+  // OK if it was not blocked.
+  virtual void Unblock(RunKey run, DoneStatus done) = 0;
+
+  // ---- Activities
+  // Claims each one that is claimable at its epoch; the reply holds the rows won, in order.
+  virtual void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
+                               Done<std::vector<ActivityRow>> done) = 0;
+  // kAborted: a newer epoch has it.
+  virtual void EndAttempt(AttemptEnd end, Done<AttemptReply> done) = 0;
+  // kAborted: a newer epoch has it. kNotFound: it is resolved, or its run has ended: stop.
+  virtual void Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) = 0;
+
+  // ---- Time
+  virtual void PollDue(DueRequest request, Done<DueReply> done) = 0;
+
+  // ---- Reading
+  // kNotFound.
+  virtual void Read(ReadRequest request, Done<RunSnapshot> done) = 0;
+  virtual void List(ListRequest request, Done<ListReply> done) = 0;
+  // Answers when the run is closed, with its row and its last record. Returns a name for
+  // CancelAwait, after which `done` is destroyed uncalled, or is being called.
+  virtual uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) = 0;
+  virtual void CancelAwait(uint64_t name) = 0;
+};
+
+}  // namespace marathon::inline MARATHON_ABI

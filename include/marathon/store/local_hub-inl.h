@@ -1,0 +1,296 @@
+#pragma once
+
+#include <algorithm>
+#include <iterator>
+
+#include "marathon/store/local_hub.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// ---- Spreading ---------------------------------------------------------------------------------
+
+MARATHON_INLINE void LocalHub::Publish(Effects&& effects) {
+  if (!effects.hints.empty()) {
+    std::vector<Answer> answers;
+    {
+      const std::lock_guard lock(mutex_);
+      for (TaskHint& hint : effects.hints) Deliver(std::move(hint), answers);
+    }
+    for (Answer& answer : answers) answer.done(std::move(answer.deliveries));
+  }
+  if (!effects.canceled.empty()) TellCanceled(std::move(effects.canceled));
+  if (ToMicros(effects.due) < told_due_.load(std::memory_order_relaxed)) TellDue(effects.due);
+}
+
+// To the preferred session if it is here, or else to the first who can take it. A receiver is
+// answered with one hint, however many there are: it comes back for the rest, or another is
+// quicker.
+MARATHON_INLINE void LocalHub::Deliver(TaskHint&& hint, std::vector<Answer>& answers) {
+  const SessionId session = IsHere(hint.preferred) ? hint.preferred : SessionId();
+  const auto wants = [&](const Parked& parked) {
+    const ReceiveRequest& r = parked.request;
+    return r.kind == hint.kind && (session.empty() || session == r.session) &&
+           std::find(r.task_queues.begin(), r.task_queues.end(), hint.task_queue) !=
+               r.task_queues.end();
+  };
+  if (auto it = std::find_if(parked_.begin(), parked_.end(), wants); it != parked_.end()) {
+    Answer& answer = answers.emplace_back();
+    answer.done = std::move(it->done);
+    answer.deliveries.push_back(Delivery{std::move(hint), std::string()});
+    parked_.erase(it);
+    return;
+  }
+  Waiting& waiting = waiting_[Place{hint.kind, hint.task_queue, session}];
+  if (waiting.seen.emplace(ActivityKey{hint.run, hint.activity}, hint.epoch).second) {
+    waiting.hints.push_back(std::move(hint));
+  }
+}
+
+MARATHON_INLINE void LocalHub::TellDue(Time due) {
+  std::vector<std::shared_ptr<StoreWatcher>> watchers;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ToMicros(due) >= told_due_.load(std::memory_order_relaxed)) return;
+    told_due_.store(ToMicros(due), std::memory_order_relaxed);
+    for (const auto& [session, weak] : watchers_) {
+      if (auto watcher = weak.lock()) watchers.push_back(std::move(watcher));
+    }
+  }
+  for (const auto& watcher : watchers) watcher->OnDue(due);
+}
+
+MARATHON_INLINE void LocalHub::TellCanceled(
+    std::vector<std::pair<SessionId, ActivityKey>>&& canceled) {
+  std::vector<std::pair<std::shared_ptr<StoreWatcher>, std::vector<ActivityKey>>> calls;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [session, weak] : watchers_) {
+      std::vector<ActivityKey> keys;
+      for (auto& [holder, key] : canceled) {
+        if (holder == session) keys.push_back(std::move(key));
+      }
+      if (keys.empty()) continue;
+      if (auto watcher = weak.lock()) calls.emplace_back(std::move(watcher), std::move(keys));
+    }
+  }
+  for (const auto& [watcher, keys] : calls) watcher->OnActivitiesCanceled(keys);
+}
+
+// ---- Sessions ----------------------------------------------------------------------------------
+
+MARATHON_INLINE void LocalHub::AddWatcher(const SessionId& session,
+                                          std::weak_ptr<StoreWatcher> watcher) {
+  const std::lock_guard lock(mutex_);
+  watchers_.emplace_back(session, std::move(watcher));
+}
+
+MARATHON_INLINE void LocalHub::RemoveWatcher(const SessionId& session) {
+  std::vector<Answer> answers;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(watchers_, [&](const auto& entry) { return entry.first == session; });
+    GiveToAnyone(session, answers);
+  }
+  for (Answer& answer : answers) answer.done(std::move(answer.deliveries));
+}
+
+MARATHON_INLINE bool LocalHub::IsHere(const SessionId& session) const {
+  if (session.empty() || stopped_.contains(session)) return false;
+  return std::any_of(watchers_.begin(), watchers_.end(),
+                     [&](const auto& entry) { return entry.first == session; }) ||
+         std::any_of(parked_.begin(), parked_.end(),
+                     [&](const Parked& parked) { return parked.request.session == session; });
+}
+
+// What waited for a session that no longer receives.
+MARATHON_INLINE void LocalHub::GiveToAnyone(const SessionId& session,
+                                            std::vector<Answer>& answers) {
+  std::vector<TaskHint> hints;
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (it->first.session != session) {
+      ++it;
+      continue;
+    }
+    std::move(it->second.hints.begin(), it->second.hints.end(), std::back_inserter(hints));
+    it = waiting_.erase(it);
+  }
+  for (TaskHint& hint : hints) {
+    hint.preferred.clear();
+    Deliver(std::move(hint), answers);
+  }
+}
+
+// ---- TaskQueue ---------------------------------------------------------------------------------
+
+MARATHON_INLINE void LocalHub::Receive(ReceiveRequest&& request,
+                                       Done<std::vector<Delivery>>&& done) {
+  std::vector<Delivery> deliveries;
+  bool stopped = false;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped = stopped_.contains(request.session);
+    const size_t max = static_cast<size_t>(std::max(request.max, 1));
+    for (const SessionId& place : {request.session, SessionId()}) {
+      for (const std::string& queue : request.task_queues) {
+        if (!stopped) Take(Place{request.kind, queue, place}, max, deliveries);
+      }
+    }
+    if (deliveries.empty() && !stopped) {
+      parked_.push_back(Parked{std::move(request), std::move(done)});
+      return;
+    }
+  }
+  if (stopped) return done(Cancelled("the session receives no more"));
+  done(std::move(deliveries));
+}
+
+MARATHON_INLINE void LocalHub::Take(const Place& place, size_t max, std::vector<Delivery>& out) {
+  const auto it = waiting_.find(place);
+  if (it == waiting_.end()) return;
+  Waiting& waiting = it->second;
+  while (!waiting.hints.empty() && out.size() < max) {
+    TaskHint& hint = waiting.hints.front();
+    waiting.seen.erase({ActivityKey{hint.run, hint.activity}, hint.epoch});
+    out.push_back(Delivery{std::move(hint), std::string()});
+    waiting.hints.pop_front();
+  }
+  if (waiting.hints.empty()) waiting_.erase(it);
+}
+
+MARATHON_INLINE void LocalHub::StopReceiving(const SessionId& session) {
+  std::vector<Answer> answers;
+  std::vector<Done<std::vector<Delivery>>> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_.insert(session);
+    for (auto it = parked_.begin(); it != parked_.end();) {
+      if (it->request.session == session) {
+        ended.push_back(std::move(it->done));
+        it = parked_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    GiveToAnyone(session, answers);
+  }
+  for (auto& done : ended) done(Cancelled("the session receives no more"));
+  for (Answer& answer : answers) answer.done(std::move(answer.deliveries));
+}
+
+MARATHON_INLINE bool LocalHub::IsAwaited() const {
+  const std::lock_guard lock(mutex_);
+  return !parked_.empty() || !awaiters_.empty();
+}
+
+MARATHON_INLINE std::set<std::pair<TaskKind, std::string>> LocalHub::AwaitedQueues() const {
+  const std::lock_guard lock(mutex_);
+  std::set<std::pair<TaskKind, std::string>> queues;
+  for (const Parked& parked : parked_) {
+    for (const std::string& queue : parked.request.task_queues) {
+      queues.emplace(parked.request.kind, queue);
+    }
+  }
+  return queues;
+}
+
+// ---- Ends of runs ------------------------------------------------------------------------------
+
+MARATHON_INLINE uint64_t LocalHub::AddAwaiter(const RunKey& run, Done<RunSnapshot>&& done) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t name = ++last_awaiter_;
+  awaiters_.emplace(name, std::pair(run, std::move(done)));
+  awaited_[run].push_back(name);
+  awaiter_count_.fetch_add(1);
+  return name;
+}
+
+MARATHON_INLINE void LocalHub::MoveAwaiter(uint64_t name, const RunKey& run) {
+  const std::lock_guard lock(mutex_);
+  const auto it = awaiters_.find(name);
+  if (it == awaiters_.end()) return;
+  const auto names = awaited_.find(it->second.first);
+  std::erase(names->second, name);
+  if (names->second.empty()) awaited_.erase(names);
+  it->second.first = run;
+  awaited_[run].push_back(name);
+}
+
+MARATHON_INLINE Done<RunSnapshot> LocalHub::TakeAwaiter(uint64_t name) {
+  const std::lock_guard lock(mutex_);
+  const auto it = awaiters_.find(name);
+  if (it == awaiters_.end()) return nullptr;
+  auto [run, done] = std::move(it->second);
+  awaiters_.erase(it);
+  const auto names = awaited_.find(run);
+  std::erase(names->second, name);
+  if (names->second.empty()) awaited_.erase(names);
+  awaiter_count_.fetch_sub(1);
+  return std::move(done);
+}
+
+MARATHON_INLINE std::vector<Done<RunSnapshot>> LocalHub::TakeAwaiters(const RunKey& run) {
+  std::vector<Done<RunSnapshot>> taken;
+  // An awaiter that is added later than this look finds the run closed by itself.
+  if (awaiter_count_.load() == 0) return taken;
+  const std::lock_guard lock(mutex_);
+  const auto names = awaited_.find(run);
+  if (names == awaited_.end()) return taken;
+  for (uint64_t name : names->second) {
+    const auto it = awaiters_.find(name);
+    taken.push_back(std::move(it->second.second));
+    awaiters_.erase(it);
+  }
+  awaited_.erase(names);
+  awaiter_count_.fetch_sub(taken.size());
+  return taken;
+}
+
+MARATHON_INLINE std::vector<RunKey> LocalHub::AwaitedRuns() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<RunKey> runs;
+  for (const auto& [name, entry] : awaiters_) runs.push_back(entry.first);
+  return runs;
+}
+
+MARATHON_INLINE bool LocalHub::IsAwaited(const RunKey& run) const {
+  if (awaiter_count_.load() == 0) return false;
+  const std::lock_guard lock(mutex_);
+  return awaited_.contains(run);
+}
+
+// ---- The queue ---------------------------------------------------------------------------------
+
+namespace detail {
+
+class LocalTaskQueue final : public TaskQueue {
+ public:
+  LocalTaskQueue(std::shared_ptr<LocalHub> hub, std::string domain)
+      : hub_(std::move(hub)), domain_(std::move(domain)) {}
+
+  std::string_view domain() const override { return domain_; }
+  void Send(std::vector<TaskHint> hints, DoneStatus done) override {
+    Effects effects;
+    effects.hints = std::move(hints);
+    hub_->Publish(std::move(effects));
+    done(Status());
+  }
+  void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) override {
+    hub_->Receive(std::move(request), std::move(done));
+  }
+  // A delivered hint is off the queue at once: the store publishes again what nobody claims.
+  void Ack(std::vector<std::string>, DoneStatus done) override { done(Status()); }
+  void StopReceiving(const SessionId& session) override { hub_->StopReceiving(session); }
+
+ private:
+  const std::shared_ptr<LocalHub> hub_;
+  const std::string domain_;
+};
+
+}  // namespace detail
+
+MARATHON_INLINE std::shared_ptr<TaskQueue> NewLocalTaskQueue(std::shared_ptr<LocalHub> hub,
+                                                             std::string domain) {
+  return std::make_shared<detail::LocalTaskQueue>(std::move(hub), std::move(domain));
+}
+
+}  // namespace marathon::inline MARATHON_ABI

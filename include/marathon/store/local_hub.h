@@ -1,0 +1,115 @@
+// LocalHub spreads the Effects of one store inside this process: it is the store's TaskQueue, keeps
+// the store's watchers, and holds who awaits the end of a run.
+//
+// Safe to call from any thread; calls nobody back while it holds its lock. What it keeps is only
+// hints, each at most once, so it is no larger than the work that waits.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/ids.h"
+#include "marathon/state_store.h"
+#include "marathon/store/effects.h"
+#include "marathon/task_queue.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+class LocalHub {
+ public:
+  // ---- Spreading
+  // Hands hints to parked receivers or keeps them, and tells watchers. Ends of runs are not told
+  // here: the store answers those whom TakeAwaiters names.
+  void Publish(Effects&& effects);
+  // To be called before a poll of the due index looks at it: what is published from now on is told
+  // to watchers, though it be later than what they knew of before. The poll's answer may not have
+  // it.
+  void BeginPoll() { told_due_.store(ToMicros(kNever)); }
+
+  // ---- Sessions of this process. A hint that prefers a session waits for it as long as it is
+  // here.
+  void AddWatcher(const SessionId& session, std::weak_ptr<StoreWatcher> watcher);
+  void RemoveWatcher(const SessionId& session);
+
+  // ---- TaskQueue
+  void Receive(ReceiveRequest&& request, Done<std::vector<Delivery>>&& done);
+  void StopReceiving(const SessionId& session);
+  // Somebody waits for work or for the end of a run: worth looking for what other processes wrote.
+  bool IsAwaited() const;
+  // The task queues that parked receivers wait for.
+  std::set<std::pair<TaskKind, std::string>> AwaitedQueues() const;
+
+  // ---- Ends of runs. A store first adds the awaiter and then looks at the run, so that no end
+  // slips between; whoever takes the awaiter out calls it.
+  uint64_t AddAwaiter(const RunKey& run, Done<RunSnapshot>&& done);
+  void MoveAwaiter(uint64_t name, const RunKey& run);  // it awaits another run, if it is still here
+  Done<RunSnapshot> TakeAwaiter(uint64_t name);        // empty: it is gone
+  std::vector<Done<RunSnapshot>> TakeAwaiters(const RunKey& run);
+  std::vector<RunKey> AwaitedRuns() const;
+  bool IsAwaited(const RunKey& run) const;
+
+ private:
+  struct Parked {
+    ReceiveRequest request;
+    Done<std::vector<Delivery>> done;
+  };
+  // Hints of one kind and task queue for one session, or (with an empty session) for anyone.
+  struct Place {
+    TaskKind kind;
+    std::string task_queue;
+    SessionId session;
+    friend auto operator<=>(const Place&, const Place&) = default;
+  };
+  struct Waiting {
+    std::deque<TaskHint> hints;
+    std::set<std::pair<ActivityKey, Epoch>> seen;
+  };
+  struct Answer {
+    Done<std::vector<Delivery>> done;
+    std::vector<Delivery> deliveries;
+  };
+
+  // With mutex_ held.
+  bool IsHere(const SessionId& session) const;
+  void Deliver(TaskHint&& hint, std::vector<Answer>& answers);
+  void Take(const Place& place, size_t max, std::vector<Delivery>& out);
+  void GiveToAnyone(const SessionId& session, std::vector<Answer>& answers);
+
+  // Without it.
+  void TellDue(Time due);
+  void TellCanceled(std::vector<std::pair<SessionId, ActivityKey>>&& canceled);
+
+  mutable std::mutex mutex_;
+  std::list<Parked> parked_;          // in order of arrival
+  std::map<Place, Waiting> waiting_;  // no empty ones
+  std::set<SessionId> stopped_;
+  std::vector<std::pair<SessionId, std::weak_ptr<StoreWatcher>>> watchers_;  // in order of arrival
+  std::map<uint64_t, std::pair<RunKey, Done<RunSnapshot>>> awaiters_;
+  std::unordered_map<RunKey, std::vector<uint64_t>> awaited_;
+  uint64_t last_awaiter_ = 0;
+  std::atomic<size_t> awaiter_count_{0};  // lets the many ends that nobody awaits skip the lock
+  std::atomic<int64_t> told_due_{ToMicros(kNever)};  // every watcher knows of an instant this soon
+};
+
+// The TaskQueue side of a hub, for stores whose own domain it is.
+std::shared_ptr<TaskQueue> NewLocalTaskQueue(std::shared_ptr<LocalHub> hub, std::string domain);
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/store/local_hub-inl.h"
+#endif

@@ -1,0 +1,75 @@
+// The small rules that StoreProtocol's operations share: when a run is due, and how refusals read.
+//
+// Pure functions; `Run` is RunRow or a type with its fields.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "marathon/config.h"
+#include "marathon/failure.h"
+#include "marathon/ids.h"
+#include "marathon/limits.h"
+#include "marathon/store_rows.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// When a ready run is published to anyone (again). While somebody owns it, that is first when his
+// time is over; a run without an owner was published to anyone when it became ready.
+template <class Run>
+Time ResendAt(const Run& run) {
+  if (run.owner.empty()) return NextResend(run.ready_since, run.resends);
+  return run.resends == 0 ? run.owner_until : NextResend(run.owner_until, run.resends - 1);
+}
+
+template <class Run>
+bool IsReady(const Run& run) {
+  return run.ready_since != kNever;
+}
+
+// The instant of a run in the due index.
+template <class Run>
+Time RunDue(const Run& run) {
+  if (run.status != RunStatus::kRunning) return AddSaturated(run.close_time, limits::kRetention);
+  return IsReady(run) ? std::min<Time>(run.run_deadline, ResendAt(run)) : run.run_deadline;
+}
+
+// About what a message weighs in a turn.
+inline size_t MessageBytes(const Message& message) {
+  constexpr size_t kEnvelope = 64;
+  if (const auto* e = std::get_if<SignalReceived>(&message.body))
+    return kEnvelope + e->input.data.size();
+  if (const auto* e = std::get_if<ActivityCompleted>(&message.body)) {
+    return kEnvelope + e->result.data.size();
+  }
+  if (const auto* e = std::get_if<ActivityFailed>(&message.body)) {
+    return kEnvelope + e->failure.message.size() + e->failure.details.data.size();
+  }
+  if (const auto* e = std::get_if<WorkflowStarted>(&message.body)) {
+    return kEnvelope + e->input.data.size();
+  }
+  return kEnvelope;
+}
+
+inline Failure CanceledFailure() {
+  Failure failure;
+  failure.kind = FailureKind::kCanceled;
+  failure.type = failure_type::kCanceled;
+  failure.message = "canceled before its outcome was known";
+  failure.non_retryable = true;
+  return failure;
+}
+
+// "run 0198… of workflow \"order-7\"", for messages.
+inline std::string Name(const RunKey& key) {
+  if (key.run_id.empty()) return fmt::format("workflow \"{}\"", key.workflow_id);
+  return fmt::format("run {} of workflow \"{}\"", key.run_id, key.workflow_id);
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

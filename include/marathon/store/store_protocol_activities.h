@@ -1,0 +1,134 @@
+// StoreProtocol: claims, attempts and heartbeats of activities. Included by store_protocol.h.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <utility>
+#include <variant>
+
+#include "marathon/store/protocol_rules.h"
+#include "marathon/store/store_protocol.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+template <class Tables>
+Status StoreProtocol<Tables>::SessionKnown(const SessionId& session) {
+  if (t_.HasSession(session)) return {};
+  return FailedPrecondition(fmt::format("session {} has expired", session));
+}
+
+template <class Tables>
+std::optional<ActivityRow> StoreProtocol<Tables>::Claim(const SessionId& session,
+                                                        const ClaimRequest& request) {
+  ActivityRow* row = t_.FindActivity(request.key.run, request.key.id);
+  const bool claimable =
+      row != nullptr && ((row->state == ActivityState::kClaimable && row->epoch == request.epoch) ||
+                         MARATHON_MUTANT("claim_unchecked"));
+  if (!claimable) return std::nullopt;
+  row->state = ActivityState::kClaimed;
+  ++row->epoch;
+  row->session = session;
+  row->started_at = row->heartbeat_at = now_;
+  row->resends = 0;
+  Update(*row);
+  return *row;
+}
+
+template <class Tables>
+StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
+  ActivityRow* row = t_.FindActivity(end.key.run, end.key.id);
+  if (row == nullptr) return AttemptReply{};
+  const bool skip_check =
+      MARATHON_MUTANT("no_epoch_check") ||
+      (end.kind == AttemptEnd::Kind::kRetry && MARATHON_MUTANT("retry_without_epoch"));
+  if (row->epoch != end.epoch && !skip_check) {
+    return Aborted(fmt::format("activity {} of {} is at epoch {}, not at {}", end.key.id,
+                               detail::Name(end.key.run), row->epoch, end.epoch));
+  }
+  const bool final = end.kind == AttemptEnd::Kind::kFinal;
+  if (final && !std::holds_alternative<ActivityCompleted>(end.outcome) &&
+      !std::holds_alternative<ActivityFailed>(end.outcome)) {
+    return InvalidArgument("an activity ends as ActivityCompleted or ActivityFailed");
+  }
+  // A result counts whatever became of its lease, as long as nobody claimed anew. The other ends
+  // are of use only to who still holds the activity: repeated, or late, they change nothing.
+  const bool held = row->state == ActivityState::kClaimed || row->state == ActivityState::kDetached;
+  if (!final && !held && !skip_check) return AttemptReply{};
+
+  const bool again =
+      end.kind == AttemptEnd::Kind::kRetry || end.kind == AttemptEnd::Kind::kGiveBack;
+  if (again && row->cancel_requested) {  // nobody runs it any more: that is its end
+    end.outcome = ActivityFailed{end.key.id, detail::CanceledFailure(), row->attempt};
+  } else if (!final) {
+    return AttemptReply{Rearm(*row, std::move(end)), false};
+  }
+  Run* run = t_.FindRun(end.key.run);
+  return AttemptReply{true, Resolve(*run, *row, std::move(end.outcome), end.session)};
+}
+
+template <class Tables>
+bool StoreProtocol<Tables>::Rearm(ActivityRow& row, AttemptEnd&& end) {
+  row.session.clear();
+  if (end.kind == AttemptEnd::Kind::kDetach) {
+    row.state = ActivityState::kDetached;
+  } else if (end.kind == AttemptEnd::Kind::kGiveBack) {
+    MakeClaimable(row);
+  } else {
+    ++row.attempt;
+    row.deliveries = 0;
+    row.last_failure = std::move(end.failure);
+    if (end.delay > Duration(0)) {
+      row.state = ActivityState::kBackoff;
+      row.available_at = AddSaturated(now_, end.delay);
+    } else {
+      MakeClaimable(row);
+    }
+  }
+  Update(row);
+  return true;
+}
+
+template <class Tables>
+void StoreProtocol<Tables>::MakeClaimable(ActivityRow& row) {
+  row.state = ActivityState::kClaimable;
+  row.session.clear();
+  row.available_at = now_;
+  row.resends = 0;
+  HintActivity(row);
+}
+
+template <class Tables>
+bool StoreProtocol<Tables>::Resolve(Run& run, ActivityRow& row, EventBody&& outcome,
+                                    const SessionId& session) {
+  t_.EraseActivity(row);
+  --run.pending_activities;
+  Message message;
+  message.body = std::move(outcome);
+  Append(run, std::move(message));
+  const bool mine = MakeReady(run, session);
+  Update(run);
+  return mine;
+}
+
+template <class Tables>
+StatusOr<HeartbeatReply> StoreProtocol<Tables>::Heartbeat(HeartbeatRequest&& request) {
+  ActivityRow* row = t_.FindActivity(request.key.run, request.key.id);
+  if (row == nullptr) {
+    return NotFound(fmt::format("activity {} of {} is resolved", request.key.id,
+                                detail::Name(request.key.run)));
+  }
+  const bool held = row->state == ActivityState::kClaimed || row->state == ActivityState::kDetached;
+  if (row->epoch != request.epoch || !held) {
+    return Aborted(fmt::format("activity {} of {} is no longer the caller's", request.key.id,
+                               detail::Name(request.key.run)));
+  }
+  row->heartbeat_at = now_;
+  if (request.details.encoding != Encoding::kNone && request.details != row->heartbeat) {
+    row->heartbeat = std::move(request.details);
+    row->deliveries = 0;  // it makes progress: what killed it before is behind it
+  }
+  Update(*row);
+  return HeartbeatReply{row->cancel_requested};
+}
+
+}  // namespace marathon::inline MARATHON_ABI

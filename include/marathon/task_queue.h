@@ -1,0 +1,66 @@
+// TaskQueue carries hints from whoever made work to whoever can do it. A hint is never the work itself:
+// its receiver claims from the store, which alone knows. Hints may be lost, doubled, late or reordered
+// without harm; the store publishes again what nobody took.
+//
+// Thread rule: safe to call from any thread; callbacks come once, on any thread, perhaps before the call
+// returns, and hold no lock.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/ids.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+enum class TaskKind : uint8_t { kTurn = 1, kActivity = 2 };
+
+struct TaskHint {
+  TaskKind kind = TaskKind::kTurn;
+  std::string task_queue;
+  RunKey run;
+  EventId activity = 0;  // kActivity
+  Epoch epoch = 0;       // kActivity: what the claim must name
+  SessionId preferred;   // who should get it first; empty: anyone
+
+  friend bool operator==(const TaskHint&, const TaskHint&) = default;
+};
+
+struct Delivery {
+  TaskHint hint;
+  std::string receipt;  // for Ack
+};
+
+struct ReceiveRequest {
+  SessionId session;
+  TaskKind kind = TaskKind::kTurn;
+  std::vector<std::string> task_queues;  // any of these
+  int max = 1;
+};
+
+class TaskQueue {
+ public:
+  virtual ~TaskQueue() = default;
+
+  // See StateStore::domain().
+  virtual std::string_view domain() const = 0;
+
+  // Publishes hints. Not called for a queue of the store's own domain.
+  virtual void Send(std::vector<TaskHint> hints, DoneStatus done) = 0;
+
+  // Answers as soon as there is at least one hint, with up to `max`; with none when the queue's own
+  // patience is over (ask again), and with kCancelled after StopReceiving.
+  virtual void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) = 0;
+
+  // Takes delivered hints off the queue: once claimed, or refused by the store.
+  virtual void Ack(std::vector<std::string> receipts, DoneStatus done) = 0;
+
+  // Ends every Receive of `session`, now and later.
+  virtual void StopReceiving(const SessionId& session) = 0;
+};
+
+}  // namespace marathon::inline MARATHON_ABI

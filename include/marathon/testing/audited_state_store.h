@@ -1,0 +1,44 @@
+// AuditedStateStore tells Invariants of every write that its base applied. It stands before the shared
+// store, behind the faults, so that it sees what really happened and not what callers were told.
+//
+// As thread-safe as Invariants: not.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/testing/forwarding_state_store.h"
+#include "marathon/testing/invariants.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+class AuditedStateStore final : public ForwardingStateStore {
+ public:
+  // `invariants` must outlive it.
+  AuditedStateStore(std::shared_ptr<StateStore> base, Invariants& invariants)
+      : ForwardingStateStore(std::move(base)), invariants_(invariants) {}
+
+  void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override;
+  void RenewSession(SessionId session, Duration lease,
+                    Done<std::vector<ActivityKey>> done) override;
+  void CloseSession(SessionId session, DoneStatus done) override;
+  void ExpireSession(SessionId session, DoneStatus done) override;
+  void Start(StartRequest request, Done<StartReply> done) override;
+  void Put(PutRequest request, Done<PutReply> done) override;
+  void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) override;
+  void Commit(TurnCommit commit, Done<CommitReply> done) override;
+  void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
+                       Done<std::vector<ActivityRow>> done) override;
+  void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
+
+ private:
+  Invariants& invariants_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::testing
+
+#ifndef MARATHON_COMPILED
+#include "marathon/testing/audited_state_store-inl.h"
+#endif

@@ -1,0 +1,281 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "marathon/event_codec.h"
+#include "marathon/testing/invariants.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+MARATHON_INLINE void Invariants::Report(std::string_view which, const RunKey& run,
+                                        std::string_view what) {
+  if (!violation_.empty()) return;  // the first one is the cause
+  culprit_ = run;
+  violation_ = fmt::format("{}: workflow \"{}\", run {}: {}", which, run.workflow_id, run.run_id, what);
+}
+
+MARATHON_INLINE const Invariants::Run* Invariants::Find(const RunKey& key) const {
+  const auto it = runs_.find(key);
+  return it == runs_.end() ? nullptr : &it->second;
+}
+
+MARATHON_INLINE bool Invariants::IsResolved(const ActivityKey& key) const {
+  const Run* run = Find(key.run);
+  if (run == nullptr) return false;
+  const auto it = run->activities.find(key.id);
+  return it == run->activities.end() || it->second.resolved;
+}
+
+MARATHON_INLINE Time Invariants::CanceledAt(const ActivityKey& key) const {
+  const Run* run = Find(key.run);
+  if (run == nullptr) return kNever;
+  const auto it = run->canceled.find(key.id);
+  return it == run->canceled.end() ? kNever : it->second;
+}
+
+MARATHON_INLINE void Invariants::Taken(const RunSnapshot& taken) {
+  const auto run = runs_.find(taken.row.key);
+  if (run == runs_.end()) return;
+  for (const Message& message : taken.inbox) {
+    const auto* fired = std::get_if<TimerFired>(&message.body);
+    if (fired == nullptr) continue;
+    const auto [it, first] = run->second.fired.try_emplace(fired->timer, message.seq);
+    if (first || it->second == message.seq) continue;
+    Report("I5", run->first, fmt::format("timer {} fired twice", fired->timer));
+  }
+}
+
+MARATHON_INLINE void Invariants::Started(const StartRequest& request, const StartReply& reply,
+                                         Time now) {
+  const auto [it, first] =
+      starts_.try_emplace({request.run.workflow_id, request.request_id}, reply.run.run_id);
+  if (!request.request_id.empty() && it->second != reply.run.run_id) {
+    Report("I1", reply.run, fmt::format("request {} was answered with run {} before",
+                                        request.request_id, it->second));
+  }
+  if (!reply.started) return;
+  Run& run = runs_[reply.run];
+  if (!run.key.run_id.empty()) return Report("I1", reply.run, "was started twice");
+  run.key = reply.run;
+  if (request.first_turn.has_value()) Apply(run, *request.first_turn, now);
+  for (const Message& message : request.messages) {
+    const auto* signal = std::get_if<SignalReceived>(&message.body);
+    if (signal != nullptr) run.put.push_back(signal->input.data);
+  }
+}
+
+MARATHON_INLINE void Invariants::Put(const PutRequest& request, const PutReply& reply) {
+  const auto it = runs_.find(reply.run);
+  if (it == runs_.end()) return Report("I6", reply.run, "a message was put to a run unknown");
+  if (reply.duplicate) return;
+  Run& run = it->second;
+  if (trace_) trace_(fmt::format("{} gets {}", run.key.workflow_id, Describe(request.message.body)));
+  if (run.closed) return Report("I6", run.key, "a message was acknowledged after the end");
+  const auto* signal = std::get_if<SignalReceived>(&request.message.body);
+  if (signal != nullptr) run.put.push_back(signal->input.data);
+}
+
+MARATHON_INLINE void Invariants::Committed(const TurnCommit& commit, Time now) {
+  const auto it = runs_.find(commit.run);
+  if (it == runs_.end()) return Report("I2", commit.run, "a commit to a run unknown");
+  Apply(it->second, commit, now);
+}
+
+MARATHON_INLINE void Invariants::Apply(Run& run, const TurnCommit& commit, Time now) {
+  ++commits_;
+  if (trace_) {
+    trace_(fmt::format("{} commits {} from event {} to {}", commit.session, run.key.workflow_id,
+                       commit.expected_version, commit.new_version));
+  }
+  if (run.closed) return Report("I1", run.key, "a commit after the end");
+  if (commit.expected_version != run.version) {
+    return Report("I2", run.key, fmt::format("a commit at version {} of a run at version {}",
+                                             commit.expected_version, run.version));
+  }
+  for (const HandedOver& handed : commit.handed_over) {
+    const auto activity = run.activities.find(handed.id);
+    if (activity == run.activities.end()) continue;  // canceled; nobody wants to know
+    if (activity->second.resolved) {
+      Report("I7", run.key, fmt::format("activity {} ended twice", handed.id));
+    } else if (activity->second.epoch != handed.epoch) {
+      Report("I7", run.key, fmt::format("activity {} is at epoch {}; a result of epoch {} was taken",
+                                        handed.id, activity->second.epoch, handed.epoch));
+    }
+  }
+  if (commit.record.empty()) return;
+  StatusOr<Record> record = DecodeRecord(commit.record);
+  if (!record.ok()) return Report("I9", run.key, MessageOf(record.status()));
+  if (record->commit_id != commit.commit_id || record->events.empty() ||
+      record->events.back().id != commit.new_version) {
+    Report("I2", run.key, "the record is not what its commit says");
+  }
+  if (EncodeRecord(record->commit_id, record->events) != commit.record) {
+    Report("I9", run.key, "a record does not survive decoding and encoding");
+  }
+  for (const Event& event : record->events) {
+    if (trace_) trace_(fmt::format("  {} {}", event.id, Describe(event.body)));
+    Apply(run, event, commit, now);
+  }
+  run.records.push_back(commit.record);
+  if (run.closed != commit.close.has_value()) Report("I1", run.key, "a close without its event");
+  if (run.closed) Closed(run, commit, record->events.back().body);
+}
+
+MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnCommit& commit,
+                                       Time now) {
+  if (run.closed) Report("I1", run.key, fmt::format("event {} follows the terminal one", event.id));
+  if (event.id != ++run.version) {
+    Report("I2", run.key, fmt::format("event {} is where {} should be", event.id, run.version));
+  }
+  const EventType type = TypeOf(event.body);
+  if (IsInbound(type)) return Inbound(run, event, now);
+  if (IsClosing(type)) {
+    run.closed = true;
+  } else if (const auto* turn = std::get_if<TurnStarted>(&event.body)) {
+    if (turn->time < run.marker) Report("I5", run.key, "time runs backwards");
+    if (turn->time > now) Report("I5", run.key, "a turn is from the future");
+    run.marker = turn->time;
+  } else if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
+    Activity& activity = run.activities[event.id];
+    activity.policy = scheduled->policy;
+    const auto row = std::find_if(commit.activities.begin(), commit.activities.end(),
+                                  [&](const NewActivity& a) { return a.id == event.id; });
+    if (row != commit.activities.end() && row->claim) activity.epoch = 1;
+    activity.resolved = row == commit.activities.end();  // canceled within its own turn
+  } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
+    run.activities.erase(cancel->scheduled);
+    run.canceled.emplace(cancel->scheduled, now);
+  } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
+    run.timers[event.id] = AddSaturated(now, timer->duration);
+  } else if (const auto* canceled = std::get_if<TimerCanceled>(&event.body)) {
+    run.timers.erase(canceled->timer);
+  }
+}
+
+MARATHON_INLINE void Invariants::Inbound(Run& run, const Event& event, Time now) {
+  if (const auto* completed = std::get_if<ActivityCompleted>(&event.body)) {
+    ActivityResolved(run, completed->scheduled, nullptr);
+  } else if (const auto* failed = std::get_if<ActivityFailed>(&event.body)) {
+    ActivityResolved(run, failed->scheduled, &failed->failure);
+  } else if (const auto* fired = std::get_if<TimerFired>(&event.body)) {
+    const auto timer = run.timers.find(fired->timer);
+    if (timer == run.timers.end()) {
+      Report("I5", run.key, fmt::format("timer {} fired twice, or was canceled", fired->timer));
+    } else {
+      if (timer->second > now) Report("I5", run.key, fmt::format("timer {} fired early", fired->timer));
+      run.timers.erase(timer);
+    }
+  } else if (const auto* signal = std::get_if<SignalReceived>(&event.body)) {
+    const size_t index = run.received.size();
+    run.received.push_back(signal->input.data);
+    if (index >= run.put.size() || run.put[index] != signal->input.data) {
+      Report("I6", run.key, fmt::format("signal {} is not the one that was acknowledged as number {}",
+                                        signal->input.data, index + 1));
+    }
+  } else if (event.id != 2) {
+    Report("I2", run.key, "started again in mid-history");
+  }
+}
+
+MARATHON_INLINE void Invariants::ActivityResolved(Run& run, EventId scheduled,
+                                                  const Failure* failure) {
+  const auto it = run.activities.find(scheduled);
+  if (it == run.activities.end()) {
+    return Report("I7", run.key, fmt::format("activity {} has a second outcome", scheduled));
+  }
+  if (failure != nullptr && failure->type == failure_type::kDeadLetter) {
+    ++dead_letters_;
+    run.dead_letter = true;
+  }
+  run.activities.erase(it);
+}
+
+MARATHON_INLINE void Invariants::Closed(Run& run, const TurnCommit& commit, const EventBody& end) {
+  run.status = *commit.close;
+  run.end = end;
+  const bool from_outside =
+      std::holds_alternative<WorkflowTerminated>(end) || std::holds_alternative<WorkflowTimedOut>(end);
+  if (!from_outside && run.received.size() != run.put.size()) {
+    Report("I6", run.key, fmt::format("closed with {} of {} acknowledged signals in its history",
+                                      run.received.size(), run.put.size()));
+  }
+}
+
+MARATHON_INLINE void Invariants::Claimed(const std::vector<ActivityRow>& rows) {
+  for (const ActivityRow& row : rows) {
+    if (trace_) {
+      trace_(fmt::format("{} claims activity {} of {} at epoch {}", row.session, row.key.id,
+                         row.key.run.workflow_id, row.epoch));
+    }
+    const auto run = runs_.find(row.key.run);
+    if (run == runs_.end()) return Report("I7", row.key.run, "a claim of a run unknown");
+    const auto it = run->second.activities.find(row.key.id);
+    if (it == run->second.activities.end() || it->second.resolved) {
+      return Report("I7", row.key.run,
+                    fmt::format("activity {} was claimed after its end", row.key.id));
+    }
+    if (row.epoch <= it->second.epoch) {
+      Report("I7", row.key.run, fmt::format("activity {} was claimed twice at epoch {}", row.key.id,
+                                            row.epoch));
+    }
+    it->second.epoch = row.epoch;
+    const int most = it->second.policy.retry.maximum_attempts;
+    if (most > 0 && row.attempt > most) {
+      Report("I7", row.key.run,
+             fmt::format("activity {} has attempt {} of {}", row.key.id, row.attempt, most));
+    }
+  }
+}
+
+MARATHON_INLINE void Invariants::Ended(const AttemptEnd& end, const AttemptReply& reply) {
+  if (!reply.applied) return;
+  if (trace_) {
+    static constexpr std::string_view kKinds[] = {"ends", "retries", "gives back", "detaches"};
+    trace_(fmt::format("{} activity {} of {} at epoch {}", kKinds[static_cast<size_t>(end.kind)],
+                       end.key.id, end.key.run.workflow_id, end.epoch));
+  }
+  const auto run = runs_.find(end.key.run);
+  if (run == runs_.end()) return Report("I7", end.key.run, "an attempt of a run unknown");
+  const auto it = run->second.activities.find(end.key.id);
+  if (it == run->second.activities.end()) return;  // canceled; nobody wants to know
+  if (it->second.resolved) {
+    return Report("I7", end.key.run, fmt::format("activity {} ended twice", end.key.id));
+  }
+  if (it->second.epoch != end.epoch) {
+    Report("I7", end.key.run, fmt::format("activity {} is at epoch {}; an end of epoch {} was taken",
+                                          end.key.id, it->second.epoch, end.epoch));
+  }
+  it->second.resolved = end.kind == AttemptEnd::Kind::kFinal;
+}
+
+MARATHON_INLINE void Invariants::SessionRenewed(const SessionId& session, Time now,
+                                                Duration lease) {
+  sessions_[session] = AddSaturated(now, lease);
+  if (trace_) trace_(fmt::format("session {} lasts for {} ms", session, lease.count()));
+}
+
+MARATHON_INLINE void Invariants::SessionExpired(const SessionId& session, Time now) {
+  if (trace_) trace_(fmt::format("session {} is expired", session));
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return;
+  if (it->second > now) Report("I7", {}, fmt::format("session {} was expired while live", session));
+  sessions_.erase(it);
+}
+
+MARATHON_INLINE void Invariants::Compare(const RunSnapshot& stored) {
+  const Run* run = Find(stored.row.key);
+  if (run == nullptr) return Report("I3", stored.row.key, "is in the store and was never started");
+  if (stored.row.version != run->version || stored.row.status != run->status) {
+    Report("I3", run->key, fmt::format("is stored at version {}, and was acknowledged at {}",
+                                       stored.row.version, run->version));
+  }
+  if (stored.records != run->records) {
+    Report("I3", run->key, "its history is not what was acknowledged");
+  }
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing

@@ -1,0 +1,110 @@
+// Invariants: what must hold of every run, checked after every write that a store answered. It keeps a
+// model of each run (history so far, what is pending) and says at once when a write breaks a promise.
+//
+//   I1  one terminal event, and it is the last
+//   I2  event ids without gaps, history only grows
+//   I3  what was acknowledged stays, byte by byte
+//   I4  once faults stop, every run ends in bounded time
+//   I5  each timer fires once, not early, and not when it was canceled
+//   I6  each acknowledged signal is in history once, in the order acknowledged
+//   I7  one outcome an activity; no claim after it; each claim a newer epoch; live sessions keep theirs
+//   I8  the result is what an oracle without crashes says; every result was really worked for
+//   I9  history survives decoding and encoding, and replays
+//   I10 in the end nothing is left: no message, no activity, no timer, no session
+//
+// This class checks I1, I2, I3, I5, I6, I7 and I9's bytes; the Simulator the rest. AuditedStateStore
+// feeds it. Not safe from several threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/event.h"
+#include "marathon/ids.h"
+#include "marathon/state_store.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+class Invariants {
+ public:
+  struct Activity {
+    Epoch epoch = 0;
+    bool resolved = false;  // its outcome is in the inbox, or in history, or nobody wants it
+    ActivityPolicy policy;
+  };
+  struct Run {
+    RunKey key;
+    EventId version = 0;
+    bool closed = false;
+    RunStatus status = RunStatus::kRunning;
+    Time marker{};                        // of the last turn
+    std::vector<std::string> records;
+    std::map<EventId, Activity> activities;
+    std::map<EventId, Time> timers;       // pending: when they are due
+    std::map<EventId, uint64_t> fired;    // messages that timers put into the inbox
+    std::map<EventId, Time> canceled;     // activities that the code canceled, and when
+    std::vector<std::string> put;         // signals acknowledged, by payload, in order
+    std::vector<std::string> received;    // signals in history
+    EventBody end;                        // once closed
+    bool dead_letter = false;             // an activity was given up because it met too many crashes
+  };
+
+  // Empty: all is well. Else the first promise that was broken, where and when.
+  const std::string& violation() const { return violation_; }
+  const RunKey& culprit() const { return culprit_; }  // the run that it is about
+  // Told of every write in a line each.
+  void SetTrace(std::function<void(const std::string&)> trace) { trace_ = std::move(trace); }
+  void Report(std::string_view which, const RunKey& run, std::string_view what);
+
+  const std::map<RunKey, Run>& runs() const { return runs_; }
+  const Run* Find(const RunKey& key) const;
+  // Nobody waits for the activity's outcome any more.
+  bool IsResolved(const ActivityKey& key) const;
+  // When its run's code canceled it. kNever: it did not.
+  Time CanceledAt(const ActivityKey& key) const;
+  uint64_t commits() const { return commits_; }
+  uint64_t dead_letters() const { return dead_letters_; }
+
+  // ---- What was applied, with the store's time of it.
+  void Started(const StartRequest& request, const StartReply& reply, Time now);
+  void Put(const PutRequest& request, const PutReply& reply);
+  void Committed(const TurnCommit& commit, Time now);
+  void Taken(const RunSnapshot& taken);
+  void Claimed(const std::vector<ActivityRow>& rows);
+  void Ended(const AttemptEnd& end, const AttemptReply& reply);
+  void SessionRenewed(const SessionId& session, Time now, Duration lease);
+  void SessionClosed(const SessionId& session) { sessions_.erase(session); }
+  void SessionExpired(const SessionId& session, Time now);
+
+  // Compares a run as the store has it with what was acknowledged, byte by byte.
+  void Compare(const RunSnapshot& stored);
+
+ private:
+  void Apply(Run& run, const TurnCommit& commit, Time now);
+  void Apply(Run& run, const Event& event, const TurnCommit& commit, Time now);
+  void Inbound(Run& run, const Event& event, Time now);
+  void ActivityResolved(Run& run, EventId scheduled, const Failure* failure);
+  void Closed(Run& run, const TurnCommit& commit, const EventBody& end);
+
+  std::map<RunKey, Run> runs_;
+  std::map<std::pair<std::string, std::string>, std::string> starts_;  // (id, request) to run id
+  std::map<SessionId, Time> sessions_;
+  uint64_t commits_ = 0;
+  uint64_t dead_letters_ = 0;
+  std::string violation_;
+  std::function<void(const std::string&)> trace_;
+  RunKey culprit_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::testing
+
+#ifndef MARATHON_COMPILED
+#include "marathon/testing/invariants-inl.h"
+#endif

@@ -1,0 +1,253 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <iterator>
+#include <utility>
+
+#include "marathon/errors.h"
+#include "marathon/testing/sim_program.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+MARATHON_INLINE int64_t SimWork::Pack() const {
+  return static_cast<int64_t>(uint64_t{id} | uint64_t{fails} << 16 |
+                              uint64_t{static_cast<uint8_t>(mode)} << 24 | uint64_t{busy_ms} << 32);
+}
+
+MARATHON_INLINE SimWork SimWork::Unpack(int64_t packed) {
+  const auto bits = static_cast<uint64_t>(packed);
+  return {static_cast<uint16_t>(bits), static_cast<uint8_t>(bits >> 16),
+          static_cast<Mode>(static_cast<uint8_t>(bits >> 24)), static_cast<uint32_t>(bits >> 32)};
+}
+
+namespace internal {
+
+inline constexpr RetryPolicy kSimRetry{.initial_interval = Duration(200),
+                                       .maximum_interval = Duration(2'000)};
+inline constexpr RetryPolicy kSimThreeTries{.initial_interval = Duration(200),
+                                            .maximum_attempts = 3};
+
+inline ActivityOptions SimOptionsFor(const SimWork& work) {
+  ActivityOptions options;
+  const bool is_short = work.mode == SimWork::Mode::kOverruns || work.id / 100 % 2 == 0;
+  options.start_to_close_timeout = is_short ? kSimDeadline : kSimLongDeadline;
+  if (work.mode == SimWork::Mode::kBeats) options.heartbeat_timeout = Duration(3'000);
+  options.retry = work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
+  return options;
+}
+
+inline std::string SimOutcome(const Outcome<int64_t>& outcome) {
+  return outcome.ok() ? fmt::format("{},", outcome.value()) : "x,";
+}
+inline std::string SimExpected(const SimWork& work) {
+  return work.Succeeds() ? fmt::format("{},", work.Result()) : "x,";
+}
+
+// The `index`th of several calls that one step makes.
+inline SimWork SimPart(SimWork work, uint32_t index) {
+  work.id = static_cast<uint16_t>(work.id + index);
+  return work;
+}
+
+inline SimWork DrawWork(SeededRandom& random, size_t step) {
+  SimWork work;
+  work.id = static_cast<uint16_t>(step * 100);
+  work.mode = static_cast<SimWork::Mode>(random.Below(8) < 4 ? 0 : random.Below(5));
+  work.fails = static_cast<uint8_t>(random.Below(3) == 0 ? random.Between(1, 3) : 0);
+  work.busy_ms = static_cast<uint32_t>(
+      random.Below(4) == 0 ? random.Between(500, 4'000) : random.Between(0, 50));
+  return work;
+}
+
+inline Workflow<std::string> SimBranch(WorkflowContext& ctx, int64_t packed, Duration pause) {
+  const Outcome<int64_t> outcome =
+      co_await ctx.TryRun(kSimWork, packed, SimOptionsFor(SimWork::Unpack(packed)));
+  co_await ctx.Sleep(pause);
+  co_return SimOutcome(outcome);
+}
+
+inline Workflow<std::string> SimFan(WorkflowContext& ctx, SimStep step) {
+  std::vector<ActivityHandle<int64_t>> handles;
+  for (uint32_t i = 0; i < step.count; ++i) {
+    const SimWork part = SimPart(step.work, i);
+    handles.push_back(ctx.Start(kSimWork, part.Pack(), SimOptionsFor(part)));
+  }
+  std::string log;
+  for (const ActivityHandle<int64_t>& handle : handles) {
+    const Outcome<int64_t> outcome = co_await ctx.Try(handle);
+    log += SimOutcome(outcome);
+  }
+  co_return log;
+}
+
+inline Workflow<std::string> SimRace(WorkflowContext& ctx, SimStep step) {
+  const auto work = ctx.Start(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
+  TimerHandle timer = ctx.StartTimer(Duration(step.millis));
+  const size_t first = co_await ctx.Any(work, timer);
+  if (first == 0) timer.Cancel();
+  const Outcome<int64_t> outcome = co_await ctx.Try(work);
+  co_return SimOutcome(outcome);
+}
+
+inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step) {
+  switch (step.kind) {
+    case SimStep::Kind::kWork: {
+      const Outcome<int64_t> outcome =
+          co_await ctx.TryRun(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
+      co_return SimOutcome(outcome);
+    }
+    case SimStep::Kind::kQuick: {
+      const Outcome<int64_t> outcome =
+          co_await ctx.TryRun(kSimQuickWork, step.work.Pack(), SimOptionsFor(step.work));
+      co_return SimOutcome(outcome);
+    }
+    case SimStep::Kind::kFan: co_return co_await SimFan(ctx, step);
+    case SimStep::Kind::kSleep: {
+      const Time before = ctx.Now();
+      co_await ctx.Sleep(Duration(step.millis));
+      co_return ctx.Now() - before >= Duration(step.millis) ? "t," : "early,";
+    }
+    case SimStep::Kind::kReceive: {
+      const int64_t value = co_await ctx.Receive(kSimSignal);
+      co_return fmt::format("r{},", value);
+    }
+    case SimStep::Kind::kPatient: {
+      for (;;) {
+        const std::optional<int64_t> value =
+            co_await ctx.Receive(kSimSignal, Duration(step.millis));
+        if (value.has_value()) co_return fmt::format("r{},", *value);
+      }
+    }
+    case SimStep::Kind::kBranches: {
+      const SimWork second = SimPart(step.work, 1);
+      const auto a = ctx.Spawn(SimBranch(ctx, step.work.Pack(), Duration(step.millis)));
+      const auto b = ctx.Spawn(SimBranch(ctx, second.Pack(), Duration(step.millis / 2)));
+      const std::string from_b = co_await b;
+      const std::string from_a = co_await a;
+      co_return from_a + from_b;
+    }
+    case SimStep::Kind::kRecord: {
+      const uint64_t random = ctx.Random();
+      const uint64_t recorded = co_await ctx.SideEffect([random] { return random; });
+      co_return recorded == random ? "e," : "other,";
+    }
+    case SimStep::Kind::kRace: co_return co_await SimRace(ctx, step);
+    case SimStep::Kind::kCancel: {
+      auto work = ctx.Start(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
+      co_await ctx.Sleep(Duration(step.millis));
+      work.Cancel();
+      co_return "c,";
+    }
+    case SimStep::Kind::kThrow: break;
+  }
+  throw ApplicationError("thrown by its program");
+}
+
+}  // namespace internal
+
+MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
+  static constexpr SimStep::Kind kKinds[] = {
+      SimStep::Kind::kWork,    SimStep::Kind::kWork,    SimStep::Kind::kWork,
+      SimStep::Kind::kQuick,   SimStep::Kind::kFan,     SimStep::Kind::kSleep,
+      SimStep::Kind::kSleep,   SimStep::Kind::kReceive, SimStep::Kind::kReceive,
+      SimStep::Kind::kPatient, SimStep::Kind::kBranches, SimStep::Kind::kRecord,
+      SimStep::Kind::kRace,    SimStep::Kind::kCancel};
+  SimProgram program;
+  const size_t length = 2 + random.Below(6);
+  for (size_t i = 0; i < length; ++i) {
+    SimStep step;
+    step.kind = kKinds[random.Below(std::size(kKinds))];
+    step.work = internal::DrawWork(random, i + 1);
+    step.millis = static_cast<uint32_t>(
+        random.Below(3) == 0 ? random.Between(1, 20) : random.Between(100, 12'000));
+    step.count = static_cast<uint32_t>(random.Between(2, 5));
+    if (step.kind == SimStep::Kind::kCancel && i % 2 == 0) {  // its deadline is a long one
+      step.work.mode = SimWork::Mode::kSucceeds;
+      step.work.fails = 0;
+      step.work.busy_ms = step.millis + 60'000;
+    }
+    program.steps.push_back(step);
+  }
+  if (random.Below(12) == 0) program.steps.push_back({SimStep::Kind::kThrow, {}, 0, 0});
+  return program;
+}
+
+MARATHON_INLINE std::string SimProgram::ToText() const {
+  std::string text;
+  for (const SimStep& step : steps) {
+    fmt::format_to(std::back_inserter(text), "{}{} {} {};", static_cast<char>(step.kind),
+                   step.work.Pack(), step.millis, step.count);
+  }
+  return text;
+}
+
+MARATHON_INLINE SimProgram SimProgram::FromText(std::string_view text) {
+  const auto number = [&text](char separator) {
+    uint64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    text.remove_prefix(text.find(separator) + 1);
+    return value;
+  };
+  SimProgram program;
+  while (!text.empty()) {
+    SimStep step;
+    step.kind = static_cast<SimStep::Kind>(text.front());
+    text.remove_prefix(1);
+    step.work = SimWork::Unpack(static_cast<int64_t>(number(' ')));
+    step.millis = static_cast<uint32_t>(number(' '));
+    step.count = static_cast<uint32_t>(number(';'));
+    program.steps.push_back(step);
+  }
+  return program;
+}
+
+MARATHON_INLINE int64_t SimProgram::Receives() const {
+  int64_t count = 0;
+  for (const SimStep& step : steps) {
+    count += step.kind == SimStep::Kind::kReceive || step.kind == SimStep::Kind::kPatient;
+  }
+  return count;
+}
+
+MARATHON_INLINE bool SimProgram::Throws() const {
+  return !steps.empty() && steps.back().kind == SimStep::Kind::kThrow;
+}
+
+MARATHON_INLINE std::string SimProgram::Expected() const {
+  std::string log;
+  int64_t received = 0;
+  for (const SimStep& step : steps) {
+    switch (step.kind) {
+      case SimStep::Kind::kWork:
+      case SimStep::Kind::kQuick:
+      case SimStep::Kind::kRace: log += internal::SimExpected(step.work); break;
+      case SimStep::Kind::kFan:
+        for (uint32_t i = 0; i < step.count; ++i) {
+          log += internal::SimExpected(internal::SimPart(step.work, i));
+        }
+        break;
+      case SimStep::Kind::kBranches:
+        log += internal::SimExpected(step.work);
+        log += internal::SimExpected(internal::SimPart(step.work, 1));
+        break;
+      case SimStep::Kind::kSleep: log += "t,"; break;
+      case SimStep::Kind::kReceive:
+      case SimStep::Kind::kPatient: log += fmt::format("r{},", received++); break;
+      case SimStep::Kind::kRecord: log += "e,"; break;
+      case SimStep::Kind::kCancel: log += "c,"; break;
+      case SimStep::Kind::kThrow: return "thrown by its program";
+    }
+  }
+  return log;
+}
+
+MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text) {
+  const SimProgram program = SimProgram::FromText(text);
+  std::string log;
+  for (const SimStep& step : program.steps) log += co_await internal::SimSingleStep(ctx, step);
+  co_return log;
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing

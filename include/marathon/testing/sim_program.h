@@ -1,0 +1,94 @@
+// SimProgram: a random workflow as a list of steps, what runs it on the engine, and the oracle that says
+// what must come out whatever crashes, delays and repetitions happen on the way.
+//
+// Values and functions; no thread rule.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "marathon/activity_def.h"
+#include "marathon/config.h"
+#include "marathon/testing/seeded_random.h"
+#include "marathon/time.h"
+#include "marathon/workflow.h"
+#include "marathon/workflow_context.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+// One call of a simulated activity, packed into its input. Its outcome depends on nothing else.
+struct SimWork {
+  enum class Mode : uint8_t {
+    kSucceeds = 0,   // after failing its first `fails` attempts
+    kRefuses = 1,    // fails for good after failing its first `fails` attempts
+    kExhausts = 2,   // fails every attempt; its retry policy allows three
+    kOverruns = 3,   // its first attempt takes longer than its deadline
+    kBeats = 4,      // as kSucceeds, with heartbeats on the way
+  };
+  uint16_t id = 0;  // unique in its program
+  uint8_t fails = 0;
+  Mode mode = Mode::kSucceeds;
+  uint32_t busy_ms = 0;
+
+  int64_t Pack() const;
+  static SimWork Unpack(int64_t packed);
+  bool Succeeds() const { return mode != Mode::kRefuses && mode != Mode::kExhausts; }
+  int64_t Result() const { return static_cast<int64_t>(SeededRandom::Mix(id) % 1000); }
+};
+
+// The start-to-close timeouts: of work that can do without its worker's lease being watched, and of work
+// that must be taken from a dead worker long before its deadline.
+inline constexpr Duration kSimDeadline{6'000};
+inline constexpr Duration kSimLongDeadline = std::chrono::hours(10);
+
+// Two doubles of the same work: one takes its virtual time as an asynchronous activity, one blocks.
+inline constexpr ActivityDef<int64_t(int64_t)> kSimWork{"Work"};
+inline constexpr ActivityDef<int64_t(int64_t)> kSimQuickWork{"QuickWork"};
+inline constexpr SignalDef<int64_t> kSimSignal{"signal"};
+inline constexpr WorkflowDef<std::string(std::string)> kSimWorkflow{"Program"};
+
+struct SimStep {
+  enum class Kind : char {
+    kWork = 'W',      // one activity
+    kQuick = 'Q',     // one that blocks
+    kFan = 'F',       // `count` activities at once
+    kSleep = 'T',     // `millis`
+    kReceive = 'R',   // the next signal
+    kPatient = 'P',   // the next signal, in rounds of `millis`
+    kBranches = 'B',  // two branches, each an activity and a sleep
+    kRecord = 'E',    // a side effect
+    kRace = 'X',      // an activity against a timer; both are awaited in the end
+    kCancel = 'C',    // an activity that is canceled after `millis`, often long before its end
+    kThrow = '!',     // fails the run
+  };
+  Kind kind = Kind::kWork;
+  SimWork work;
+  uint32_t millis = 0;
+  uint32_t count = 0;
+};
+
+struct SimProgram {
+  std::vector<SimStep> steps;
+
+  static SimProgram Draw(SeededRandom& random);
+  // The input of kSimWorkflow, and back.
+  std::string ToText() const;
+  static SimProgram FromText(std::string_view text);
+
+  // Signals it receives. They are the numbers 0, 1, 2 …, sent in this order.
+  int64_t Receives() const;
+  bool Throws() const;
+  // What a run that is not terminated must return, or, if Throws(), say in its failure.
+  std::string Expected() const;
+};
+
+// kSimWorkflow's code: interprets the program.
+Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text);
+
+}  // namespace marathon::inline MARATHON_ABI::testing
+
+#ifndef MARATHON_COMPILED
+#include "marathon/testing/sim_program-inl.h"
+#endif

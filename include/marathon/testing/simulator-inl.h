@@ -1,0 +1,530 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/adapters/memory.h"
+#include "marathon/errors.h"
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
+#include "marathon/testing/audited_state_store.h"
+#include "marathon/testing/invariants.h"
+#include "marathon/testing/sim_cluster.h"
+#include "marathon/testing/sim_program.h"
+#include "marathon/testing/simulator.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+namespace internal {
+
+// What the doubles of activities really did, by idempotency key. Kept beside the system, as the world's
+// own memory: no crash touches it.
+class SimLedger {
+ public:
+  struct Line {
+    int successes = 0;
+    int64_t result = 0;
+  };
+
+  SimLedger(SimWorld& world, Invariants& invariants)
+      : world_(world), invariants_(invariants) {}
+
+  std::shared_ptr<const Registry> CodeFor(SimProcess& process);
+  uint64_t late_starts() const { return late_starts_; }
+  const Line& operator[](const std::string& key) { return lines_[key]; }
+
+ private:
+  void Begin(ActivityContext& ctx) { late_starts_ += invariants_.IsResolved(ctx.info().key); }
+  // Whoever works on something that was canceled must have been told in reasonable time.
+  void CheckStop(const ActivityContext& ctx);
+  // The outcome that `work` has at this attempt.
+  StatusOr<int64_t> End(ActivityContext& ctx, const SimWork& work);
+  void Run(SimProcess& process, ActivityContext& ctx, const SimWork& work,
+           ActivityCompletion<int64_t> done);
+
+  SimWorld& world_;
+  Invariants& invariants_;
+  std::map<std::string, Line> lines_;
+  uint64_t late_starts_ = 0;
+};
+
+inline void SimLedger::CheckStop(const ActivityContext& ctx) {
+  constexpr Duration kReasonable{50'000};  // a pause, and several renewals that fail
+  const ActivityKey& key = ctx.info().key;
+  const Time canceled = invariants_.CanceledAt(key);
+  if (ctx.stop_token().stop_requested() || canceled == kNever) return;
+  if (world_.Now() - canceled < kReasonable) return;
+  invariants_.Report("I7", key.run,
+                     fmt::format("the worker of activity {} was not told that it was canceled", key.id));
+}
+
+inline StatusOr<int64_t> SimLedger::End(ActivityContext& ctx, const SimWork& work) {
+  Failure failure;
+  failure.type = "Simulated";
+  failure.message = "fails by plan";
+  if (work.mode == SimWork::Mode::kExhausts || ctx.attempt() <= work.fails) {
+    return FailureStatus(failure);
+  }
+  failure.non_retryable = true;
+  if (work.mode == SimWork::Mode::kRefuses) return FailureStatus(failure);
+  Line& line = lines_[ctx.idempotency_key()];
+  ++line.successes;
+  line.result = work.Result();
+  return work.Result();
+}
+
+inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimWork& work,
+                           ActivityCompletion<int64_t> done) {
+  Begin(ctx);
+  const bool overruns = work.mode == SimWork::Mode::kOverruns && ctx.attempt() == 1;
+  const int64_t busy_ms = overruns ? kSimDeadline.count() + 1'500 : work.busy_ms;
+  const ActorId actor = process.runtime.actor();
+  if (work.mode == SimWork::Mode::kBeats) {
+    for (int64_t at_ms = 1'000; at_ms < busy_ms; at_ms += 1'000) {
+      world_.After(actor, at_ms * 1'000, "heartbeat",
+                   [&ctx, at_ms] { ctx.Heartbeat(at_ms).IgnoreError(); });
+    }
+  }
+  world_.After(actor, busy_ms * 1'000, "work done",
+               [this, &ctx, work, done = std::move(done)]() mutable {
+                 CheckStop(ctx);
+                 StatusOr<int64_t> outcome = End(ctx, work);
+                 if (outcome.ok()) return done.Complete(*outcome);
+                 done.Fail(*GetFailure(outcome.status()));
+               });
+}
+
+inline std::shared_ptr<const Registry> SimLedger::CodeFor(SimProcess& process) {
+  auto registry = std::make_shared<Registry>();
+  registry->Bind(kSimWorkflow, RunSimProgram);
+  registry->Bind(kSimWork, [this, &process](ActivityContext& ctx, const int64_t& input,
+                                            ActivityCompletion<int64_t> done) {
+    Run(process, ctx, SimWork::Unpack(input), std::move(done));
+  });
+  registry->Bind(kSimQuickWork, [this](ActivityContext& ctx, const int64_t& input) {
+    Begin(ctx);
+    return End(ctx, SimWork::Unpack(input));
+  });
+  return registry;
+}
+
+// One workflow that the simulation's user wants to be done.
+struct SimJob {
+  std::string id;
+  SimProgram program;
+  int64_t signals = 0;       // to be sent, one after another
+  int64_t sent = 0;
+  bool terminate = false;    // asked for at some time
+  std::optional<RunKey> run;
+  std::optional<EventBody> end;  // as AwaitEnd told
+};
+
+class Simulation {
+ public:
+  explicit Simulation(const SimOptions& options);
+  SimReport Run();
+
+ private:
+  // A call by the simulation's user at some process. If that crashes, or cannot do it for now, the user
+  // calls again elsewhere.
+  using Answered = std::function<bool(const Status&)>;  // false: not yet, the user calls again
+  struct Request {
+    std::string what;
+    std::function<void(Host&, Answered answered)> make;
+    const SimProcess* at = nullptr;
+    bool answered = false;
+  };
+
+  static FaultRates RatesFor(const SimOptions& options, SeededRandom random);
+  EngineOptions DrawKnobs();
+  void Plan();
+  void PlanJob(size_t index);
+  void Ask(std::string what, std::function<void(Host&, Answered)> make);
+  void Send(const std::shared_ptr<Request>& request);
+  void OnCrash(const SimProcess& process);
+  void StartJob(SimJob& job, int times);
+  void OnStarted(SimJob& job, const StatusOr<RunKey>& run);
+  void SendSignal(SimJob& job);
+  void TerminateJob(SimJob& job);
+  void AwaitJob(SimJob& job);
+  void After(int64_t low_ms, int64_t high_ms, std::string_view label, Callback<void()> work) {
+    world_.After(kWorldActor, random_.Between(low_ms, high_ms) * 1'000, label, std::move(work));
+  }
+  void Violation(std::string_view which, const SimJob& job, std::string_view what) {
+    invariants_.Report(which, job.run.value_or(RunKey{job.id, ""}), what);
+  }
+  bool Broken() const { return !invariants_.violation().empty(); }
+
+  bool AllEnded() const;
+  void RunUntilAllEnded();
+  void CheckJob(SimJob& job);
+  void CheckEnd(SimJob& job, const Invariants::Run& run);
+  void CheckStored(const RunKey& run);
+  std::string DescribeStored(const RunKey& run);
+  void CheckWork(const Invariants::Run& run);
+  void CheckQuiescence();
+
+  SimOptions options_;
+  SimWorld world_;
+  SeededRandom random_;  // of the workload
+  Invariants invariants_;
+  FaultCounts counts_;
+  SimLedger ledger_{world_, invariants_};
+  Ports memory_;
+  std::shared_ptr<StateStore> store_;
+  std::unique_ptr<SimCluster> cluster_;
+  std::deque<SimJob> jobs_;
+  std::vector<std::shared_ptr<Request>> requests_;
+  int64_t virtual_micros_ = 0;  // until all was done
+};
+
+// A livelock would never end; a good seed takes a few thousand steps.
+inline constexpr uint64_t kSimStepsMax = 400'000;
+inline constexpr Duration kSimFaulty{100'000};
+inline constexpr Duration kSimLiveness = std::chrono::hours(1);
+
+MARATHON_INLINE FaultRates Simulation::RatesFor(const SimOptions& options, SeededRandom random) {
+  if (options.rates.has_value()) return *options.rates;
+  return options.seed % 4 == 0 ? FaultRates::Plain() : FaultRates::Draw(random);
+}
+
+MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
+    : options_(options),
+      world_(options.seed, {.trace_lines = options.trace_lines}),
+      random_(world_.Fork("workload")),
+      memory_(NewMemoryPorts(world_)),
+      store_(std::make_shared<AuditedStateStore>(memory_.store, invariants_)) {
+  if (world_.tracing()) {
+    invariants_.SetTrace([this](const std::string& line) { world_.Trace(kWorldActor, line); });
+  }
+  SimCluster::Options cluster;
+  cluster.rates = RatesFor(options, world_.Fork("faults"));
+  cluster.engine = DrawKnobs();
+  cluster.registry = [this](SimProcess& process) { return ledger_.CodeFor(process); };
+  cluster.on_crash = [this](const SimProcess& process) { OnCrash(process); };
+  cluster_ =
+      std::make_unique<SimCluster>(world_, store_, memory_.queue, std::move(cluster), counts_);
+}
+
+// Small caches and pools reach what roomy ones hide.
+MARATHON_INLINE EngineOptions Simulation::DrawKnobs() {
+  SeededRandom random = world_.Fork("knobs");
+  static constexpr size_t kCaches[] = {0, 1, 20, 10'000};
+  static constexpr int kPools[] = {1, 4, 16};
+  static constexpr int64_t kLeases[] = {2'000, 5'000, 10'000};
+  EngineOptions engine;
+  engine.cache_runs = kCaches[random.Below(4)];
+  engine.activity_threads = kPools[random.Below(3)];
+  engine.max_async_activities = random.Below(4) == 0 ? 2 : 1'000;
+  engine.lease = Duration(kLeases[random.Below(3)]);
+  engine.verify_determinism = random.Below(4) == 0;
+  engine.build_id = "simulated";
+  return engine;
+}
+
+// ---- The workload
+
+MARATHON_INLINE void Simulation::Plan() {
+  const size_t count = 6 + random_.Below(7);
+  for (size_t i = 0; i < count; ++i) PlanJob(i);
+}
+
+MARATHON_INLINE void Simulation::PlanJob(size_t index) {
+  SimJob& job = jobs_.emplace_back();
+  job.id = fmt::format("job{}", index + 1);
+  job.program = SimProgram::Draw(random_);
+  job.signals = job.program.Receives();
+  if (random_.Below(3) == 0) job.signals += random_.Between(1, 3);  // these race with its end
+  job.terminate = random_.Below(10) == 0;
+  const int times = random_.Below(3) == 0 ? 2 : 1;
+  After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
+  if (job.terminate) {
+    After(2'000, 80'000, "user: terminate", [this, &job] { TerminateJob(job); });
+  }
+}
+
+MARATHON_INLINE void Simulation::Ask(std::string what,
+                                     std::function<void(Host&, Answered)> make) {
+  requests_.push_back(std::make_shared<Request>(Request{std::move(what), std::move(make)}));
+  Send(requests_.back());
+}
+
+MARATHON_INLINE void Simulation::Send(const std::shared_ptr<Request>& request) {
+  SimProcess* process = cluster_->worker(random_.Below(cluster_->workers() + 1));
+  if (process == nullptr) process = &cluster_->client();
+  request->at = process;
+  if (world_.tracing()) world_.Trace(process->runtime.actor(), "user: " + request->what);
+  request->make(*process->host, [this, request](const Status& status) {
+    const bool transient =
+        status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kUnknown;
+    request->answered = !transient;
+    if (transient) After(100, 2'000, "user: again", [this, request] { Send(request); });
+    return !transient;
+  });
+}
+
+MARATHON_INLINE void Simulation::OnCrash(const SimProcess& process) {
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const std::shared_ptr<Request> request = requests_[i];
+    if (request->answered || request->at != &process) continue;
+    request->at = nullptr;
+    After(1, 500, "user: again", [this, request] { Send(request); });
+  }
+}
+
+MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
+  for (int i = 0; i < times; ++i) {
+    Ask("start " + job.id, [this, &job](Host& host, Answered answered) {
+      StartCall call;
+      call.workflow_type = kSimWorkflow.name;
+      call.input = *Encode(job.program.ToText());
+      call.options.workflow_id = job.id;
+      call.options.request_id = job.id + "/start";
+      host.Start(std::move(call), [this, &job, answered](const StatusOr<RunKey>& run) {
+        if (answered(run.status())) OnStarted(job, run);
+      });
+    });
+  }
+}
+
+MARATHON_INLINE void Simulation::OnStarted(SimJob& job, const StatusOr<RunKey>& run) {
+  if (!run.ok()) {
+    return Violation("I4", job, fmt::format("the start was refused: {}", MessageOf(run.status())));
+  }
+  if (job.run.has_value()) {
+    if (*job.run != *run) Violation("I1", job, "the same start made two runs");
+    return;
+  }
+  job.run = *run;
+  AwaitJob(job);
+  if (job.signals > 0) After(0, 3'000, "user: signal", [this, &job] { SendSignal(job); });
+}
+
+MARATHON_INLINE void Simulation::SendSignal(SimJob& job) {
+  const int64_t value = job.sent++;
+  Ask(fmt::format("signal {} {}", job.id, value), [this, &job, value](Host& host,
+                                                                      Answered answered) {
+    SignalOptions options;
+    options.request_id = fmt::format("{}/signal/{}", job.id, value);
+    host.Signal({job.id, value % 2 == 0 ? job.run->run_id : ""}, std::string(kSimSignal.name),
+                *Encode(value), std::move(options), [this, &job, answered](const Status& status) {
+                  if (!answered(status)) return;
+                  if (status.ok()) {
+                    if (job.sent == job.signals) return;
+                    return After(0, 4'000, "user: signal", [this, &job] { SendSignal(job); });
+                  }
+                  const Invariants::Run* run = invariants_.Find(*job.run);
+                  if (status.code() == StatusCode::kFailedPrecondition && run->closed) return;
+                  Violation("I6", job, fmt::format("a signal got: {}", MessageOf(status)));
+                });
+  });
+}
+
+MARATHON_INLINE void Simulation::TerminateJob(SimJob& job) {
+  if (!job.run.has_value()) return;
+  Ask("terminate " + job.id, [this, &job](Host& host, Answered answered) {
+    host.Terminate(*job.run, "the user had enough", [this, &job, answered](const Status& status) {
+      if (!answered(status)) return;
+      const bool closed = invariants_.Find(*job.run)->closed;
+      if (closed && (status.ok() || status.code() == StatusCode::kFailedPrecondition)) return;
+      Violation("I1", job, fmt::format("terminate got: {}", MessageOf(status)));
+    });
+  });
+}
+
+MARATHON_INLINE void Simulation::AwaitJob(SimJob& job) {
+  Ask("await " + job.id, [this, &job](Host& host, Answered answered) {
+    host.AwaitEnd(*job.run, [this, &job, answered](const StatusOr<RunEnd>& end) {
+      if (!answered(end.status())) return;
+      if (!end.ok()) {
+        return Violation("I4", job, fmt::format("awaiting it got: {}", MessageOf(end.status())));
+      }
+      job.end = end->closing;
+    });
+  });
+}
+
+// ---- The verdict
+
+MARATHON_INLINE bool Simulation::AllEnded() const {
+  for (const SimJob& job : jobs_) {
+    if (!job.end.has_value()) return false;
+  }
+  for (const std::shared_ptr<Request>& request : requests_) {
+    if (!request->answered) return false;
+  }
+  return jobs_.size() > 0;
+}
+
+MARATHON_INLINE void Simulation::RunUntilAllEnded() {
+  const Time limit = world_.Now() + kSimLiveness;
+  world_.RunUntil([this] { return Broken() || AllEnded() || world_.steps() > kSimStepsMax; }, limit);
+  if (Broken() || AllEnded()) return;
+  const std::string_view how = world_.steps() > kSimStepsMax ? "after too many steps"
+                               : world_.IsIdle()             ? "though nothing is left to happen"
+                                                             : "after hours without faults";
+  for (const SimJob& job : jobs_) {
+    const Invariants::Run* run = job.run.has_value() ? invariants_.Find(*job.run) : nullptr;
+    if (run == nullptr) return Violation("I4", job, fmt::format("has not started {}", how));
+    if (!run->closed) return Violation("I4", job, fmt::format("has not ended {}", how));
+  }
+  for (const std::shared_ptr<Request>& request : requests_) {
+    if (request->answered) continue;
+    return invariants_.Report("I4", {}, fmt::format("\"{}\" is unanswered {}", request->what, how));
+  }
+}
+
+MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
+  const Invariants::Run& run = *invariants_.Find(*job.run);
+  if (*job.end != run.end) Violation("I3", job, "awaiting it told another end than its history");
+  CheckEnd(job, run);
+  CheckStored(*job.run);
+  CheckWork(run);
+}
+
+MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& run) {
+  if (std::holds_alternative<WorkflowTerminated>(run.end)) {
+    if (!job.terminate) Violation("I8", job, "was terminated and nobody asked for it");
+    return;
+  }
+  if (run.dead_letter) return;  // five crashes in a row are allowed to show
+  if (const auto* completed = std::get_if<WorkflowCompleted>(&run.end)) {
+    const StatusOr<std::string> result = Decode<std::string>(completed->result);
+    const std::string expected = job.program.Expected();
+    if (!job.program.Throws() && result.ok() && *result == expected) return;
+    return Violation("I8", job, fmt::format("returned {}, not {}", completed->result.data, expected));
+  }
+  const auto* failed = std::get_if<WorkflowFailed>(&run.end);
+  if (failed != nullptr && job.program.Throws() &&
+      failed->failure.message == job.program.Expected()) {
+    return;
+  }
+  Violation("I8", job, fmt::format("ended as {}", Describe(run.end)));
+}
+
+// The store below the faults answers before it returns.
+MARATHON_INLINE void Simulation::CheckStored(const RunKey& key) {
+  ReadRequest request;
+  request.run = key;
+  request.records = request.inbox = request.activities = true;
+  memory_.store->Read(std::move(request), [this, &key](const StatusOr<RunSnapshot>& stored) {
+    if (!stored.ok()) return invariants_.Report("I3", key, MessageOf(stored.status()));
+    invariants_.Compare(*stored);
+    if (!stored->inbox.empty() || !stored->activities.empty() || stored->row.inbox_size != 0 ||
+        stored->row.pending_activities != 0 || stored->row.ready_since != kNever) {
+      invariants_.Report("I10", key, "is closed and has left something behind");
+    }
+  });
+}
+
+// Where an open run stands, for whoever has to find out why.
+MARATHON_INLINE std::string Simulation::DescribeStored(const RunKey& key) {
+  ReadRequest request;
+  request.run = key;
+  request.records = request.inbox = request.activities = true;
+  std::string text;
+  memory_.store->Read(std::move(request), [&](const StatusOr<RunSnapshot>& stored) {
+    if (!stored.ok()) return;
+    const RunRow& row = stored->row;
+    text = fmt::format("status {}, version {}, {} deliveries, owner \"{}\"", static_cast<int>(row.status), row.version,
+                       row.deliveries,
+                       static_cast<const std::string&>(row.owner));
+    if (row.ready_since != kNever) text += ", ready";
+    if (row.blocked.has_value()) text += ", blocked: " + row.blocked->reason;
+    for (const Message& message : stored->inbox) text += "; waits: " + Describe(message.body);
+    for (const ActivityRow& a : stored->activities) {
+      text += fmt::format("; activity {}: state {}, attempt {}, deliveries {}, epoch {}, session {}",
+                          a.key.id, static_cast<int>(a.state), a.attempt, a.deliveries, a.epoch,
+                          static_cast<const std::string&>(a.session));
+    }
+    History history;
+    for (const std::string& record : stored->records) AppendRecord(record, history).IgnoreError();
+    for (const Event& event : history) text += fmt::format("\n  {} {}", event.id, Describe(event.body));
+  });
+  return text;
+}
+
+MARATHON_INLINE void Simulation::CheckWork(const Invariants::Run& run) {
+  for (const std::string& bytes : run.records) {
+    const StatusOr<Record> record = DecodeRecord(bytes);
+    for (const Event& event : record->events) {
+      const auto* completed = std::get_if<ActivityCompleted>(&event.body);
+      if (completed == nullptr) continue;
+      const std::string key = fmt::format("{}/{}", run.key.run_id, completed->scheduled);
+      const SimLedger::Line& line = ledger_[key];
+      if (line.successes > 0 && completed->result == *Encode(line.result)) continue;
+      invariants_.Report("I8", run.key, fmt::format("activity {} completed with {}, which nobody "
+                                                    "worked for", completed->scheduled,
+                                                    completed->result.data));
+    }
+  }
+}
+
+MARATHON_INLINE void Simulation::CheckQuiescence() {
+  world_.RunUntil(world_.Now() + std::chrono::seconds(10));
+  cluster_->Shutdown();
+  if (!world_.RunUntilIdle(kSimStepsMax) || !cluster_->IsShutDown()) {
+    return invariants_.Report("I10", {}, "the processes do not shut down");
+  }
+  virtual_micros_ = world_.ElapsedMicros();
+  // What is left are the sessions of the crashed, which end by themselves, and closed runs.
+  world_.RunUntil(world_.Now() + limits::kRestingLease);
+  for (int polls = 0; polls < 2; ++polls) {
+    memory_.store->PollDue({}, [this, polls](const StatusOr<DueReply>& due) {
+      for (const SessionId& session : due->expired_sessions) {
+        memory_.store->ExpireSession(session, [](const Status&) {});
+      }
+      const bool sessions = polls > 0 && !due->expired_sessions.empty();
+      if (!due->ready.empty() || !due->expired_activities.empty() || !due->expired_runs.empty() ||
+          sessions || (polls > 0 && due->next_due < world_.Now() + limits::kRestingLease)) {
+        invariants_.Report("I10", {}, "the store has something due although all has ended");
+      }
+    });
+  }
+}
+
+MARATHON_INLINE SimReport Simulation::Run() {
+  cluster_->Begin();
+  Plan();
+  const Time heal = world_.Now() + kSimFaulty;
+  world_.RunUntil([this] { return Broken() || world_.steps() > kSimStepsMax; }, heal);
+  if (!Broken()) {
+    world_.RunUntil(heal);
+    cluster_->Heal();
+    RunUntilAllEnded();
+  }
+  for (SimJob& job : jobs_) {
+    if (!Broken()) CheckJob(job);
+  }
+  if (!Broken()) CheckQuiescence();
+
+  SimReport report;
+  report.seed = options_.seed;
+  report.violation = invariants_.violation();
+  if (Broken() && world_.tracing()) report.culprit = DescribeStored(invariants_.culprit());
+  report.counts = counts_;
+  report.runs = invariants_.runs().size();
+  report.counts.commits = invariants_.commits();  // those folded into starts too
+  report.steps = world_.steps();
+  report.late_starts = ledger_.late_starts();
+  report.dead_letters = invariants_.dead_letters();
+  report.virtual_micros = Broken() ? world_.ElapsedMicros() : virtual_micros_;
+  report.hash = world_.hash();
+  report.trace.assign(world_.trace().begin(), world_.trace().end());
+  return report;
+}
+
+}  // namespace internal
+
+MARATHON_INLINE SimReport Simulate(const SimOptions& options) {
+  return internal::Simulation(options).Run();
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing

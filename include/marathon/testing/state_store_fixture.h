@@ -1,0 +1,271 @@
+// The fixture of the StateStore suite: one call a line, answers awaited, hints collected.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
+#include "marathon/state_store.h"
+#include "marathon/status.h"
+#include "marathon/store_rows.h"
+#include "marathon/task_queue.h"
+#include "marathon/testing/store_harness.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+// Remembers what it is told.
+class RecordingWatcher final : public StoreWatcher {
+ public:
+  void OnDue(Time at) override {
+    const std::lock_guard lock(mutex_);
+    due_.push_back(at);
+  }
+  void OnActivitiesCanceled(const std::vector<ActivityKey>& keys) override {
+    const std::lock_guard lock(mutex_);
+    canceled_.insert(canceled_.end(), keys.begin(), keys.end());
+  }
+  std::vector<Time> due() const {
+    const std::lock_guard lock(mutex_);
+    return due_;
+  }
+  std::vector<ActivityKey> canceled() const {
+    const std::lock_guard lock(mutex_);
+    return canceled_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Time> due_;
+  std::vector<ActivityKey> canceled_;
+};
+
+class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
+ protected:
+  using Reply = StatusOr<CommitReply>;
+
+  StateStoreConformance() : harness_(GetParam().make()) {}
+  ~StateStoreConformance() override { queue().StopReceiving(kObserver); }
+
+  StateStore& store() { return *harness_->ports().store; }
+  TaskQueue& queue() { return *harness_->ports().queue; }
+  StoreHarness& harness() { return *harness_; }
+  void Advance(std::chrono::microseconds by) { harness_->Advance(by); }
+
+  // ---- What to send
+  static RunKey Run(const std::string& id) { return RunKey{id, id + "-run"}; }
+  static StartRequest NewStart(const std::string& id, const SessionId& session = "") {
+    StartRequest request;
+    request.run = Run(id);
+    request.workflow_type = "Type";
+    request.task_queue = "queue";
+    request.request_id = id + "-request";
+    request.messages.push_back(Message{0, "", WorkflowStarted{.workflow_type = "Type"}});
+    request.session = session;
+    return request;
+  }
+  // A turn of `to - from` events, which takes the messages up to `taken`.
+  static TurnCommit Turn(const RunKey& run, EventId from, EventId to, const SessionId& session,
+                         uint64_t taken = 0) {
+    TurnCommit commit;
+    commit.run = run;
+    commit.expected_version = from;
+    commit.new_version = to;
+    commit.commit_id = 1000 + static_cast<CommitId>(to);
+    commit.session = session;
+    commit.inbox_taken = taken;
+    if (to > from) commit.record = RecordOf(commit.commit_id, from, to);
+    return commit;
+  }
+  static std::string RecordOf(CommitId commit_id, EventId from, EventId to, size_t bytes = 8) {
+    History events;
+    for (EventId id = from + 1; id <= to; ++id) {
+      events.push_back(
+          Event{id, SideEffectRecorded{Payload{std::string(bytes, 'x'), Encoding::kJson}}});
+    }
+    return EncodeRecord(commit_id, events);
+  }
+  static NewActivity Activity(EventId id, bool claim = false) {
+    NewActivity activity;
+    activity.id = id;
+    activity.activity_type = "Work";
+    activity.task_queue = "queue";
+    activity.input = Payload{"1", Encoding::kJson};
+    activity.policy.start_to_close = std::chrono::minutes(10);
+    activity.claim = claim;
+    return activity;
+  }
+  static Message Signal(const std::string& name, const std::string& key = "") {
+    return Message{0, key, SignalReceived{.name = name}};
+  }
+  static AttemptEnd End(const ActivityKey& key, Epoch epoch, AttemptEnd::Kind kind) {
+    AttemptEnd end;
+    end.key = key;
+    end.epoch = epoch;
+    end.kind = kind;
+    if (kind == AttemptEnd::Kind::kFinal) {
+      end.outcome = ActivityCompleted{.scheduled = key.id, .result = {"2", Encoding::kJson}};
+    }
+    if (kind == AttemptEnd::Kind::kRetry) end.failure.emplace().message = "failed";
+    return end;
+  }
+
+  // ---- Calls, awaited
+  Status Open(const SessionId& id, std::weak_ptr<StoreWatcher> watcher = {}) {
+    SessionRow row;
+    row.id = id;
+    return Await<StatusOr<Time>>(
+               *harness_, [&](auto done) { store().OpenSession(row, watcher, std::move(done)); })
+        .status();
+  }
+  StatusOr<std::vector<ActivityKey>> Renew(const SessionId& id,
+                                           Duration lease = SessionRow().lease) {
+    return Await<StatusOr<std::vector<ActivityKey>>>(
+        *harness_, [&](auto done) { store().RenewSession(id, lease, std::move(done)); });
+  }
+  Status CloseSession(const SessionId& id) {
+    return Await<Status>(*harness_, [&](auto done) { store().CloseSession(id, std::move(done)); });
+  }
+  Status Expire(const SessionId& id) {
+    return Await<Status>(*harness_, [&](auto done) { store().ExpireSession(id, std::move(done)); });
+  }
+  StatusOr<StartReply> Start(const StartRequest& request) {
+    return Await<StatusOr<StartReply>>(*harness_,
+                                       [&](auto done) { store().Start(request, std::move(done)); });
+  }
+  StatusOr<PutReply> Put(const RunKey& run, Message message, const SessionId& session = "") {
+    return Await<StatusOr<PutReply>>(*harness_, [&](auto done) {
+      store().Put(PutRequest{run, std::move(message), session}, std::move(done));
+    });
+  }
+  StatusOr<RunSnapshot> Take(const RunKey& run, const SessionId& session, EventId known = 0,
+                             CommitId commit = 0) {
+    return Await<StatusOr<RunSnapshot>>(*harness_, [&](auto done) {
+      store().TakeTurn(TakeTurnRequest{run, session, known, commit}, std::move(done));
+    });
+  }
+  Reply Commit(const TurnCommit& commit) {
+    return Await<Reply>(*harness_, [&](auto done) { store().Commit(commit, std::move(done)); });
+  }
+  Status Block(const RunKey& run, EventId version) {
+    return Await<Status>(*harness_, [&](auto done) {
+      store().Block(run, version, BlockInfo{"build", "reason", 1, {}}, std::move(done));
+    });
+  }
+  Status Unblock(const RunKey& run) {
+    return Await<Status>(*harness_, [&](auto done) { store().Unblock(run, std::move(done)); });
+  }
+  StatusOr<std::vector<ActivityRow>> Claim(const SessionId& session,
+                                           std::vector<ClaimRequest> requests) {
+    return Await<StatusOr<std::vector<ActivityRow>>>(*harness_, [&](auto done) {
+      store().ClaimActivities(session, std::move(requests), std::move(done));
+    });
+  }
+  StatusOr<AttemptReply> EndAttempt(AttemptEnd end) {
+    return Await<StatusOr<AttemptReply>>(
+        *harness_, [&](auto done) { store().EndAttempt(std::move(end), std::move(done)); });
+  }
+  StatusOr<HeartbeatReply> Beat(const ActivityKey& key, Epoch epoch, Payload details = {}) {
+    return Await<StatusOr<HeartbeatReply>>(*harness_, [&](auto done) {
+      store().Heartbeat(HeartbeatRequest{key, epoch, std::move(details)}, std::move(done));
+    });
+  }
+  DueReply Poll(const SessionId& session = "", int limit = 1000) {
+    auto reply = Await<StatusOr<DueReply>>(*harness_, [&](auto done) {
+      store().PollDue(DueRequest{session, limit}, std::move(done));
+    });
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return reply.ok() ? *std::move(reply) : DueReply();
+  }
+  StatusOr<RunSnapshot> Read(const ReadRequest& request) {
+    return Await<StatusOr<RunSnapshot>>(*harness_,
+                                        [&](auto done) { store().Read(request, std::move(done)); });
+  }
+  // The run with its records, inbox and activities, which must exist.
+  RunSnapshot ReadAll(const RunKey& run) {
+    auto snapshot = Read({.run = run, .records = true, .inbox = true, .activities = true});
+    EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+    return snapshot.ok() ? *std::move(snapshot) : RunSnapshot();
+  }
+  ListReply List(const ListRequest& request) {
+    auto reply = Await<StatusOr<ListReply>>(
+        *harness_, [&](auto done) { store().List(request, std::move(done)); });
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return reply.ok() ? *std::move(reply) : ListReply();
+  }
+
+  // ---- Scenes
+  // A run of session `session` at version 2 with an empty inbox; `commit` adds to its first turn.
+  RunKey Started(const std::string& id, const SessionId& session, TurnCommit commit = {}) {
+    EXPECT_TRUE(Start(NewStart(id, session)).ok());
+    TurnCommit turn = Turn(Run(id), 0, 2, session, 1);
+    turn.activities = std::move(commit.activities);
+    turn.timers = std::move(commit.timers);
+    const Reply reply = Commit(turn);
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return Run(id);
+  }
+  RunKey StartedWithActivity(const std::string& id, const SessionId& session, bool claim) {
+    TurnCommit commit;
+    commit.activities.push_back(Activity(2, claim));
+    return Started(id, session, std::move(commit));
+  }
+  ActivityRow OnlyActivity(const RunKey& run) {
+    RunSnapshot snapshot = ReadAll(run);
+    EXPECT_EQ(snapshot.activities.size(), 1u);
+    return snapshot.activities.empty() ? ActivityRow() : snapshot.activities[0];
+  }
+
+  // ---- Hints for anyone, since the last call, in order. The observer receives all the time.
+  std::vector<TaskHint> Hints() {
+    if (!observing_) {
+      observing_ = true;
+      Observe(TaskKind::kTurn);
+      Observe(TaskKind::kActivity);
+    }
+    for (int i = 0; i < 20; ++i) harness_->Pump();
+    const std::lock_guard lock(seen_->mutex);
+    return std::exchange(seen_->hints, {});
+  }
+  // What waits for `session` itself.
+  StatusOr<std::vector<Delivery>> ReceiveAs(const SessionId& session, TaskKind kind,
+                                            int max = 100) {
+    return Await<StatusOr<std::vector<Delivery>>>(*harness_, [&](auto done) {
+      queue().Receive(ReceiveRequest{session, kind, {"queue"}, max}, std::move(done));
+    });
+  }
+
+ private:
+  static constexpr const char* kObserver = "observer";
+  struct Seen {
+    std::mutex mutex;
+    std::vector<TaskHint> hints;
+  };
+
+  void Observe(TaskKind kind) {
+    queue().Receive(ReceiveRequest{kObserver, kind, {"queue"}, 100},
+                    [this, kind, seen = seen_](StatusOr<std::vector<Delivery>> deliveries) {
+                      if (!deliveries.ok()) return;  // the test is over
+                      {
+                        const std::lock_guard lock(seen->mutex);
+                        for (Delivery& d : *deliveries) seen->hints.push_back(std::move(d.hint));
+                      }
+                      Observe(kind);
+                    });
+  }
+
+  std::unique_ptr<StoreHarness> harness_;
+  std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
+  bool observing_ = false;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::testing

@@ -1,0 +1,188 @@
+// The conformance suite of the TaskQueue port. A test program includes this header in one file,
+// brings a StoreHarness (of which only the queue is used, and the store for its sessions), and
+// instantiates TaskQueueConformance.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/state_store.h"
+#include "marathon/task_queue.h"
+#include "marathon/testing/store_harness.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
+ protected:
+  using Deliveries = StatusOr<std::vector<Delivery>>;
+
+  TaskQueueConformance() : harness_(GetParam().make()) {}
+
+  TaskQueue& queue() { return *harness_->ports().queue; }
+
+  static TaskHint Turn(const std::string& run, const SessionId& preferred = "",
+                       const std::string& task_queue = "queue") {
+    return TaskHint{TaskKind::kTurn, task_queue, {run, run + "-run"}, 0, 0, preferred};
+  }
+  static TaskHint Activity(const std::string& run, EventId id) {
+    return TaskHint{TaskKind::kActivity, "queue", {run, run + "-run"}, id, 0, ""};
+  }
+  static ReceiveRequest From(const SessionId& session, int max = 100,
+                             std::vector<std::string> task_queues = {"queue"}) {
+    return ReceiveRequest{session, TaskKind::kTurn, std::move(task_queues), max};
+  }
+
+  void Send(std::vector<TaskHint> hints) {
+    const Status sent = Await<Status>(
+        *harness_, [&](auto done) { queue().Send(std::move(hints), std::move(done)); });
+    ASSERT_TRUE(sent.ok()) << sent;
+  }
+  void OpenSession(const SessionId& id) {
+    SessionRow row;
+    row.id = id;
+    const auto opened = Await<StatusOr<Time>>(*harness_, [&](auto done) {
+      harness_->ports().store->OpenSession(row, {}, std::move(done));
+    });
+    ASSERT_TRUE(opened.ok()) << opened.status();
+  }
+  // A Receive that may stay open.
+  std::shared_ptr<AnswerSlot<Deliveries>> Receive(ReceiveRequest request) {
+    auto slot = std::make_shared<AnswerSlot<Deliveries>>();
+    queue().Receive(std::move(request), [slot](Deliveries d) { slot->Set(std::move(d)); });
+    return slot;
+  }
+  // The hints that it brings; fails if it brings nothing.
+  std::vector<TaskHint> Take(AnswerSlot<Deliveries>& slot) {
+    for (int i = 0; i < kPumpsMax && !slot.has_value(); ++i) harness_->Pump();
+    std::vector<TaskHint> hints;
+    if (!slot.has_value()) {
+      ADD_FAILURE() << "no hint came";
+      return hints;
+    }
+    Deliveries deliveries = slot.Take();
+    EXPECT_TRUE(deliveries.ok()) << deliveries.status();
+    if (deliveries.ok()) {
+      for (Delivery& delivery : *deliveries) hints.push_back(std::move(delivery.hint));
+    }
+    return hints;
+  }
+  std::vector<TaskHint> Take(ReceiveRequest request) { return Take(*Receive(std::move(request))); }
+  bool IsOpen(AnswerSlot<Deliveries>& slot) {
+    for (int i = 0; i < 20; ++i) harness_->Pump();
+    return !slot.has_value();
+  }
+  StatusCode CodeOf(AnswerSlot<Deliveries>& slot) {
+    for (int i = 0; i < kPumpsMax && !slot.has_value(); ++i) harness_->Pump();
+    return slot.has_value() ? slot.Take().status().code() : StatusCode::kOk;
+  }
+
+  std::unique_ptr<StoreHarness> harness_;
+};
+
+using Hints = std::vector<TaskHint>;
+
+TEST_P(TaskQueueConformance, HintsWaitForAReceiver) {
+  Send({Turn("a"), Turn("b")});
+  EXPECT_EQ(Take(From("s1")), (Hints{Turn("a"), Turn("b")}));
+}
+
+TEST_P(TaskQueueConformance, AReceiverWaitsForHints) {
+  const auto waiting = Receive(From("s1"));
+  EXPECT_TRUE(IsOpen(*waiting));
+  Send({Turn("a")});
+  EXPECT_EQ(Take(*waiting), Hints{Turn("a")});
+  EXPECT_TRUE(IsOpen(*Receive(From("s1")))) << "once";
+}
+
+TEST_P(TaskQueueConformance, NoMoreThanAskedForAreDelivered) {
+  Hints all;
+  for (int i = 0; i < 10; ++i) all.push_back(Turn(std::to_string(i)));
+  Send(all);
+  Hints got;
+  while (got.size() < all.size()) {
+    const Hints some = Take(From("s1", 3));
+    ASSERT_FALSE(some.empty());
+    ASSERT_LE(some.size(), 3u);
+    got.insert(got.end(), some.begin(), some.end());
+  }
+  EXPECT_EQ(got, all);
+}
+
+TEST_P(TaskQueueConformance, OnlyTheQueuesAskedForAreDelivered) {
+  Send({Turn("a", "", "other"), Turn("b", "", "third"), Turn("c")});
+  EXPECT_EQ(Take(From("s1")), Hints{Turn("c")});
+  const auto waiting = Receive(From("s1"));
+  EXPECT_TRUE(IsOpen(*waiting));
+  EXPECT_EQ(Take(From("s2", 100, {"third", "other"})).size(), 2u);
+}
+
+TEST_P(TaskQueueConformance, TurnsAndActivitiesAreApart) {
+  Send({Activity("a", 3), Turn("a")});
+  EXPECT_EQ(Take(From("s1")), Hints{Turn("a")});
+  EXPECT_EQ(Take(ReceiveRequest{"s1", TaskKind::kActivity, {"queue"}, 1}),
+            (Hints{Activity("a", 3)}));
+}
+
+TEST_P(TaskQueueConformance, ThePreferredSessionComesFirst) {
+  OpenSession("s1");
+  OpenSession("s2");
+  const auto first = Receive(From("s1"));
+  const auto second = Receive(From("s2"));
+  Send({Turn("a", "s2")});
+  EXPECT_EQ(Take(*second), (Hints{Turn("a", "s2")}));
+  EXPECT_TRUE(IsOpen(*first));
+  Send({Turn("b", "s2")});
+  EXPECT_TRUE(IsOpen(*first)) << "it waits for s2, which is only busy";
+  EXPECT_EQ(Take(From("s2")), (Hints{Turn("b", "s2")}));
+}
+
+TEST_P(TaskQueueConformance, AHintForAnUnknownSessionGoesToAnyone) {
+  const auto waiting = Receive(From("s1"));
+  Send({Turn("a", "long gone")});
+  const Hints hints = Take(*waiting);
+  ASSERT_EQ(hints.size(), 1u);
+  EXPECT_EQ(hints[0].run.workflow_id, "a");
+}
+
+TEST_P(TaskQueueConformance, AcknowledgingTwiceIsHarmless) {
+  Send({Turn("a")});
+  const auto slot = Receive(From("s1"));
+  for (int i = 0; i < kPumpsMax && !slot->has_value(); ++i) harness_->Pump();
+  ASSERT_TRUE(slot->has_value());
+  const Deliveries deliveries = slot->Take();
+  ASSERT_TRUE(deliveries.ok());
+  for (int i = 0; i < 2; ++i) {
+    const Status acked = Await<Status>(
+        *harness_, [&](auto done) { queue().Ack({deliveries->at(0).receipt}, std::move(done)); });
+    EXPECT_TRUE(acked.ok()) << acked;
+  }
+}
+
+TEST_P(TaskQueueConformance, StopReceivingEndsReceivesNowAndLater) {
+  OpenSession("s1");
+  const auto now = Receive(From("s1"));
+  const auto other = Receive(From("s2"));
+  queue().StopReceiving("s1");
+  EXPECT_EQ(CodeOf(*now), StatusCode::kCancelled);
+  EXPECT_EQ(CodeOf(*Receive(From("s1"))), StatusCode::kCancelled);
+  EXPECT_TRUE(IsOpen(*other));
+  Send({Turn("a", "s1")});
+  EXPECT_EQ(Take(*other).size(), 1u) << "what it was to get goes to others";
+}
+
+TEST_P(TaskQueueConformance, WhatWaitedForAStoppedSessionGoesToOthers) {
+  OpenSession("s1");
+  Send({Turn("a", "s1")});
+  const auto other = Receive(From("s2"));
+  queue().StopReceiving("s1");
+  const Hints hints = Take(*other);
+  ASSERT_EQ(hints.size(), 1u);
+  EXPECT_EQ(hints[0].run.workflow_id, "a");
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing

@@ -1,0 +1,72 @@
+#pragma once
+
+#include "marathon/workflow_context.h"
+
+#include <fmt/format.h>
+
+#include "marathon/detail/text.h"
+#include "marathon/errors.h"
+#include "marathon/limits.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::string_view activity,
+                                                                      Payload input,
+                                                                      const ActivityOptions& options,
+                                                                      std::source_location where) {
+  if (activity.empty() || activity.size() > limits::kMaxNameBytes || !detail::IsCleanText(activity)) {
+    throw ApplicationError(
+        fmt::format("an activity's name must have 1 to {} bytes of UTF-8 without control characters",
+                    limits::kMaxNameBytes),
+        {.type = std::string(failure_type::kEncode), .non_retryable = true});
+  }
+  ActivityPolicy policy;
+  policy.start_to_close = options.start_to_close_timeout;
+  policy.schedule_to_start = options.schedule_to_start_timeout;
+  policy.schedule_to_close = options.schedule_to_close_timeout;
+  policy.heartbeat = options.heartbeat_timeout;
+  if (policy.start_to_close.count() <= 0 && policy.schedule_to_close.count() <= 0) {
+    policy.start_to_close = limits::kDefaultStartToClose;
+  }
+  if (options.retry != nullptr) policy.retry = StoredRetryPolicy(*options.retry);
+  return core_.ScheduleActivity(activity, std::move(input), options.task_queue, std::move(policy),
+                                where);
+}
+
+MARATHON_INLINE std::string WorkflowContext::NewUuid() {
+  const uint64_t high = (Random() & ~uint64_t{0xf000}) | 0x4000;                    // version 4
+  const uint64_t low = (Random() & (~uint64_t{0} >> 2)) | (uint64_t{1} << 63);      // RFC 9562 variant
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff,
+                     high & 0xffff, low >> 48, low & 0xffffffffffff);
+}
+
+namespace detail {
+
+MARATHON_INLINE void ThrowEncodeError(std::string_view what, const Status& status) {
+  const bool too_large = status.code() == StatusCode::kResourceExhausted;
+  throw ApplicationError(
+      fmt::format("the value for \"{}\" cannot be recorded: {}", what, MessageOf(status)),
+      {.type = std::string(too_large ? failure_type::kTooLarge : failure_type::kEncode),
+       .non_retryable = true});
+}
+
+MARATHON_INLINE void ThrowDecodeError(std::string_view what, const Status& status) {
+  throw ApplicationError(
+      fmt::format("the value of \"{}\" is not what the code expects: {}", what, MessageOf(status)),
+      {.type = std::string(failure_type::kDecode), .non_retryable = true});
+}
+
+MARATHON_INLINE void ThrowFailure(const Operation& operation) {
+  const Failure& failure = *operation.failure;
+  switch (failure.kind) {
+    case FailureKind::kTimeout:
+      throw TimeoutError(failure, operation.name, operation.attempt);
+    case FailureKind::kCanceled:
+      throw CanceledError(failure);
+    default:
+      throw ActivityError(failure, operation.name, operation.attempt);
+  }
+}
+
+}  // namespace detail
+}  // namespace marathon::inline MARATHON_ABI

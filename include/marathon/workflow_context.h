@@ -1,0 +1,254 @@
+// WorkflowContext: everything a workflow may do. Each call that waits is awaited where it is made, or
+// started and awaited through its handle; nothing else of the world is visible from a workflow's body.
+//
+//   marathon::Workflow<std::string> Checkout(marathon::WorkflowContext& ctx, Order order) {
+//     std::string receipt = co_await ctx.Run(kCharge, order, {.start_to_close_timeout = 10s});
+//     co_await ctx.Sleep(24h);
+//     if (!co_await ctx.Receive<bool>("approved")) throw marathon::ApplicationError("declined");
+//     co_return receipt;
+//   }
+//
+// The body must be deterministic: same inputs and answers, same calls in the same order. Clocks, random
+// numbers, threads and I/O belong in activities; ctx.Now, ctx.Random and ctx.SideEffect replace the
+// small ones. See docs/determinism.md.
+//
+// Thread rule: only from the workflow's own body, which is on one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "marathon/activity_def.h"
+#include "marathon/codec.h"
+#include "marathon/config.h"
+#include "marathon/detail/awaitables.h"
+#include "marathon/log_sink.h"
+#include "marathon/retry_policy.h"
+#include "marathon/workflow.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// How one activity is to be run. Trivially destructible on purpose (see retry_policy.h): texts are
+// views that need to live for the call only. A zero timeout is none, but an activity never goes without
+// a deadline: with neither start-to-close nor schedule-to-close, limits::kDefaultStartToClose holds.
+struct ActivityOptions {
+  std::string_view task_queue{};           // empty: the workflow's own
+  Duration start_to_close_timeout{0};      // one attempt; retried when it passes
+  Duration schedule_to_start_timeout{0};   // waiting for a worker; final when it passes
+  Duration schedule_to_close_timeout{0};   // all attempts and waits together; final when it passes
+  Duration heartbeat_timeout{0};           // between two ctx.Heartbeat()s; retried when it passes
+  const RetryPolicy* retry = nullptr;      // null: RetryPolicy's defaults. Must outlive the call
+};
+
+class WorkflowContext {
+ public:
+  explicit WorkflowContext(detail::WorkflowCore& core) : core_(core) {}
+  WorkflowContext(const WorkflowContext&) = delete;
+  WorkflowContext& operator=(const WorkflowContext&) = delete;
+
+  // ---- Activities. A failure that no retry mends is thrown as ActivityError, TimeoutError or
+  // CanceledError by the co_await; an input that has no JSON as ApplicationError by the call.
+
+  template <class Out, class In, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<Out> Run(
+      const ActivityDef<Out(In)>& def, Arg&& input, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(Schedule<In>(def.name, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<Out> Run(
+      const ActivityDef<Out()>& def, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(ScheduleEncoded(def.name, Payload(), options, where));
+  }
+  // By name: `co_await ctx.Run<std::string>("Charge", order)`.
+  template <class Out, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<Out> Run(
+      std::string_view activity, Arg&& input, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(
+        Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+
+  // The same, but the co_await gives an Outcome<Out> instead of throwing.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] detail::TryAwaiter<Out> TryRun(
+      const ActivityDef<Out(In)>& def, Arg&& input, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::TryAwaiter<Out>(Schedule<In>(def.name, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::TryAwaiter<Out> TryRun(
+      const ActivityDef<Out()>& def, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::TryAwaiter<Out>(ScheduleEncoded(def.name, Payload(), options, where));
+  }
+
+  // The same, but without waiting: the handle is awaited later, alone or through All and Any.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] ActivityHandle<Out> Start(
+      const ActivityDef<Out(In)>& def, Arg&& input, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(Schedule<In>(def.name, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] ActivityHandle<Out> Start(
+      const ActivityDef<Out()>& def, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(ScheduleEncoded(def.name, Payload(), options, where));
+  }
+  template <class Out, class Arg>
+  [[nodiscard]] ActivityHandle<Out> Start(
+      std::string_view activity, Arg&& input, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(
+        Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+
+  // ---- Time. Durable, of any length, by the store's clock.
+
+  [[nodiscard]] detail::JoinAwaiter<void> Sleep(
+      Duration duration, std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<void>(core_.StartTimer(duration, where));
+  }
+  [[nodiscard]] TimerHandle StartTimer(
+      Duration duration, std::source_location where = std::source_location::current()) {
+    return TimerHandle(core_.StartTimer(duration, where));
+  }
+  // The time at which this turn began: the same in every replay.
+  Time Now() const { return core_.now(); }
+
+  // ---- Branches
+
+  // Runs a workflow function as a concurrent branch of this run. `branch` starts when the caller waits.
+  template <class T>
+  [[nodiscard]] Handle<T> Spawn(Workflow<T> branch) {
+    return Handle<T>(core_.Spawn(std::move(branch).Release()));
+  }
+  // Waits for all. Gives a std::tuple (std::monostate for void), or a vector for a vector of handles.
+  // If some fail, waits for all the same and then throws the failure that came first.
+  template <class... T>
+  [[nodiscard]] detail::AllAwaiter<T...> All(const Handle<T>&... handles) {
+    return detail::AllAwaiter<T...>(handles...);
+  }
+  template <class H>
+    requires std::is_base_of_v<detail::HandleBase, H>
+  [[nodiscard]] detail::AllVectorAwaiter<typename H::Result> All(const std::vector<H>& handles) {
+    return detail::AllVectorAwaiter<typename H::Result>(detail::OperationsOf(handles));
+  }
+  // Waits for the first to end, well or badly, and gives its position. The others go on.
+  template <class... T>
+  [[nodiscard]] detail::AnyAwaiter Any(const Handle<T>&... handles) {
+    return detail::AnyAwaiter({handles.operation()...});
+  }
+  template <class H>
+    requires std::is_base_of_v<detail::HandleBase, H>
+  [[nodiscard]] detail::AnyAwaiter Any(const std::vector<H>& handles) {
+    return detail::AnyAwaiter(detail::OperationsOf(handles));
+  }
+  // Waits for a handle and gives an Outcome<T> instead of throwing.
+  template <class T>
+  [[nodiscard]] detail::TryAwaiter<T> Try(const Handle<T>& handle) {
+    return detail::TryAwaiter<T>(handle.operation());
+  }
+
+  // ---- Signals and conditions
+
+  // The next signal of this name, in the order acknowledged; waits if there is none. One that is not a
+  // T is thrown as ApplicationError.
+  template <class T>
+  [[nodiscard]] detail::ReceiveAwaiter<T> Receive(std::string_view signal) {
+    return detail::ReceiveAwaiter<T>(core_.Receive(signal));
+  }
+  template <class T>
+  [[nodiscard]] detail::ReceiveAwaiter<T> Receive(const SignalDef<T>& signal) {
+    return detail::ReceiveAwaiter<T>(core_.Receive(signal.name));
+  }
+  // The same, or nothing once `timeout` has passed: std::optional<T>.
+  template <class T>
+  [[nodiscard]] detail::ReceiveForAwaiter<T> Receive(
+      std::string_view signal, Duration timeout,
+      std::source_location where = std::source_location::current()) {
+    return detail::ReceiveForAwaiter<T>(core_, core_.Receive(signal), timeout, where);
+  }
+  template <class T>
+  [[nodiscard]] detail::ReceiveForAwaiter<T> Receive(
+      const SignalDef<T>& signal, Duration timeout,
+      std::source_location where = std::source_location::current()) {
+    return detail::ReceiveForAwaiter<T>(core_, core_.Receive(signal.name), timeout, where);
+  }
+
+  // Waits until `predicate()` is true; it is asked again after every change in this run. It must only
+  // look. Capture by reference.
+  template <class Predicate>
+  [[nodiscard]] detail::ConditionAwaiter<std::remove_cvref_t<Predicate>> WaitUntil(
+      Predicate&& predicate) {
+    detail::CheckSafeArgument<Predicate>();
+    return detail::ConditionAwaiter<std::remove_cvref_t<Predicate>>(
+        core_, std::forward<Predicate>(predicate));
+  }
+  // The same, but gives false once `timeout` has passed.
+  template <class Predicate>
+  [[nodiscard]] detail::ConditionForAwaiter<std::remove_cvref_t<Predicate>> WaitUntil(
+      Predicate&& predicate, Duration timeout,
+      std::source_location where = std::source_location::current()) {
+    detail::CheckSafeArgument<Predicate>();
+    return detail::ConditionForAwaiter<std::remove_cvref_t<Predicate>>(
+        core_, std::forward<Predicate>(predicate), timeout, where);
+  }
+
+  // ---- Values that replay must repeat
+
+  // Calls `function()` once and records what it gives; a replay gives the record. For small, quick,
+  // local things, such as reading a setting: what can fail or take time belongs in an activity.
+  template <class Function>
+  [[nodiscard]] detail::SideEffectAwaiter<std::remove_cvref_t<Function>> SideEffect(
+      Function&& function, std::source_location where = std::source_location::current()) {
+    detail::CheckSafeArgument<Function>();
+    return detail::SideEffectAwaiter<std::remove_cvref_t<Function>>(
+        core_, std::forward<Function>(function), where);
+  }
+  // 64 random bits and a random (version 4) UUID, the same in every replay of this run.
+  uint64_t Random() { return core_.NextRandom(); }
+  std::string NewUuid();
+
+  // ---- About the run
+
+  const std::string& workflow_id() const { return core_.facts().key.workflow_id; }
+  const std::string& run_id() const { return core_.facts().key.run_id; }
+  const std::string& workflow_type() const { return core_.facts().workflow_type; }
+  // True while history is being re-run. For diagnostics only: code that decides by it breaks.
+  bool is_replaying() const { return core_.replaying(); }
+  // Logs through the engine's LogSink, but not again in a replay.
+  void Log(LogLevel level, std::string_view message) { core_.Log(level, message); }
+
+ private:
+  template <class In, class Arg>
+  detail::OperationRef Schedule(std::string_view activity, Arg&& input,
+                                const ActivityOptions& options, std::source_location where) {
+    static_assert(std::is_convertible_v<Arg&&, In>,
+                  "Marathon: the input is not what the activity's definition takes");
+    detail::CheckSafeArgument<Arg>();
+    if (core_.NextIsScheduled(activity)) return ScheduleEncoded(activity, Payload(), options, where);
+    StatusOr<Payload> payload = Encode<In>(std::forward<Arg>(input));
+    if (!payload.ok()) detail::ThrowEncodeError(activity, payload.status());
+    return ScheduleEncoded(activity, *std::move(payload), options, where);
+  }
+  detail::OperationRef ScheduleEncoded(std::string_view activity, Payload input,
+                                       const ActivityOptions& options, std::source_location where);
+
+  detail::WorkflowCore& core_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/workflow_context-inl.h"
+#endif

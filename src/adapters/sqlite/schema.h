@@ -1,0 +1,75 @@
+// The tables, as numbered steps: step N brings user_version from N-1 to N. A step that has been released
+// is never changed; a new one is added.
+//
+// Rows are blobs (store/row_codec.h: versioned, checksummed) beside the few columns that are looked for.
+// A run is known by a small integer everywhere but in `names`. `log` takes one row a commit, at its end,
+// and is never changed: that is what makes a commit cheap. The partial indexes hold only what waits, so
+// finding it costs the same however much sleeps or is finished.
+#pragma once
+
+#include "marathon/config.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+inline constexpr const char* kSqliteMigrations[] = {
+    // 1
+    R"sql(
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('settled', 0);
+CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+-- How a run is found. kind 0: the newest run of the workflow id (name ''); 1: by run id; 2: by request.
+CREATE TABLE names (
+  ns INTEGER NOT NULL, workflow_id TEXT NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
+  run INTEGER NOT NULL, PRIMARY KEY (ns, workflow_id, kind, name)) WITHOUT ROWID;
+
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, status INTEGER NOT NULL, blocked INTEGER NOT NULL,
+  workflow_type TEXT NOT NULL, queue TEXT NOT NULL,
+  ready INTEGER,  -- ready_since; NULL: not ready
+  due INTEGER,    -- NULL: nothing
+  row BLOB NOT NULL);
+CREATE INDEX runs_ready ON runs (ns, queue, ready) WHERE ready IS NOT NULL;
+CREATE INDEX runs_due ON runs (ns, due) WHERE due IS NOT NULL;
+
+CREATE TABLE log (
+  id INTEGER PRIMARY KEY, run INTEGER NOT NULL, version INTEGER NOT NULL,
+  commit_id INTEGER NOT NULL, record BLOB NOT NULL);
+CREATE INDEX log_run ON log (run, version);
+
+CREATE TABLE inbox (
+  run INTEGER NOT NULL, seq INTEGER NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (run, seq)) WITHOUT ROWID;
+
+-- Dedupe keys of a run, numbered as they came.
+CREATE TABLE seen_keys (
+  run INTEGER NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, seen INTEGER NOT NULL,
+  PRIMARY KEY (run, key)) WITHOUT ROWID;
+CREATE INDEX seen_keys_number ON seen_keys (run, number, seen);
+
+CREATE TABLE activities (
+  run INTEGER NOT NULL, event INTEGER NOT NULL, ns INTEGER NOT NULL, queue TEXT NOT NULL,
+  claimable INTEGER,  -- since when; NULL: not
+  session TEXT,       -- who holds it; NULL: nobody
+  due INTEGER, row BLOB NOT NULL,
+  PRIMARY KEY (run, event)) WITHOUT ROWID;
+CREATE INDEX activities_claimable ON activities (ns, queue, claimable) WHERE claimable IS NOT NULL;
+CREATE INDEX activities_held ON activities (ns, session) WHERE session IS NOT NULL;
+CREATE INDEX activities_due ON activities (ns, due) WHERE due IS NOT NULL;
+
+CREATE TABLE timers (
+  run INTEGER NOT NULL, event INTEGER NOT NULL, ns INTEGER NOT NULL, due INTEGER NOT NULL,
+  PRIMARY KEY (run, event)) WITHOUT ROWID;
+CREATE INDEX timers_due ON timers (ns, due);
+
+CREATE TABLE sessions (
+  ns INTEGER NOT NULL, id TEXT NOT NULL, due INTEGER, row BLOB NOT NULL,
+  PRIMARY KEY (ns, id)) WITHOUT ROWID;
+-- Activities to be told of at the session's next renewal.
+CREATE TABLE canceled (
+  ns INTEGER NOT NULL, session TEXT NOT NULL, workflow_id TEXT NOT NULL, run_id TEXT NOT NULL,
+  event INTEGER NOT NULL, PRIMARY KEY (ns, session, workflow_id, run_id, event)) WITHOUT ROWID;
+)sql",
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,279 @@
+// SqliteStore: the calls of StateStore. Sessions and other processes are in store_sessions.cc.
+#include "store.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "database.h"
+#include "operation.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+StatusOr<std::shared_ptr<SqliteStore>> SqliteStore::Open(const std::string& path,
+                                                         const std::string& name_space,
+                                                         const SqliteOptions& options,
+                                                         Runtime& runtime) {
+  auto connection = OpenSqliteDatabase(path, options);
+  if (!connection.ok()) return connection.status();
+  const StatusOr<int64_t> ns = SqliteNamespace(**connection, name_space);
+  if (!ns.ok()) return ns.status();
+  std::shared_ptr<SqliteStore> store(
+      new SqliteStore(path, name_space, *ns, *std::move(connection), options, runtime));
+  store->commits_->SetOwner(store);
+  return store;
+}
+
+SqliteStore::SqliteStore(std::string path, const std::string& name_space, int64_t ns,
+                         std::unique_ptr<SqliteConnection> connection,
+                         const SqliteOptions& options, Runtime& runtime)
+    : path_(std::move(path)),
+      domain_(fmt::format("sqlite:{}?namespace={}", path_, name_space)),
+      ns_(ns),
+      pid_(getpid()),
+      options_(options),
+      runtime_(runtime),
+      connection_(std::move(connection)),
+      tables_(std::make_unique<SqliteTables>(*connection_, ns)),
+      checkpointer_(
+          std::make_unique<WalCheckpointer>(&runtime, connection_.get(), path_, options.full_sync)),
+      commits_(std::make_shared<GroupCommit>(&runtime, connection_.get(),
+                                             static_cast<SqliteTransactionHooks*>(this))) {
+  scanned_.log = tables_->LastLogRow();
+  opened_runs_ = tables_->LastRun();
+  static_cast<void>(connection_->TakeError());  // the first transaction will tell
+}
+
+SqliteStore::~SqliteStore() {
+  if (getpid() != pid_) {
+    // A child after fork(): the file, its locks and the threads are the parent's. Nothing is touched.
+    for (auto& [session, lock] : locks_) lock.Abandon();
+    new std::shared_ptr<GroupCommit>(std::move(commits_));
+    static_cast<void>(checkpointer_.release());
+    static_cast<void>(tables_.release());
+    static_cast<void>(connection_.release());
+    return;
+  }
+  AlarmId alarm = 0;
+  {
+    std::lock_guard lock(mutex_);
+    alarm = std::exchange(alarm_, 0);
+  }
+  if (alarm != 0) runtime_.CancelAlarm(alarm);
+  commits_->Close();
+}
+
+Status SqliteStore::CheckProcess() const {
+  if (getpid() == pid_) return Status();
+  return FailedPrecondition("an SQLite store must not be used after fork(): open it in the child");
+}
+
+void SqliteStore::OnBegin() {
+  now_ = std::max(now_, runtime_.Now());  // a clock that is set back stands still here
+  tables_->OnBegin();
+}
+
+// ---- Runs
+
+void SqliteStore::Start(StartRequest request, Done<StartReply> done) {
+  Enqueue<StatusOr<StartReply>>(
+      Access::kWrite,
+      [request = std::move(request)](Transaction& tx) {
+        return tx.protocol().Start(StartRequest(request));
+      },
+      std::move(done));
+}
+
+void SqliteStore::Put(PutRequest request, Done<PutReply> done) {
+  Enqueue<StatusOr<PutReply>>(
+      Access::kWrite,
+      [request = std::move(request)](Transaction& tx) {
+        return tx.protocol().Put(PutRequest(request));
+      },
+      std::move(done));
+}
+
+void SqliteStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
+  Enqueue<StatusOr<RunSnapshot>>(
+      Access::kWrite,
+      [request = std::move(request)](Transaction& tx) { return tx.protocol().TakeTurn(request); },
+      std::move(done));
+}
+
+void SqliteStore::Commit(TurnCommit commit, Done<CommitReply> done) {
+  Enqueue<StatusOr<CommitReply>>(
+      Access::kWrite,
+      [commit = std::move(commit)](Transaction& tx) {
+        return tx.protocol().Commit(TurnCommit(commit));
+      },
+      std::move(done));
+}
+
+void SqliteStore::Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [run = std::move(run), version, info = std::move(info)](Transaction& tx) {
+        return tx.protocol().Block(run, version, BlockInfo(info));
+      },
+      std::move(done));
+}
+
+void SqliteStore::Unblock(RunKey run, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [run = std::move(run)](Transaction& tx) { return tx.protocol().Unblock(run); },
+      std::move(done));
+}
+
+// ---- Activities
+
+void SqliteStore::ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
+                                  Done<std::vector<ActivityRow>> done) {
+  Enqueue<StatusOr<std::vector<ActivityRow>>>(
+      Access::kWrite,
+      [session = std::move(session), requests = std::move(requests)](
+          Transaction& tx) -> StatusOr<std::vector<ActivityRow>> {
+        SqliteProtocol protocol = tx.protocol();
+        if (Status status = protocol.SessionKnown(session); !status.ok()) return status;
+        std::vector<ActivityRow> won;
+        for (const ClaimRequest& request : requests) {
+          if (auto row = protocol.Claim(session, request)) won.push_back(*std::move(row));
+        }
+        return won;
+      },
+      std::move(done));
+}
+
+void SqliteStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
+  Enqueue<StatusOr<AttemptReply>>(
+      Access::kWrite,
+      [end = std::move(end)](Transaction& tx) {
+        return tx.protocol().EndAttempt(AttemptEnd(end));
+      },
+      std::move(done));
+}
+
+void SqliteStore::Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) {
+  Enqueue<StatusOr<HeartbeatReply>>(
+      Access::kWrite,
+      [request = std::move(request)](Transaction& tx) {
+        return tx.protocol().Heartbeat(HeartbeatRequest(request));
+      },
+      std::move(done));
+}
+
+// ---- Time
+
+void SqliteStore::PollDue(DueRequest request, Done<DueReply> done) {
+  hub_.BeginPoll();
+  Enqueue<StatusOr<DueReply>>(
+      Access::kWrite,
+      [request = std::move(request)](Transaction& tx) -> StatusOr<DueReply> {
+        DueReply reply;
+        tx.protocol().PollDue(request, reply);
+        tx.sessions().PollDue(request, reply);
+        return reply;
+      },
+      std::move(done));
+}
+
+// ---- Reading
+
+void SqliteStore::Read(ReadRequest request, Done<RunSnapshot> done) {
+  Enqueue<StatusOr<RunSnapshot>>(
+      Access::kRead,
+      [request = std::move(request)](Transaction& tx) { return tx.protocol().Read(request); },
+      std::move(done));
+}
+
+void SqliteStore::List(ListRequest request, Done<ListReply> done) {
+  int64_t below = std::numeric_limits<int64_t>::max();
+  if (const std::string& token = request.page_token; !token.empty()) {
+    const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), below);
+    if (error != std::errc() || end != token.data() + token.size()) {
+      return done(InvalidArgument("the page token is not one that List returned"));
+    }
+  }
+  ListBelow(std::move(request), below, ListReply(), std::move(done));
+}
+
+// A filter may fit few runs of many: looking at all of them at once would keep every commit waiting.
+void SqliteStore::ListBelow(ListRequest request, int64_t below, ListReply reply,
+                            Done<ListReply> done) {
+  constexpr int kRunsAtOnce = 2'000;
+  const int limit = std::max(request.limit, 1) - static_cast<int>(reply.runs.size());
+  using Page = StatusOr<SqliteTables::RunPage>;
+  Enqueue<Page>(
+      Access::kRead,
+      [request, below, limit](Transaction& tx) -> Page {
+        return tx.tables.ListRuns(request, below, limit, kRunsAtOnce);
+      },
+      [this, request, limit, reply = std::move(reply),
+       done = std::move(done)](Page page) mutable {
+        if (!page.ok()) return done(page.status());
+        const int found = static_cast<int>(page->runs.size());
+        std::move(page->runs.begin(), page->runs.end(), std::back_inserter(reply.runs));
+        if (page->next != 0 && found < limit) {
+          return ListBelow(std::move(request), page->next, std::move(reply), std::move(done));
+        }
+        if (page->next != 0) reply.next_page_token = fmt::format("{}", page->next);
+        done(std::move(reply));
+      });
+}
+
+uint64_t SqliteStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
+  if (Status status = CheckProcess(); !status.ok()) {
+    done(std::move(status));
+    return 0;
+  }
+  const uint64_t name = hub_.AddAwaiter(run, std::move(done));
+  LookForEnd(name, std::move(run));
+  return name;
+}
+
+// Answers an awaiter whose run is closed, or is not there. It was added before, so no end slips between.
+void SqliteStore::LookForEnd(uint64_t awaiter, RunKey run) {
+  using End = StatusOr<std::optional<RunSnapshot>>;
+  auto body = [run](Transaction& tx) -> End {
+    auto end = tx.protocol().ReadClosed(run);
+    if (!end.ok() || end->has_value() || !run.run_id.empty()) return end;
+    return tx.protocol().Read({.run = run});  // open: which one is it?
+  };
+  Enqueue<End>(Access::kRead, std::move(body), [this, awaiter, run](End end) {
+    if (end.ok() && !end->has_value()) return KeepLooking();
+    if (end.ok() && IsOpen((*end)->row)) {  // the newest run of now, whatever comes later
+      hub_.MoveAwaiter(awaiter, (*end)->row.key);
+      return LookForEnd(awaiter, (*end)->row.key);
+    }
+    Done<RunSnapshot> done = hub_.TakeAwaiter(awaiter);
+    if (!done) return;
+    if (end.ok()) {
+      done(**std::move(end));
+    } else {
+      done(end.status());
+    }
+  });
+}
+
+void SqliteStore::CancelAwait(uint64_t name) { hub_.TakeAwaiter(name); }
+
+void SqliteStore::AnswerAwaiters(const RunKey& run, const std::vector<RunSnapshot>& ends) {
+  std::vector<Done<RunSnapshot>> awaiters = hub_.TakeAwaiters(run);
+  if (awaiters.empty()) return;
+  const auto end = std::find_if(ends.begin(), ends.end(),
+                                [&](const RunSnapshot& one) { return one.row.key == run; });
+  for (Done<RunSnapshot>& awaiter : awaiters) {
+    if (end != ends.end()) {
+      awaiter(*end);
+    } else {  // it came after the transaction had looked
+      AwaitClose(run, std::move(awaiter));
+    }
+  }
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

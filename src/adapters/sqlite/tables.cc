@@ -1,0 +1,355 @@
+// SqliteTables: transactions, runs, records and messages. The rest is in tables_items.cc.
+#include "tables.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
+#include "marathon/store/protocol_rules.h"
+#include "marathon/store/row_codec.h"
+#include "statements.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+enum NameKind { kNewest = 0, kByRunId = 1, kByRequest = 2 };
+
+}  // namespace
+
+SqliteTables::SqliteTables(SqliteConnection& db, int64_t ns)
+    : db_(db), ns_(ns), sql_(std::make_unique<Statements>(db)) {
+  data_version_ = ReadDataVersion();
+}
+
+SqliteTables::~SqliteTables() = default;
+
+// ---- Around transactions
+
+int64_t SqliteTables::ReadDataVersion() {
+  SqliteCursor cursor = sql_->data_version.Query();
+  return cursor.Next() ? cursor.Int(0) : 0;
+}
+
+void SqliteTables::OnBegin() {
+  if (const int64_t version = ReadDataVersion(); version != data_version_) {
+    ++foreign_writes_;
+    data_version_ = version;
+    ForgetAll();
+  }
+  // Nobody asks for a closed run again; the others go all at once when they are too many.
+  for (const int64_t id : closed_) {
+    if (const auto found = runs_by_id_.find(id); found != runs_by_id_.end()) Forget(*found->second);
+  }
+  closed_.clear();
+  if (runs_.size() > kMaxCached || activities_.size() > kMaxCached) ForgetAll();
+}
+
+bool SqliteTables::LooksChanged() { return ReadDataVersion() != data_version_; }
+
+void SqliteTables::OnCommit() { StoreDirtyRuns(); }
+
+void SqliteTables::OnRollback() { ForgetAll(); }
+
+void SqliteTables::Forget(Run& run) {
+  runs_by_id_.erase(run.id);
+  runs_.erase(RunKey(run.key));  // a copy: the key goes with the run
+}
+
+void SqliteTables::ForgetAll() {
+  dirty_.clear();
+  closed_.clear();
+  runs_by_id_.clear();
+  runs_.clear();
+  activities_.clear();
+  sessions_.clear();
+  next_run_ = 0;
+}
+
+// ---- Runs
+
+SqliteTables::Run* SqliteTables::LoadRun(int64_t id) {
+  if (const auto found = runs_by_id_.find(id); found != runs_by_id_.end()) return found->second;
+  SqliteCursor cursor = sql_->load_run.Query(id);
+  if (!cursor.Next()) return nullptr;
+  StatusOr<RunRow> row = DecodeRow<RunRow>(cursor.Bytes(0));
+  if (!row.ok()) {
+    db_.Fail(DataLoss(fmt::format("run number {}: {}", id, MessageOf(row.status()))));
+    return nullptr;
+  }
+  auto run = std::make_unique<Run>();
+  static_cast<RunRow&>(*run) = *std::move(row);
+  run->id = id;
+  run->due = cursor.IsNull(1) ? kNever : FromMicros(cursor.Int(1));
+  run->stored = true;
+  Run* const admitted = run.get();
+  runs_by_id_[id] = admitted;
+  runs_[admitted->key] = std::move(run);
+  return admitted;
+}
+
+SqliteTables::Run* SqliteTables::LoadRunOrSetAside(int64_t id) {
+  if (db_.failed()) return nullptr;
+  Run* const run = LoadRun(id);
+  if (run != nullptr || !db_.failed()) return run;
+  Status error = db_.TakeError();
+  if (error.code() != StatusCode::kDataLoss) {
+    db_.Fail(std::move(error));
+    return nullptr;
+  }
+  sql_->set_aside_run.Run(id);
+  sql_->set_aside_activities.Run(id);
+  sql_->set_aside_timers.Run(id);
+  return nullptr;
+}
+
+// `run`, or the blank one.
+SqliteTables::Run* SqliteTables::Found(Run* run) {
+  if (!db_.failed()) return run;
+  static_cast<RunRow&>(blank_run_) = RunRow();
+  return &blank_run_;
+}
+
+SqliteTables::Run* SqliteTables::LoadNamed(const std::string& workflow_id, int kind,
+                                           const std::string& name) {
+  int64_t id = 0;
+  {
+    SqliteCursor cursor = sql_->find_name.Query(ns_, workflow_id, kind, name);
+    if (cursor.Next()) id = cursor.Int(0);
+  }
+  return Found(id == 0 ? nullptr : LoadRun(id));
+}
+
+SqliteTables::Run* SqliteTables::FindRun(const RunKey& key) {
+  if (const auto found = runs_.find(key); found != runs_.end()) return Found(found->second.get());
+  return LoadNamed(key.workflow_id, kByRunId, key.run_id);
+}
+
+SqliteTables::Run* SqliteTables::FindNewestRun(const std::string& workflow_id) {
+  return LoadNamed(workflow_id, kNewest, "");
+}
+
+SqliteTables::Run* SqliteTables::FindRunByRequest(const std::string& workflow_id,
+                                                  const std::string& request_id) {
+  return LoadNamed(workflow_id, kByRequest, request_id);
+}
+
+SqliteTables::Run& SqliteTables::InsertRun(RunRow row) {
+  if (db_.failed()) return *Found(nullptr);
+  if (next_run_ == 0) next_run_ = LastRun() + 1;
+  auto run = std::make_unique<Run>();
+  static_cast<RunRow&>(*run) = std::move(row);
+  run->id = next_run_++;
+  Run& inserted = *run;
+  const RunKey& key = inserted.key;
+  if (inserted.request_id.empty()) {
+    sql_->add_names.Run(ns_, key.workflow_id, key.run_id, inserted.id);
+  } else {
+    sql_->add_names_and_request.Run(ns_, key.workflow_id, key.run_id, inserted.id,
+                                    inserted.request_id);
+  }
+  runs_by_id_[inserted.id] = &inserted;
+  runs_[key] = std::move(run);
+  return inserted;
+}
+
+void SqliteTables::UpdateRun(Run& run, Time due) {
+  if (db_.failed()) return;
+  run.due = due;
+  if (std::exchange(run.dirty, true)) return;
+  dirty_.push_back(&run);
+}
+
+void SqliteTables::StoreDirtyRuns() {
+  for (Run* run : dirty_) {
+    run->dirty = false;
+    StoreRun(*run);
+    if (!IsOpen(*run)) closed_.push_back(run->id);
+  }
+  dirty_.clear();
+}
+
+void SqliteTables::StoreRun(Run& run) {
+  const std::string bytes = EncodeRow(run);
+  const auto store = [&](SqliteStatement& statement, const auto&... more) {
+    statement.Run(run.id, run.status, run.blocked.has_value(), SqliteInstant{run.ready_since},
+                  SqliteInstant{run.due}, SqliteBlob{bytes}, more...);
+  };
+  if (std::exchange(run.stored, true)) {
+    store(sql_->update_run);
+  } else {
+    store(sql_->insert_run, ns_, run.workflow_type, run.task_queue);
+  }
+}
+
+void SqliteTables::EraseRun(Run& run) {
+  if (db_.failed()) return;
+  const int64_t id = run.id;
+  sql_->erase_names.Run(ns_, run.key.workflow_id, id);
+  sql_->erase_run.Run(id);
+  sql_->erase_log.Run(id);
+  sql_->erase_messages.Run(id, INT64_MAX);
+  sql_->erase_keys.Run(id);
+  sql_->erase_activities.Run(id);
+  sql_->erase_timers.Run(id);
+  std::erase(dirty_, &run);
+  activities_.erase(activities_.lower_bound({id, INT64_MIN}), activities_.upper_bound({id, INT64_MAX}));
+  Forget(run);
+}
+
+std::vector<RunKey> SqliteTables::ReadyRunsOf(const std::string& session) {
+  StoreDirtyRuns();
+  std::vector<int64_t> ids;
+  {
+    SqliteCursor cursor = sql_->all_ready_runs.Query(ns_);
+    while (cursor.Next()) ids.push_back(cursor.Int(0));
+  }
+  std::vector<RunKey> keys;
+  for (const int64_t id : ids) {
+    const Run* run = LoadRunOrSetAside(id);
+    if (run != nullptr && run->owner == session) keys.push_back(run->key);
+  }
+  return keys;
+}
+
+std::vector<const SqliteTables::Run*> SqliteTables::ReadyRuns(const std::string& queue,
+                                                              int64_t last, int limit) {
+  StoreDirtyRuns();
+  std::vector<int64_t> ids;
+  {
+    SqliteCursor cursor = sql_->ready_runs.Query(ns_, queue, last, limit);
+    while (cursor.Next()) ids.push_back(cursor.Int(0));
+  }
+  std::vector<const Run*> runs;
+  for (const int64_t id : ids) {
+    if (const Run* run = LoadRunOrSetAside(id)) runs.push_back(run);
+  }
+  return runs;
+}
+
+SqliteTables::RunPage SqliteTables::ListRuns(const ListRequest& request, int64_t below, int limit,
+                                             int scan) {
+  StoreDirtyRuns();
+  RunPage page;
+  int looked_at = 0;
+  SqliteCursor cursor = sql_->list_runs.Query(below, scan);
+  while (cursor.Next()) {
+    const int64_t id = cursor.Int(0);
+    const bool wanted =
+        cursor.Int(1) == ns_ &&
+        (!request.status || cursor.Int(2) == static_cast<int64_t>(*request.status)) &&
+        (!request.blocked_only || cursor.Int(3) != 0) &&
+        (request.workflow_type.empty() || cursor.Bytes(4) == request.workflow_type);
+    if (wanted) {
+      if (static_cast<int>(page.runs.size()) == limit) return page;  // `next` is the last one in it
+      // A damaged run is named by whoever reads it; a list goes on without it.
+      StatusOr<RunRow> row = DecodeRow<RunRow>(cursor.Bytes(5));
+      if (row.ok()) page.runs.push_back(*std::move(row));
+    }
+    page.next = id;
+    ++looked_at;
+  }
+  if (looked_at < scan) page.next = 0;
+  return page;
+}
+
+int64_t SqliteTables::LastRun() {
+  SqliteCursor cursor = sql_->last_run.Query();
+  return cursor.Next() ? cursor.Int(0) : 0;
+}
+
+int64_t SqliteTables::LastLogRow() {
+  SqliteCursor cursor = sql_->last_log.Query();
+  return cursor.Next() ? cursor.Int(0) : 0;
+}
+
+std::vector<RunKey> SqliteTables::RunsClosedSince(int64_t log_row) {
+  StoreDirtyRuns();
+  // Numbers are used again once the newest records have been erased, with the last run of all.
+  if (LastLogRow() < log_row) log_row = 0;
+  std::vector<int64_t> ids;
+  {
+    SqliteCursor cursor = sql_->closed_since.Query(log_row, RunStatus::kRunning, ns_);
+    while (cursor.Next()) ids.push_back(cursor.Int(0));
+  }
+  std::vector<RunKey> keys;
+  for (const int64_t id : ids) {
+    if (const Run* run = LoadRunOrSetAside(id)) keys.push_back(run->key);
+  }
+  return keys;
+}
+
+// ---- Records
+
+void SqliteTables::AppendRecord(Run& run, EventId version, CommitId commit_id,
+                                std::string record) {
+  sql_->append_record.Run(run.id, version, static_cast<int64_t>(commit_id), SqliteBlob{record});
+}
+
+CommitId SqliteTables::CommitAt(const Run& run, EventId version) {
+  SqliteCursor cursor = sql_->commit_at.Query(run.id, version);
+  return cursor.Next() ? static_cast<CommitId>(cursor.Int(0)) : 0;
+}
+
+bool SqliteTables::ReadRecords(const Run& run, EventId after, size_t max_bytes,
+                               std::vector<std::string>& out) {
+  size_t bytes = 0;
+  SqliteCursor cursor = sql_->read_records.Query(run.id, after);
+  while (cursor.Next()) {
+    const std::string_view record = cursor.Bytes(0);
+    if (bytes > 0 && bytes + record.size() > max_bytes) return true;
+    bytes += record.size();
+    out.emplace_back(record);
+  }
+  return false;
+}
+
+std::string SqliteTables::LastRecord(const Run& run) {
+  SqliteCursor cursor = sql_->last_record.Query(run.id);
+  return cursor.Next() ? cursor.String(0) : std::string();
+}
+
+// ---- Inbox and dedupe keys
+
+void SqliteTables::AppendMessage(Run& run, Message message) {
+  sql_->append_message.Run(run.id, message.seq, message.dedupe_key,
+                           SqliteBlob{EncodeBody(message.body)});
+}
+
+void SqliteTables::ReadInbox(const Run& run, int limit, std::vector<Message>& out) {
+  size_t bytes = 0;
+  SqliteCursor cursor = sql_->read_inbox.Query(run.id, limit);
+  while (cursor.Next()) {
+    StatusOr<EventBody> body = DecodeBody(cursor.Bytes(2));
+    if (!body.ok()) {
+      return db_.Fail(DataLoss(fmt::format("message {} of run {} ({}): {}", cursor.Int(0),
+                                           run.key.run_id, run.key.workflow_id,
+                                           MessageOf(body.status()))));
+    }
+    Message message{static_cast<uint64_t>(cursor.Int(0)), cursor.String(1), *std::move(body)};
+    bytes += MessageBytes(message);
+    if (bytes > limits::kTurnMaxBytes && !out.empty()) return;
+    out.push_back(std::move(message));
+  }
+}
+
+int64_t SqliteTables::EraseMessages(Run& run, uint64_t up_to) {
+  return sql_->erase_messages.Run(run.id, std::min<uint64_t>(up_to, INT64_MAX));
+}
+
+bool SqliteTables::HasKey(const Run& run, const std::string& key) {
+  return sql_->has_key.Query(run.id, key).Next();
+}
+
+void SqliteTables::AddKey(Run& run, const std::string& key, Time seen) {
+  sql_->add_key.Run(run.id, key, ToMicros(seen));
+}
+
+void SqliteTables::TrimKeys(Run& run, Time before, size_t keep) {
+  sql_->trim_old_keys.Run(run.id, ToMicros(before));
+  sql_->trim_many_keys.Run(run.id, keep);
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

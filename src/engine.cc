@@ -1,0 +1,5 @@
+// The compiled bodies of the engine and of the runtime.
+#include "marathon/engine-inl.h"
+#include "marathon/engine/host-inl.h"
+#include "marathon/engine/replayer-inl.h"
+#include "marathon/runtime/thread_runtime-inl.h"

@@ -1,0 +1,10 @@
+// Compiles the bodies of the value layer: events, failures, rows, their formats.
+#include "marathon/detail/sealed-inl.h"
+#include "marathon/event-inl.h"
+#include "marathon/event_codec-inl.h"
+#include "marathon/failure-inl.h"
+#include "marathon/log_sink-inl.h"
+#include "marathon/retry_policy-inl.h"
+#include "marathon/status-inl.h"
+#include "marathon/store/row_codec-inl.h"
+#include "marathon/store_rows-inl.h"

@@ -1,0 +1,61 @@
+// expect: Name it first: `Order order\{...\}; co_await ctx.Run\(kCharge, order\);`
+// Temporaries that g++ 12 would destroy twice inside an expression with co_await.
+#include <string>
+
+#include "marathon/marathon.h"
+
+struct Order {
+  std::string id;
+  double amount = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Order, id, amount)
+
+struct Point {
+  int x = 0, y = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Point, x, y)
+
+constexpr marathon::ActivityDef<int(Order)> kCharge{"Charge"};
+constexpr marathon::ActivityDef<int(Point)> kPaint{"Paint"};
+
+marathon::Workflow<int> Good(marathon::WorkflowContext& ctx) {
+  const Order order{"o-1", 9.5};
+  const std::string text = "text";
+  const auto named = [text] { return text; };
+  int sum = co_await ctx.Run(kCharge, order) + co_await ctx.Run(kPaint, Point{1, 2});
+  sum += static_cast<int>((co_await ctx.SideEffect(named)).size());
+  sum += static_cast<int>((co_await ctx.SideEffect([&] { return text; })).size());
+  co_await ctx.WaitUntil([&] { return !text.empty(); });
+  co_return sum;
+}
+
+#ifdef CASE_aggregate  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.Run(kCharge, Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_aggregate_by_name  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.Run<int>("Charge", Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_try  // gcc-only
+marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx) {
+  co_return (co_await ctx.TryRun(kCharge, Order{"o-1", 9.5})).ok();
+}
+#endif
+#ifdef CASE_moved  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx, Order order) {
+  co_return co_await ctx.Run(kCharge, std::move(order));
+}
+#endif
+#ifdef CASE_closure_in_side_effect  // gcc-only
+marathon::Workflow<std::string> Bad(marathon::WorkflowContext& ctx, std::string text) {
+  co_return co_await ctx.SideEffect([text] { return text; });
+}
+#endif
+#ifdef CASE_closure_in_condition  // gcc-only
+marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx, std::string text) {
+  co_await ctx.WaitUntil([text] { return !text.empty(); });
+}
+#endif

@@ -1,0 +1,33 @@
+# Sourced by the packaging tests. SOURCE_DIR, BUILD_DIR and CXX come from ctest.
+set -euo pipefail
+: "${SOURCE_DIR:?run by ctest}" "${BUILD_DIR:?}" "${CXX:?}"
+
+work=$BUILD_DIR/packaging/$(basename "$0" .sh)
+rm -rf "$work"
+mkdir -p "$work"
+
+# The components that this build has, as a CMake list.
+components() {
+  local list=() component
+  for component in sqlite testing; do
+    [[ -f $BUILD_DIR/libmarathon_$component.a ]] && list+=("$component")
+  done
+  local IFS=';'
+  echo "${list[*]}"
+}
+
+# Configures, builds and runs the consumer project with further cmake arguments.
+run_consumer() {
+  cmake -G Ninja -S "$SOURCE_DIR/tests/packaging/consumer" -B "$work/build" \
+    -DCMAKE_CXX_COMPILER="$CXX" -DCOMPONENTS="$(components)" "$@"
+  cmake --build "$work/build"
+  expect_readme "$work/build/compiled"
+  expect_readme "$work/build/header_only"
+}
+
+# Runs a build of README's program: it prints what README says, and ends in time.
+expect_readme() {
+  timeout 30 "$1" >"$work/output"
+  awk '/^```/ { if (inside) exit; inside = /^```text$/; next } inside' "$SOURCE_DIR/README.md" |
+    diff -u - "$work/output"
+}

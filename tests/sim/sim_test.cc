@@ -1,0 +1,90 @@
+// The simulator on the production engine: a few hundred seeds, each class of faults alone, and that a
+// seed repeats itself exactly. The long runs are tests/sim/run.sh.
+// needs: testing
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "marathon/testing/fault_rates.h"
+#include "marathon/testing/simulator.h"
+
+namespace marathon::testing {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSeeds = 40;
+#else
+constexpr uint64_t kSeeds = 200;
+#endif
+
+void ExpectNoViolation(const SimOptions& options) {
+  const SimReport report = Simulate(options);
+  EXPECT_EQ(report.violation, "") << "tests/sim/run.sh --seed " << options.seed;
+}
+
+void ExpectNoViolationWith(const FaultRates& rates) {
+  for (uint64_t seed = 1; seed <= kSeeds / 10; ++seed) {
+    ExpectNoViolation({.seed = seed, .rates = rates});
+  }
+}
+
+TEST(SimulatorTest, KeepsItsPromisesUnderManySeeds) {
+  FaultCounts counts;
+  uint64_t runs = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const SimReport report = Simulate({.seed = seed});
+    ASSERT_EQ(report.violation, "") << "tests/sim/run.sh --seed " << seed;
+    counts += report.counts;
+    runs += report.runs;
+  }
+  EXPECT_GT(runs, kSeeds * 5);
+  EXPECT_GT(counts.commits, kSeeds * 50);
+  EXPECT_GT(counts.crashes, kSeeds * 3);
+  EXPECT_GT(counts.ambiguous, kSeeds * 8);
+  EXPECT_GT(counts.duplicated, kSeeds * 8);
+}
+
+TEST(SimulatorTest, ASeedRepeatsItselfStepByStep) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    const SimReport once = Simulate({.seed = seed, .trace_lines = 100'000});
+    const SimReport again = Simulate({.seed = seed, .trace_lines = 100'000});
+    const SimReport untraced = Simulate({.seed = seed});
+    EXPECT_EQ(once.trace, again.trace);
+    EXPECT_EQ(once.hash, again.hash);
+    EXPECT_EQ(once.hash, untraced.hash) << "a trace must not change what it shows";
+    EXPECT_EQ(once.steps, untraced.steps);
+  }
+  EXPECT_NE(Simulate({.seed = 1}).hash, Simulate({.seed = 2}).hash);
+}
+
+TEST(SimulatorTest, WithoutFaultsNothingIsDoneTwice) {
+  for (uint64_t seed = 1; seed <= kSeeds / 10; ++seed) {
+    const SimReport report = Simulate({.seed = seed, .rates = FaultRates::None()});
+    EXPECT_EQ(report.violation, "");
+    EXPECT_EQ(report.late_starts, 0u);
+    EXPECT_EQ(report.counts.crashes + report.counts.ambiguous + report.counts.lost, 0u);
+  }
+}
+
+TEST(SimulatorTest, SurvivesCrashes) {
+  ExpectNoViolationWith({.crash_after_write = 0.05, .crash_mean_s = 4});
+}
+TEST(SimulatorTest, SurvivesAnUnavailableStore) { ExpectNoViolationWith({.unavailable = 0.3}); }
+TEST(SimulatorTest, SurvivesAmbiguousWrites) { ExpectNoViolationWith({.ambiguous = 0.4}); }
+TEST(SimulatorTest, SurvivesLateWrites) { ExpectNoViolationWith({.late_effect = 0.3}); }
+TEST(SimulatorTest, SurvivesRepeatedWrites) { ExpectNoViolationWith({.repeated = 0.5}); }
+TEST(SimulatorTest, SurvivesStoresThatAnswerAtOnce) { ExpectNoViolationWith({.direct = 1}); }
+TEST(SimulatorTest, SurvivesASlowStore) { ExpectNoViolationWith({.slow = 0.7}); }
+TEST(SimulatorTest, SurvivesLostHints) { ExpectNoViolationWith({.lost = 1}); }
+TEST(SimulatorTest, SurvivesDoubledHints) { ExpectNoViolationWith({.duplicated = 1}); }
+TEST(SimulatorTest, SurvivesLateHintsInAnyOrder) {
+  ExpectNoViolationWith({.late = 0.8, .reordered = true});
+}
+TEST(SimulatorTest, SurvivesPausesPastTheLease) { ExpectNoViolationWith({.pause_mean_s = 3}); }
+TEST(SimulatorTest, SurvivesClocksThatAreWrong) {
+  ExpectNoViolationWith({.skew_max = std::chrono::hours(24 * 365), .clock_jump_mean_s = 2});
+}
+TEST(SimulatorTest, SurvivesActivitiesThatStartLate) { ExpectNoViolationWith({.slow_activity = 0.5}); }
+
+}  // namespace
+}  // namespace marathon::testing

@@ -1,0 +1,147 @@
+// The SQLite store under several threads at once, on the runtime of production: every call is answered
+// once, nothing is lost, and closing waits for what is under way.
+// needs: sqlite
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "marathon/adapters/sqlite.h"
+#include "marathon/backend.h"
+#include "marathon/event_codec.h"
+#include "marathon/runtime/thread_runtime.h"
+
+namespace marathon {
+namespace {
+
+constexpr int kThreads = 4;
+constexpr int kRuns = 100;  // of each thread
+
+class SqliteThreadsTest : public ::testing::Test {
+ protected:
+  SqliteThreadsTest() {
+    std::string name = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    name += "/marathon-XXXXXX";
+    folder_ = mkdtemp(name.data());
+  }
+  ~SqliteThreadsTest() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  std::string file() const { return folder_ + "/app.db"; }
+  Ports Open() {
+    auto ports = SqliteBackend().open(*ParseBackendUrl("sqlite:" + file()), runtime_);
+    EXPECT_TRUE(ports.ok()) << ports.status();
+    return ports.ok() ? *std::move(ports) : Ports();
+  }
+  static RunKey Key(int thread, int i) {
+    const std::string name = std::to_string(thread) + "-" + std::to_string(i);
+    return {"w" + name, "r" + name};
+  }
+  static StartRequest StartOf(const RunKey& run) {
+    StartRequest request;
+    request.run = run;
+    request.workflow_type = "Type";
+    request.task_queue = "queue";
+    request.messages.push_back({.body = WorkflowStarted{.workflow_type = "Type"}});
+    return request;
+  }
+  static TurnCommit Closing(const RunKey& run) {
+    TurnCommit commit;
+    commit.run = run;
+    commit.commit_id = 7;
+    commit.new_version = 1;
+    commit.record = EncodeRecord(7, {{1, WorkflowTerminated{"done"}}});
+    commit.close = RunStatus::kTerminated;
+    return commit;
+  }
+
+  std::string folder_;
+  ThreadRuntime runtime_{2, 2};
+};
+
+TEST_F(SqliteThreadsTest, EveryCallIsAnsweredOnce) {
+  {
+    Ports ports = Open();
+    std::atomic<int> ended{0}, failed{0};
+    const auto all = runtime_.NewOneShot();
+    const auto check = [&](bool ok) { failed += !ok; };
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        StateStore& store = *ports.store;
+        for (int i = 0; i < kRuns; ++i) {
+          const RunKey run = Key(t, i);
+          store.Start(StartOf(run), [&, run](const auto& reply) {
+            check(reply.ok());
+            store.AwaitClose(run, [&](const auto& end) {
+              check(end.ok() && end->row.status == RunStatus::kTerminated);
+              if (++ended == kThreads * kRuns) all->Set();
+            });
+            store.Commit(Closing(run), [&](const auto& closed) { check(closed.ok()); });
+          });
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(all->Wait(std::chrono::minutes(2)));
+    EXPECT_EQ(failed, 0);
+  }
+  EXPECT_EQ(CheckSqliteFile(file()), Status());
+}
+
+TEST_F(SqliteThreadsTest, ClosingWaitsForWhatIsUnderWay) {
+  std::atomic<int> answered{0}, started{0};
+  {
+    Ports ports = Open();
+    for (int i = 0; i < kRuns; ++i) {
+      ports.store->Start(StartOf(Key(0, i)), [&](const auto& reply) {
+        ++answered;
+        started += reply.ok();
+      });
+    }
+  }
+  EXPECT_EQ(answered, kRuns);
+  Ports ports = Open();
+  std::atomic<int> found{0};
+  const auto listed = runtime_.NewOneShot();
+  ports.store->List({.limit = 10 * kRuns}, [&](const auto& reply) {
+    if (reply.ok()) found = static_cast<int>(reply->runs.size());
+    listed->Set();
+  });
+  ASSERT_TRUE(listed->Wait(std::chrono::minutes(2)));
+  EXPECT_EQ(found, started);
+}
+
+// Two stores on one file, as two processes would be: both write all the time, and each awaits what the
+// other closes.
+TEST_F(SqliteThreadsTest, TwoStoresShareAFile) {
+  Ports one = Open(), two = Open();
+  std::atomic<int> ended{0}, failed{0};
+  const auto all = runtime_.NewOneShot();
+  for (int i = 0; i < kRuns; ++i) {
+    const bool even = i % 2 == 0;
+    StateStore* starter = (even ? one : two).store.get();
+    StateStore* closer = (even ? two : one).store.get();
+    const RunKey run = Key(0, i);
+    starter->Start(StartOf(run), [&, starter, closer, run](const auto& reply) {
+      failed += !reply.ok();
+      starter->AwaitClose(run, [&](const auto& end) {
+        failed += !end.ok();
+        if (++ended == kRuns) all->Set();
+      });
+      closer->Commit(Closing(run), [&](const auto& closed) { failed += !closed.ok(); });
+    });
+  }
+  EXPECT_TRUE(all->Wait(std::chrono::minutes(2)));
+  EXPECT_EQ(failed, 0);
+}
+
+}  // namespace
+}  // namespace marathon

@@ -1,0 +1,139 @@
+// The engine's small parts: the thread pools, the block pool, and how far activities are claimed ahead.
+// labels: threads
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <cstring>
+#include <latch>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "marathon/detail/block_pool.h"
+#include "marathon/engine/claim_ahead.h"
+#include "marathon/runtime/thread_runtime.h"
+
+namespace marathon {
+namespace {
+
+// ---- ThreadRuntime: work never waits for a thread that another piece of work holds.
+
+TEST(ThreadRuntimeTest, WakesAThreadForEachPieceOfWorkThatBlocks) {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 300;
+  ThreadRuntime runtime(1, kThreads);
+  for (int round = 0; round < kRounds; ++round) {
+    std::latch all_run(kThreads);
+    std::latch ended(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
+      runtime.Post(Lane::kActivity, [&] {
+        all_run.arrive_and_wait();  // none goes on until all have their thread
+        ended.count_down();
+      });
+    }
+    ended.wait();
+  }
+}
+
+TEST(ThreadRuntimeTest, RunsEverythingThatManyThreadsPost) {
+  constexpr int kPosters = 4;
+  constexpr int kPosts = 2'000;
+  ThreadRuntime runtime(2, 3);
+  std::atomic<int> run{0};
+  std::latch ended(kPosters * kPosts);
+  {
+    std::vector<std::jthread> posters;
+    for (int p = 0; p < kPosters; ++p) {
+      posters.emplace_back([&, lane = p % 2 == 0 ? Lane::kTurn : Lane::kActivity] {
+        for (int i = 0; i < kPosts; ++i) {
+          runtime.Post(lane, [&] {
+            ++run;
+            ended.count_down();
+          });
+        }
+      });
+    }
+  }
+  ended.wait();
+  EXPECT_EQ(run, kPosters * kPosts);
+}
+
+TEST(ThreadRuntimeTest, RunsWhatAPieceOfWorkPostsToItsOwnPool) {
+  ThreadRuntime runtime(1, 2);
+  for (int round = 0; round < 200; ++round) {
+    std::latch ended(3);
+    runtime.Post(Lane::kActivity, [&] {
+      for (int i = 0; i < 3; ++i) runtime.Post(Lane::kActivity, [&] { ended.count_down(); });
+    });
+    ended.wait();
+  }
+}
+
+// ---- BlockPool
+
+TEST(BlockPoolTest, GivesEachBlockToOneTakerAtATime) {
+  constexpr int kBlocks = 500;
+  constexpr size_t kSizes[] = {1, 64, 65, 700, 1024, 5000};
+  std::barrier turn(2);
+  std::vector<std::pair<char*, size_t>> blocks;
+  bool intact = true;
+  const auto take = [&] {
+    for (int round = 0; round < 20; ++round) {
+      std::set<void*> distinct;
+      for (int i = 0; i < kBlocks; ++i) {
+        const size_t size = kSizes[i % std::size(kSizes)];
+        blocks.emplace_back(static_cast<char*>(detail::BlockPool::Take(size)), size);
+        std::memset(blocks.back().first, i % 100, size);
+        distinct.insert(blocks.back().first);
+      }
+      intact &= distinct.size() == kBlocks;
+      turn.arrive_and_wait();  // the other thread checks and gives back
+      turn.arrive_and_wait();
+    }
+  };
+  const auto give = [&] {
+    for (int round = 0; round < 20; ++round) {
+      turn.arrive_and_wait();
+      for (int i = 0; i < kBlocks; ++i) {
+        const auto [memory, size] = blocks[static_cast<size_t>(i)];
+        intact &= memory[0] == i % 100 && memory[size - 1] == i % 100;
+        detail::BlockPool::Give(memory, size);
+      }
+      blocks.clear();
+      turn.arrive_and_wait();
+    }
+  };
+  {
+    std::jthread taker(take);
+    std::jthread giver(give);
+  }
+  EXPECT_TRUE(intact);
+}
+
+// ---- ClaimAhead
+
+TEST(ClaimAheadTest, ClaimsAheadOnlyOnceActivitiesAreKnownToBeShort) {
+  detail::ClaimAhead ahead(16);
+  EXPECT_EQ(ahead.limit(), 16);
+  for (int i = 0; i < 1'000; ++i) ahead.Measured(10);
+  EXPECT_EQ(ahead.limit(), 16 * 65);
+}
+
+TEST(ClaimAheadTest, KeepsTheWaitingWorkOfAThreadUnderFiftyMilliseconds) {
+  detail::ClaimAhead ahead(16);
+  for (int i = 0; i < 1'000; ++i) ahead.Measured(10'000);
+  EXPECT_EQ(ahead.limit(), 16 * (1 + 5));
+}
+
+TEST(ClaimAheadTest, StopsAtOnceAfterALongActivityAndBeginsAgainSlowly) {
+  detail::ClaimAhead ahead(16);
+  for (int i = 0; i < 1'000; ++i) ahead.Measured(10);
+  ahead.Measured(60'000'000);
+  EXPECT_EQ(ahead.limit(), 16);
+  for (int i = 0; i < 50; ++i) ahead.Measured(10);
+  EXPECT_EQ(ahead.limit(), 16);
+}
+
+}  // namespace
+}  // namespace marathon

@@ -1,0 +1,306 @@
+// Failures, retry policies, deadlines, statuses and the words for them.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "samples.h"
+#include "marathon/event.h"
+#include "marathon/failure.h"
+#include "marathon/limits.h"
+#include "marathon/log_sink.h"
+#include "marathon/retry_policy.h"
+#include "marathon/status.h"
+#include "marathon/store_rows.h"
+
+namespace marathon {
+namespace {
+
+constexpr uint64_t kNoJitter = 0;
+constexpr uint64_t kMostJitter = ~uint64_t{0};
+
+Failure ApplicationFailure(std::string type) {
+  Failure failure;
+  failure.type = std::move(type);
+  return failure;
+}
+
+Failure TimeoutFailure(TimeoutKind kind) {
+  Failure failure;
+  failure.kind = FailureKind::kTimeout;
+  failure.timeout = kind;
+  return failure;
+}
+
+// ---- Retries
+
+TEST(RetryDelayTest, DoublesFromTheInitialIntervalToAHundredTimes) {
+  const StoredRetryPolicy policy;
+  const Failure failure;
+  EXPECT_EQ(RetryDelay(policy, failure, 1, kNoJitter), Duration(1'000));
+  EXPECT_EQ(RetryDelay(policy, failure, 2, kNoJitter), Duration(2'000));
+  EXPECT_EQ(RetryDelay(policy, failure, 7, kNoJitter), Duration(64'000));
+  EXPECT_EQ(RetryDelay(policy, failure, 8, kNoJitter), Duration(100'000));
+  EXPECT_EQ(RetryDelay(policy, failure, 1'000'000, kNoJitter), Duration(100'000));
+  EXPECT_EQ(RetryDelay(policy, failure, std::numeric_limits<int>::max(), kNoJitter),
+            Duration(100'000));
+}
+
+TEST(RetryDelayTest, StopsAtTheMaximumInterval) {
+  StoredRetryPolicy policy;
+  policy.maximum_interval = Duration(1'500);
+  EXPECT_EQ(RetryDelay(policy, {}, 1, kNoJitter), Duration(1'000));
+  EXPECT_EQ(RetryDelay(policy, {}, 2, kNoJitter), Duration(1'500));
+  policy.maximum_interval = Duration(400);
+  EXPECT_EQ(RetryDelay(policy, {}, 1, kNoJitter), Duration(400));
+}
+
+TEST(RetryDelayTest, JitterShortensByUpToItsPart) {
+  StoredRetryPolicy policy;
+  policy.jitter = 0.25;
+  EXPECT_EQ(RetryDelay(policy, {}, 1, kNoJitter), Duration(1'000));
+  EXPECT_EQ(RetryDelay(policy, {}, 1, uint64_t{1} << 63), Duration(875));
+  EXPECT_GE(RetryDelay(policy, {}, 1, kMostJitter), Duration(750));
+  EXPECT_LE(RetryDelay(policy, {}, 1, kMostJitter), Duration(751));
+  policy.jitter = 1;
+  EXPECT_GE(RetryDelay(policy, {}, 1, kMostJitter), Duration(0));
+}
+
+TEST(RetryDelayTest, TheFailuresOwnDelayWins) {
+  Failure failure;
+  failure.next_retry_delay = Duration(7);
+  EXPECT_EQ(RetryDelay({}, failure, 9, kMostJitter), Duration(7));
+  failure.next_retry_delay = Duration(-7);
+  EXPECT_EQ(RetryDelay({}, failure, 9, kMostJitter), Duration(0));
+}
+
+TEST(RetryDelayTest, AbsurdPoliciesStayWithinTheirLimit) {
+  StoredRetryPolicy policy;
+  policy.initial_interval = Duration::max();
+  EXPECT_EQ(RetryDelay(policy, {}, 50, kNoJitter), Duration::max());
+  EXPECT_GE(RetryDelay(policy, {}, 50, kMostJitter), Duration(0));
+  policy.maximum_interval = Duration::max();
+  policy.initial_interval = Duration(1);
+  EXPECT_EQ(RetryDelay(policy, {}, 500, kNoJitter), Duration::max());
+  const double coefficients[] = {std::nan(""), -3.0, 0.0, -INFINITY, INFINITY, 1e308};
+  for (const double coefficient : coefficients) {
+    for (const int attempt : {-1, 0, 1, 2, 3, 1'000'000}) {
+      policy = {};
+      policy.backoff_coefficient = coefficient;
+      const Duration delay = RetryDelay(policy, {}, attempt, kMostJitter);
+      EXPECT_GE(delay, Duration(0)) << coefficient << " " << attempt;
+      EXPECT_LE(delay, Duration(100'000)) << coefficient << " " << attempt;
+    }
+  }
+  policy = {};
+  policy.initial_interval = Duration(-5);
+  policy.jitter = std::nan("");
+  EXPECT_EQ(RetryDelay(policy, {}, 3, kMostJitter), Duration(0));
+}
+
+TEST(IsRetryableTest, FailuresAreRetriedUntilMaximumAttempts) {
+  StoredRetryPolicy policy;
+  EXPECT_TRUE(IsRetryable(policy, {}, 1'000'000));
+  policy.maximum_attempts = 3;
+  EXPECT_TRUE(IsRetryable(policy, {}, 2));
+  EXPECT_FALSE(IsRetryable(policy, {}, 3));
+  EXPECT_FALSE(IsRetryable(policy, {}, 4));
+}
+
+TEST(IsRetryableTest, FinalKindsAndTypesAreNot) {
+  static constexpr std::string_view kFinal[] = {"Fraud", "CardDeclined"};
+  const StoredRetryPolicy policy(RetryPolicy{.non_retryable_types = kFinal});
+  EXPECT_TRUE(IsRetryable(policy, ApplicationFailure("Busy"), 1));
+  EXPECT_FALSE(IsRetryable(policy, ApplicationFailure("CardDeclined"), 1));
+  EXPECT_TRUE(IsRetryable({}, TimeoutFailure(TimeoutKind::kStartToClose), 1));
+  EXPECT_TRUE(IsRetryable({}, TimeoutFailure(TimeoutKind::kHeartbeat), 1));
+  EXPECT_FALSE(IsRetryable({}, TimeoutFailure(TimeoutKind::kScheduleToStart), 1));
+  EXPECT_FALSE(IsRetryable({}, TimeoutFailure(TimeoutKind::kScheduleToClose), 1));
+  EXPECT_FALSE(IsRetryable({}, TimeoutFailure(TimeoutKind::kRun), 1));
+  Failure failure;
+  failure.non_retryable = true;
+  EXPECT_FALSE(IsRetryable({}, failure, 1));
+  failure = {};
+  failure.kind = FailureKind::kEngine;
+  EXPECT_TRUE(IsRetryable({}, failure, 1)) << "an engine failure says for itself";
+  for (const auto kind : {FailureKind::kCanceled, FailureKind::kTerminated}) {
+    failure.kind = kind;
+    EXPECT_FALSE(IsRetryable({}, failure, 1));
+  }
+}
+
+TEST(StoredRetryPolicyTest, HoldsWhatTheAuthorWrote) {
+  static constexpr std::string_view kFinal[] = {"CardDeclined", "Fraud"};
+  const StoredRetryPolicy stored(RetryPolicy{.initial_interval = Duration(250),
+                                             .backoff_coefficient = 1.5,
+                                             .maximum_interval = Duration(60'000),
+                                             .maximum_attempts = 7,
+                                             .jitter = 0.25,
+                                             .non_retryable_types = kFinal});
+  EXPECT_EQ(stored, samples::FullPolicy().retry);
+  EXPECT_EQ(StoredRetryPolicy(RetryPolicy{}), StoredRetryPolicy());
+}
+
+// ---- Deadlines
+
+constexpr Time At(int64_t seconds) { return samples::kSampleTime + std::chrono::seconds(seconds); }
+
+ActivityRow RowIn(ActivityState state) {
+  ActivityRow row;
+  row.state = state;
+  row.scheduled_at = At(0);
+  row.available_at = At(10);
+  row.started_at = At(20);
+  return row;
+}
+
+void ExpectDue(const ActivityRow& row, Time at, ActivityDue::What what, TimeoutKind timeout = {}) {
+  const ActivityDue due = NextDue(row);
+  EXPECT_EQ((due.at - At(0)).count(), (at - At(0)).count());
+  EXPECT_EQ(due.what, what);
+  EXPECT_EQ(due.timeout, timeout);
+}
+
+using What = ActivityDue::What;
+
+TEST(NextDueTest, ClaimableWaitsForItsResendOrDeadline) {
+  ActivityRow row = RowIn(ActivityState::kClaimable);
+  row.policy.start_to_close = row.policy.heartbeat = Duration(1);
+  ExpectDue(row, At(10 + 60), What::kResend);
+  row.policy.schedule_to_start = Duration(5'000);
+  ExpectDue(row, At(15), What::kTimeout, TimeoutKind::kScheduleToStart);
+  row.policy.schedule_to_close = Duration(14'999);
+  ExpectDue(row, At(15) - Duration(1), What::kTimeout, TimeoutKind::kScheduleToClose);
+}
+
+TEST(NextDueTest, BackoffEndsInARetryOrScheduleToClose) {
+  ActivityRow row = RowIn(ActivityState::kBackoff);
+  row.policy.start_to_close = row.policy.heartbeat = row.policy.schedule_to_start = Duration(1);
+  ExpectDue(row, At(10), What::kRetry);
+  row.policy.schedule_to_close = Duration(10'001);
+  ExpectDue(row, At(10), What::kRetry);
+  row.policy.schedule_to_close = Duration(10'000);
+  ExpectDue(row, At(10), What::kTimeout, TimeoutKind::kScheduleToClose);
+}
+
+TEST(NextDueTest, AClaimedOneHasThreeDeadlines) {
+  for (const auto state : {ActivityState::kClaimed, ActivityState::kDetached}) {
+    ActivityRow row = RowIn(state);
+    row.policy.schedule_to_start = Duration(1);
+    ExpectDue(row, kNever, What::kNothing);
+    row.policy.start_to_close = Duration(8'000);
+    ExpectDue(row, At(28), What::kTimeout, TimeoutKind::kStartToClose);
+    row.policy.heartbeat = Duration(3'000);
+    ExpectDue(row, At(23), What::kTimeout, TimeoutKind::kHeartbeat);
+    row.heartbeat_at = At(22);
+    ExpectDue(row, At(25), What::kTimeout, TimeoutKind::kHeartbeat);
+    row.heartbeat_at = At(5);  // of a delivery before this one
+    ExpectDue(row, At(23), What::kTimeout, TimeoutKind::kHeartbeat);
+    row.policy.schedule_to_close = Duration(23'000);
+    ExpectDue(row, At(23), What::kTimeout, TimeoutKind::kScheduleToClose);
+  }
+}
+
+TEST(NextDueTest, DeadlinesBeyondAllTimeNeverCome) {
+  ActivityRow row = RowIn(ActivityState::kClaimed);
+  row.policy.start_to_close = Duration::max();
+  ExpectDue(row, kNever, What::kNothing);
+}
+
+TEST(NextResendTest, GapsDoubleFromAMinuteToAnHour) {
+  const int64_t gaps_in_minutes[] = {1, 2, 4, 8, 16, 32, 60, 60, 60};
+  int64_t minutes = 0;
+  int32_t resends = 0;
+  for (const int64_t gap : gaps_in_minutes) {
+    minutes += gap;
+    EXPECT_EQ(NextResend(At(0), resends++), At(minutes * 60));
+  }
+  EXPECT_GT(NextResend(At(0), std::numeric_limits<int32_t>::max()), At(0));
+  EXPECT_EQ(NextResend(kNever, 3), kNever);
+}
+
+TEST(AddSaturatedTest, NeverOverflows) {
+  EXPECT_EQ(AddSaturated(At(0), Duration(1'500)), At(0) + std::chrono::milliseconds(1'500));
+  EXPECT_EQ(AddSaturated(At(0), Duration(-1'500)), At(0) - std::chrono::milliseconds(1'500));
+  EXPECT_EQ(AddSaturated(At(0), Duration::max()), kNever);
+  EXPECT_EQ(AddSaturated(Time::min(), Duration::max()), kNever);
+  EXPECT_EQ(AddSaturated(At(0), Duration::min()), Time::min());
+  EXPECT_EQ(AddSaturated(Time::min(), Duration::min()), Time::min());
+  EXPECT_EQ(AddSaturated(kNever, Duration::min()), kNever);
+  EXPECT_EQ(AddSaturated(Time::min(), Duration(1)), Time::min() + Duration(1));
+}
+
+// ---- Words
+
+TEST(FailureTest, IsOneSentenceWithItsCauses) {
+  Failure failure = ApplicationFailure("CardDeclined");
+  EXPECT_EQ(ToString(failure), "CardDeclined");
+  failure.message = "no funds";
+  failure.cause.push_back(TimeoutFailure(TimeoutKind::kHeartbeat));
+  failure.cause[0].cause.push_back(ApplicationFailure("Lost"));
+  EXPECT_EQ(ToString(failure),
+            "CardDeclined: no funds (caused by heartbeat timeout (caused by Lost))");
+  EXPECT_EQ(ToString(Failure{}), "failed");
+}
+
+TEST(EventTest, IsDescribedInOneLineWithoutPayloads) {
+  const auto bodies = samples::FullBodies();
+  EXPECT_EQ(Describe(bodies[0]), "TurnStarted");
+  EXPECT_EQ(Describe(bodies[1]), "WorkflowStarted \"Checkout\"");
+  EXPECT_EQ(Describe(bodies[2]), "ActivityCompleted (activity 3)");
+  EXPECT_EQ(Describe(bodies[4]), "TimerFired (timer 300)");
+  EXPECT_EQ(Describe(bodies[6]), "ActivityScheduled \"Charge\"");
+  EXPECT_EQ(Describe(bodies[8]), "TimerStarted (2592000000 ms)");
+  EXPECT_EQ(Describe(WorkflowFailed{ApplicationFailure("Bad")}), "WorkflowFailed: Bad");
+  EXPECT_EQ(Describe(bodies[13]), "WorkflowTerminated: operator said so");
+}
+
+TEST(EventTest, TypesHaveNames) {
+  EXPECT_EQ(ToString(EventType::kSideEffectRecorded), "SideEffectRecorded");
+  EXPECT_EQ(ToString(static_cast<EventType>(77)), "unknown event 77");
+  EXPECT_EQ(TypeOf(TimerFired{}), EventType::kTimerFired);
+}
+
+// ---- Statuses
+
+TEST(FailureStatusTest, CarriesTheFailure) {
+  const Failure failure = samples::FullFailure();
+  const Status status = FailureStatus(failure);
+  EXPECT_EQ(status.code(), StatusCode::kAborted);
+  EXPECT_EQ(std::string(status.message()), ToString(failure));
+  EXPECT_EQ(GetFailure(status), failure);
+  EXPECT_EQ(GetFailure(FailureStatus(Failure{})), Failure{});
+}
+
+TEST(FailureStatusTest, CodesFollowTheKind) {
+  Failure failure;
+  failure.kind = FailureKind::kCanceled;
+  EXPECT_EQ(FailureStatus(failure).code(), StatusCode::kCancelled);
+  failure.kind = FailureKind::kTerminated;
+  EXPECT_EQ(FailureStatus(failure).code(), StatusCode::kCancelled);
+  EXPECT_EQ(FailureStatus(TimeoutFailure(TimeoutKind::kRun)).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(FailureStatus(TimeoutFailure(TimeoutKind::kHeartbeat)).code(), StatusCode::kAborted);
+}
+
+TEST(FailureStatusTest, OtherStatusesCarryNone) {
+  EXPECT_EQ(GetFailure(absl::OkStatus()), std::nullopt);
+  EXPECT_EQ(GetFailure(NotFound("no run \"a\"")), std::nullopt);
+  Status damaged = Aborted("x");
+  damaged.SetPayload("marathon/failure", absl::Cord("\xff\xff"));
+  EXPECT_EQ(GetFailure(damaged), std::nullopt);
+}
+
+// ---- Log
+
+TEST(StderrLogSinkTest, WritesItsLevelAndWorseALineEach) {
+  const auto sink = NewStderrLogSink();
+  ::testing::internal::CaptureStderr();
+  sink->Log(LogLevel::kInfo, "unseen");
+  sink->Log(LogLevel::kWarning, "first %s");
+  sink->Log(LogLevel::kError, std::string(20'000, 'x'));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "marathon: warning: first %s\nmarathon: error: " + std::string(20'000, 'x') + "\n");
+}
+
+}  // namespace
+}  // namespace marathon

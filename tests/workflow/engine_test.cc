@@ -1,0 +1,335 @@
+// The engine as its program sees it: starting, finding, describing, ending; ids, deadlines, shutdown,
+// several engines on one store, and what it refuses.
+// labels: threads
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+
+#include "fixture.h"
+
+namespace marathon::tests {
+namespace {
+
+using ::testing::HasSubstr;
+
+class EngineTest : public WorkflowTest {};
+INSTANTIATE_TEST_SUITE_P(, EngineTest, ::testing::ValuesIn(AllSetups()), SetupName);
+
+Workflow<int> WaitForGo(WorkflowContext& ctx) { co_return co_await ctx.Receive<int>("go"); }
+Workflow<int> AtOnce(WorkflowContext&, int x) { co_return x; }
+Workflow<int> Fails(WorkflowContext&) {
+  throw ApplicationError("no");
+  co_return 0;
+}
+
+Registry Workflows() {
+  Registry registry;
+  registry.Bind("WaitForGo", WaitForGo);
+  registry.Bind("AtOnce", AtOnce);
+  registry.Bind("Fails", Fails);
+  return registry;
+}
+
+// ---- Ids
+
+TEST_P(EngineTest, TheSameRequestStartsOnce) {
+  Engine engine = Open(Workflows());
+  const auto first = engine.Start("WaitForGo", {.workflow_id = "w", .request_id = "r"});
+  const auto again = engine.Start("WaitForGo", {.workflow_id = "w", .request_id = "r"});
+  ASSERT_TRUE(first.ok() && again.ok()) << again.status();
+  EXPECT_EQ(first->run_id(), again->run_id());
+  ASSERT_TRUE(first->Signal("go", 1).ok());
+  EXPECT_EQ(ResultOf<int>(first).value_or(0), 1);
+  const auto later = engine.Start("WaitForGo", {.workflow_id = "w", .request_id = "r"});
+  ASSERT_TRUE(later.ok()) << later.status();
+  EXPECT_EQ(first->run_id(), later->run_id()) << "after its end too";
+}
+
+TEST_P(EngineTest, AnOpenRunKeepsItsId) {
+  Engine engine = Open(Workflows());
+  const auto run = engine.Start("WaitForGo", {.workflow_id = "w"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto refused = engine.Start("WaitForGo", {.workflow_id = "w"});
+  EXPECT_EQ(refused.status().code(), StatusCode::kAlreadyExists);
+  const auto same = engine.Start(
+      "WaitForGo", {.workflow_id = "w", .id_conflict = IdConflictPolicy::kUseExisting});
+  ASSERT_TRUE(same.ok()) << same.status();
+  EXPECT_EQ(same->run_id(), run->run_id());
+}
+
+TEST_P(EngineTest, AClosedRunGivesItsIdAwayByPolicy) {
+  Engine engine = Open(Workflows());
+  const auto start = [&](const char* id, IdReusePolicy policy) {
+    return ResultOf<int>(engine.Start("AtOnce", 1, {.workflow_id = id, .id_reuse = policy}))
+        .status()
+        .code();
+  };
+  EXPECT_EQ(start("good", IdReusePolicy::kRejectDuplicate), StatusCode::kOk);
+  EXPECT_EQ(start("good", IdReusePolicy::kRejectDuplicate), StatusCode::kAlreadyExists);
+  EXPECT_EQ(start("good", IdReusePolicy::kAllowDuplicateFailedOnly), StatusCode::kAlreadyExists);
+  EXPECT_EQ(start("good", IdReusePolicy::kAllowDuplicate), StatusCode::kOk);
+  EXPECT_EQ(ResultOf<int>(engine.Start("Fails", {.workflow_id = "bad"})).status().code(),
+            StatusCode::kAborted);
+  EXPECT_EQ(start("bad", IdReusePolicy::kRejectDuplicate), StatusCode::kAlreadyExists);
+  EXPECT_EQ(start("bad", IdReusePolicy::kAllowDuplicateFailedOnly), StatusCode::kOk);
+}
+
+// ---- Looking
+
+TEST_P(EngineTest, DescribesListsAndReadsRuns) {
+  Engine engine = Open(Workflows());
+  const auto open = engine.Start("WaitForGo", {.workflow_id = "open"});
+  const auto closed = engine.Start("AtOnce", 5, {.workflow_id = "closed"});
+  ASSERT_EQ(ResultOf<int>(closed).value_or(0), 5);
+
+  const auto description = engine.Find("open").Describe();
+  ASSERT_TRUE(description.ok()) << description.status();
+  EXPECT_EQ(description->run.key, open->key());
+  EXPECT_EQ(description->run.status, RunStatus::kRunning);
+  EXPECT_EQ(closed->Describe()->run.status, RunStatus::kCompleted);
+  EXPECT_EQ(engine.Find("nobody").Describe().status().code(), StatusCode::kNotFound);
+
+  const auto history = closed->History();
+  ASSERT_TRUE(history.ok()) << history.status();
+  ASSERT_EQ(history->size(), 3u);
+  EXPECT_EQ(TypeOf((*history)[0].body), EventType::kTurnStarted);
+  EXPECT_EQ(TypeOf((*history)[1].body), EventType::kWorkflowStarted);
+  EXPECT_EQ(TypeOf((*history)[2].body), EventType::kWorkflowCompleted);
+
+  EXPECT_EQ(engine.List()->runs.size(), 2u);
+  EXPECT_EQ(engine.List({.workflow_type = "AtOnce"})->runs.size(), 1u);
+  EXPECT_EQ(engine.List({.status = RunStatus::kRunning})->runs.at(0).key.workflow_id, "open");
+  const auto page = engine.List({.limit = 1});
+  ASSERT_EQ(page->runs.size(), 1u);
+  const auto rest = engine.List({.limit = 1, .page_token = page->next_page_token});
+  ASSERT_EQ(rest->runs.size(), 1u);
+  EXPECT_NE(rest->runs[0].key, page->runs[0].key);
+}
+
+TEST_P(EngineTest, ResultCanBeAskedForALittleWhile) {
+  Engine engine = Open(Workflows());
+  const auto run = engine.Start("WaitForGo");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->Result<int>(5ms).status().code(), StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(run->Signal("go", 3).ok());
+  EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 3);
+  EXPECT_EQ(run->Result<std::string>(kPatience).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine.Find("nobody").Result().code(), StatusCode::kNotFound);
+}
+
+TEST_P(EngineTest, ARunEndsAtItsTimeout) {
+  Engine engine = Open(Workflows());
+  const auto run = engine.Start("WaitForGo", {.run_timeout = 20ms});
+  const auto result = ResultOf<int>(run);
+  EXPECT_EQ(result.status().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(FailureOf(result.status()).timeout, TimeoutKind::kRun);
+  EXPECT_EQ(run->Describe()->run.status, RunStatus::kTimedOut);
+}
+
+// ---- Several engines, one after the other and side by side
+
+TEST_P(EngineTest, AnotherEngineGoesOn) {
+  Registry registry;
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    int sum = 0;
+    for (int i = 0; i < 3; ++i) sum += co_await ctx.Receive<int>("n");
+    co_await ctx.Sleep(30ms);
+    co_return sum;
+  });
+  {
+    Engine engine = Open(registry);
+    ASSERT_TRUE(engine.Start("W", {.workflow_id = "w"}).ok());
+  }
+  for (int i = 1; i <= 3; ++i) {
+    Engine engine = Open(registry);
+    ASSERT_TRUE(engine.Find("w").Signal("n", i).ok());
+  }
+  Engine engine = Open(registry);
+  EXPECT_EQ(engine.Find("w").Result<int>(kPatience).value_or(0), 6);
+}
+
+TEST_P(EngineTest, EnginesShareTheWork) {
+  Registry registry;
+  registry.Bind("Add", [](int x) { return x + 1; });
+  registry.Bind("W", [](WorkflowContext& ctx, int x) -> Workflow<int> {
+    for (int i = 0; i < 5; ++i) x = co_await ctx.Run<int>("Add", x);
+    co_await ctx.Sleep(1ms);
+    co_return x;
+  });
+  Engine one = Open(registry);
+  Engine two = Open(registry);
+  Engine client = Open(Registry());
+  std::vector<marathon::Run> runs;
+  for (int i = 0; i < 60; ++i) {
+    auto run = (i % 3 == 0 ? one : i % 3 == 1 ? two : client).Start("W", i);
+    ASSERT_TRUE(run.ok()) << run.status();
+    runs.push_back(*run);
+  }
+  for (int i = 0; i < 60; ++i) EXPECT_EQ(runs[i].Result<int>(kPatience).value_or(-1), i + 5);
+}
+
+TEST_P(EngineTest, ShutdownAnswersWhoWaits) {
+  Engine engine = Open(Workflows());
+  const auto run = engine.Start("WaitForGo");
+  ASSERT_TRUE(run.ok()) << run.status();
+  Mailbox<StatusCode> code;
+  std::jthread waits([&] { code.Put(run->Result<int>().status().code()); });
+  engine.Shutdown();
+  EXPECT_THAT(code.Get(), ::testing::AnyOf(StatusCode::kCancelled, StatusCode::kFailedPrecondition));
+  engine.Shutdown();  // again: nothing happens
+  EXPECT_EQ(run->Describe().status().code(), StatusCode::kFailedPrecondition);
+}
+
+TEST_P(EngineTest, ActivitiesMayUseTheEngine) {
+  Engine* engine_of_activity = nullptr;
+  Registry registry = Workflows();
+  registry.Bind("StartAnother", [&](int x) {
+    auto run = engine_of_activity->Start("AtOnce", x);
+    return ResultOf<int>(run).value_or(-1);
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    co_return co_await ctx.Run<int>("StartAnother", 9);
+  });
+  Engine engine = Open(registry);
+  engine_of_activity = &engine;
+  EXPECT_EQ(ResultOf<int>(engine.Start("W")).value_or(0), 9);
+}
+
+// ---- What is refused
+
+TEST_P(EngineTest, WorkflowBodiesMayNotUseTheEngine) {
+  Engine* engine_of_workflow = nullptr;
+  Registry registry;
+  registry.Bind("W", [&](WorkflowContext& ctx) -> Workflow<std::vector<int>> {
+    std::vector<int> codes;
+    for (int i = 0; i < 2; ++i) {
+      codes.push_back(engine_of_workflow->Start("W").status().raw_code());
+      codes.push_back(engine_of_workflow->Find("w").Signal("go", 1).raw_code());
+      if (i == 0) co_await ctx.Receive<int>("go");
+    }
+    co_return codes;
+  });
+  Engine engine = Open(registry);
+  engine_of_workflow = &engine;
+  const auto run = engine.Start("W", {.workflow_id = "w"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(run->Signal("go", 1).ok());
+  const int refused = static_cast<int>(StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ResultOf<std::vector<int>>(run).value_or(std::vector<int>()),
+            std::vector<int>(4, refused));
+}
+
+TEST_P(EngineTest, AForkedChildMayNotUseTheEngine) {
+  Engine engine = Open(Workflows());
+  const auto run = engine.Start("WaitForGo");
+  ASSERT_TRUE(run.ok()) << run.status();
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool refused =
+        run->Describe().status().code() == StatusCode::kFailedPrecondition &&
+        run->Signal("go", 1).code() == StatusCode::kFailedPrecondition &&
+        engine.Start("WaitForGo").status().code() == StatusCode::kFailedPrecondition &&
+        run->Result<int>().status().code() == StatusCode::kFailedPrecondition;
+    engine.Shutdown();  // leaves the parent's alone
+    _exit(refused ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  ASSERT_TRUE(run->Signal("go", 4).ok());
+  EXPECT_EQ(ResultOf<int>(run).value_or(0), 4);
+}
+
+TEST(OpenTest, AnUnknownSchemeListsThoseThereAre) {
+  const auto sqlite = Engine::Open("sqlite:app.db", Registry());
+  EXPECT_EQ(sqlite.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(MessageOf(sqlite.status())),
+              ::testing::AllOf(HasSubstr("\"memory:\""), HasSubstr("marathon::sqlite"),
+                               HasSubstr("SqliteBackend()")));
+  Registry registry;
+  registry.Use(Backend{"mine", [](const BackendUrl&, Runtime& runtime) {
+                         return StatusOr<Ports>(NewMemoryPorts(runtime));
+                       }});
+  EXPECT_TRUE(Engine::Open("mine:", registry).ok());
+  const auto unknown = Engine::Open("postgres://user:secret@host/db", registry);
+  EXPECT_EQ(unknown.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(MessageOf(unknown.status())),
+              ::testing::AllOf(HasSubstr("postgres"), HasSubstr("\"mine:\""),
+                               ::testing::Not(HasSubstr("secret"))));
+}
+
+TEST(OpenTest, MistakesInTheRegistryAreReported) {
+  const auto message = [](const Registry& registry) {
+    const auto engine = Engine::Open("memory:", registry);
+    EXPECT_EQ(engine.status().code(), StatusCode::kInvalidArgument);
+    return std::string(MessageOf(engine.status()));
+  };
+  Registry twice = Workflows();
+  twice.Bind("AtOnce", AtOnce);
+  twice.Bind("a", [](int x) { return x; });
+  twice.Bind("a", [](int x) { return x; });
+  EXPECT_THAT(message(twice), ::testing::AllOf(HasSubstr("workflow \"AtOnce\" is bound twice"),
+                                               HasSubstr("activity \"a\" is bound twice")));
+  Registry empty;
+  empty.Bind("", AtOnce);
+  EXPECT_THAT(message(empty), HasSubstr("1 to 200 bytes"));
+  Registry huge;
+  huge.Bind(std::string(201, 'x'), [](int x) { return x; });
+  EXPECT_THAT(message(huge), HasSubstr("1 to 200 bytes"));
+}
+
+TEST(OpenTest, TheEngineHasACopyOfTheRegistry) {
+  auto registry = std::make_unique<Registry>(Workflows());
+  auto engine = Engine::Open("memory:", *registry);
+  registry.reset();
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  Engine moved = *std::move(engine);
+  EXPECT_EQ(ResultOf<int>(moved.Start("AtOnce", 2)).value_or(0), 2);
+}
+
+// ---- Many
+
+class SleepersTest : public WorkflowTest {};
+INSTANTIATE_TEST_SUITE_P(, SleepersTest, ::testing::ValuesIn([] {
+                           std::vector<Setup> setups = AllSetups();
+                           std::erase_if(setups, [](const Setup& s) { return s.cache_runs == 0; });
+                           return setups;
+                         }()),
+                         SetupName);
+
+// Most of them do not fit into the cache: those woken are replayed.
+TEST_P(SleepersTest, AHundredThousandSleep) {
+  constexpr int kSleepers = kSanitized ? 20'000 : 100'000;
+  constexpr int kThreads = 8;
+  Registry registry;
+  registry.Bind("Sleeper", [](WorkflowContext& ctx, int x) -> Workflow<int> {
+    const std::optional<int> woken = co_await ctx.Receive<int>("wake", 24h);
+    co_return woken ? *woken + x : -1;
+  });
+  EngineOptions options = Options();
+  options.verify_determinism = false;
+  Engine engine = Open(registry, options);
+  std::atomic<int> next{0};
+  std::atomic<int> failed{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        for (int n = next++; n < kSleepers; n = next++) {
+          if (!engine.Start("Sleeper", n, {.workflow_id = "s" + std::to_string(n)}).ok()) ++failed;
+        }
+      });
+    }
+  }
+  ASSERT_EQ(failed, 0);
+  for (int n = 0; n < kSleepers; n += 1'000) {
+    const auto run = engine.Find("s" + std::to_string(n));
+    ASSERT_TRUE(run.Signal("wake", 1).ok());
+    EXPECT_EQ(run.Result<int>(kPatience).value_or(0), n + 1);
+  }
+  EXPECT_TRUE(engine.Find("s1").Terminate("enough").ok());
+  EXPECT_EQ(engine.Find("s2").Describe()->run.status, RunStatus::kRunning);
+}
+
+}  // namespace
+}  // namespace marathon::tests

@@ -1,0 +1,247 @@
+// What the workflow tests share: every test runs over each store, once with live coroutines kept between
+// turns and once with none, and always with each turn replayed and compared.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "marathon/marathon.h"
+#include "marathon/runtime/thread_runtime.h"
+#ifdef MARATHON_HAS_SQLITE
+#include "marathon/adapters/sqlite.h"
+#endif
+
+namespace marathon::tests {
+
+using namespace std::chrono_literals;
+
+// How long a test waits for what must come; only a broken engine makes it wait so long.
+inline constexpr Duration kPatience = 120s;
+
+// Sanitizers make everything several times slower.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
+// Retries at once, a few times.
+inline constexpr RetryPolicy kThreeTries{
+    .initial_interval = 1ms, .maximum_attempts = 3, .jitter = 0};
+inline constexpr RetryPolicy kOneTry{.maximum_attempts = 1};
+
+// Asks until the answer is yes: for what nobody announces.
+template <class Predicate>
+bool Eventually(Predicate&& predicate) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!predicate()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// Blocks an activity until it is told to stop.
+inline void WaitForStop(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::unique_lock lock(mutex);
+  changed.wait(lock, stop, [] { return false; });
+}
+
+// A value that one thread hands to another.
+template <class T>
+class Mailbox {
+ public:
+  void Put(T value) {
+    std::lock_guard lock(mutex_);
+    values_.push_back(std::move(value));
+    changed_.notify_all();
+  }
+  // The first value ever put; a default one if none comes.
+  T Get() {
+    std::unique_lock lock(mutex_);
+    const bool came = changed_.wait_for(lock, kPatience, [&] { return !values_.empty(); });
+    EXPECT_TRUE(came) << "nothing came";
+    return came ? values_.front() : T();
+  }
+  size_t size() {
+    std::lock_guard lock(mutex_);
+    return values_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<T> values_;
+};
+
+// Keeps what is logged.
+class CollectingLog : public LogSink {
+ public:
+  void Log(LogLevel, std::string_view message) override {
+    std::lock_guard lock(mutex_);
+    lines_.emplace_back(message);
+    changed_.notify_all();
+  }
+  int Count(std::string_view text) {
+    std::lock_guard lock(mutex_);
+    return CountLocked(text);
+  }
+  bool WaitFor(std::string_view text) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return CountLocked(text) > 0; });
+  }
+
+ private:
+  int CountLocked(std::string_view text) const {
+    int count = 0;
+    for (const std::string& line : lines_) count += line.find(text) != line.npos ? 1 : 0;
+    return count;
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> lines_;
+};
+
+struct Setup {
+  bool sqlite = false;
+  size_t cache_runs = 0;
+};
+
+inline std::string SetupName(const ::testing::TestParamInfo<Setup>& info) {
+  return std::string(info.param.sqlite ? "Sqlite" : "Memory") +
+         (info.param.cache_runs == 0 ? "NoCache" : "Cached");
+}
+
+inline std::vector<Setup> AllSetups() {
+  const size_t cached = EngineOptions().cache_runs;
+  std::vector<Setup> setups = {{false, cached}, {false, 0}};
+#ifdef MARATHON_HAS_SQLITE
+  setups.push_back({true, cached});
+  setups.push_back({true, 0});
+#endif
+  return setups;
+}
+
+// An empty store, of either kind, that engines of one test share.
+class TestStore {
+ public:
+  explicit TestStore(bool sqlite) {
+    if (!sqlite) {
+      ports = NewMemoryPorts(runtime_);
+      return;
+    }
+#ifdef MARATHON_HAS_SQLITE
+    static std::atomic<int> count{0};
+    file_ = std::filesystem::temp_directory_path() /
+            ("marathon_workflow_" + std::to_string(getpid()) + "_" + std::to_string(++count) + ".db");
+    url_ = "sqlite:" + file_.string() + "?synchronous=normal";
+    auto opened = SqliteBackend().open(*ParseBackendUrl(url_), runtime_);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    if (opened.ok()) ports = *std::move(opened);
+#endif
+  }
+  ~TestStore() {
+    ports = Ports();
+    runtime_.Stop();
+    if (file_.empty()) return;
+    for (const char* suffix : {"", "-wal", "-shm", "-lock"}) {
+      std::filesystem::remove(file_.string() + suffix);
+    }
+  }
+  TestStore(const TestStore&) = delete;
+  TestStore& operator=(const TestStore&) = delete;
+
+  // An engine over this store, as another process would open it.
+  StatusOr<Engine> OpenByUrl(Registry registry, EngineOptions options) {
+    if (url_.empty()) return Engine::Open(ports, registry, std::move(options));
+#ifdef MARATHON_HAS_SQLITE
+    registry.Use(SqliteBackend());
+#endif
+    return Engine::Open(url_, registry, std::move(options));
+  }
+
+ private:
+  ThreadRuntime runtime_{1, 1};
+  std::filesystem::path file_;
+  std::string url_;
+
+ public:
+  Ports ports;
+};
+
+// The result of a run that may not even have started.
+template <class Out = void>
+auto ResultOf(const StatusOr<Run>& run) -> decltype(run->template Result<Out>()) {
+  if (!run.ok()) return run.status();
+  return run->template Result<Out>(kPatience);
+}
+
+// What a run failed with.
+inline Failure FailureOf(const Status& status) {
+  auto failure = GetFailure(status);
+  EXPECT_TRUE(failure.has_value()) << status;
+  return failure.value_or(Failure());
+}
+
+// Why a run takes no turns; waits until it is so.
+inline BlockInfo WaitUntilBlocked(const Run& run) {
+  std::optional<BlockInfo> blocked;
+  EXPECT_TRUE(Eventually([&] {
+    auto description = run.Describe();
+    if (description.ok()) blocked = description->run.blocked;
+    return blocked.has_value();
+  }));
+  return blocked.value_or(BlockInfo());
+}
+
+class WorkflowTest : public ::testing::TestWithParam<Setup> {
+ protected:
+  EngineOptions Options() const {
+    EngineOptions options;
+    options.cache_runs = GetParam().cache_runs;
+    options.turn_threads = 2;
+    options.verify_determinism = true;
+    options.log = log_;
+    return options;
+  }
+  Engine Open(const Registry& registry) { return Open(registry, Options()); }
+  Engine Open(const Registry& registry, EngineOptions options) {
+    auto engine = Engine::Open(store_.ports, registry, std::move(options));
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return *std::move(engine);
+  }
+
+  // Runs workflow "W" of `registry` to its end in an engine of its own.
+  template <class Out = void, class... In>
+  auto RunOnce(const Registry& registry, const In&... input) {
+    Engine engine = Open(registry);
+    return ResultOf<Out>(engine.Start("W", input...));
+  }
+
+  std::shared_ptr<CollectingLog> log_ = std::make_shared<CollectingLog>();
+  TestStore store_{GetParam().sqlite};
+};
+
+}  // namespace marathon::tests
