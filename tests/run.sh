@@ -80,6 +80,7 @@ esac
 
 mkdir -p build
 failed=()
+failures=''
 table=''
 for cell in "${cells[@]}"; do
   printf '\n== %s\n' "$cell"
@@ -87,12 +88,17 @@ for cell in "${cells[@]}"; do
   log=build/$cell.log
   rm -f "$log"
   result=passed
-  run_cell "$cell" || { result=FAILED; failed+=("$cell"); }
+  run_cell "$cell" || {
+    result=FAILED
+    failed+=("$cell")
+    # Named again at the end: of a long log, people see the end.
+    failures+=$(sed -n "/tests FAILED:/,/^$/s/^\t */$cell: /p" "$log" 2>/dev/null)$'\n'
+  }
   tests=$(sed -n 's/.*tests failed out of \([0-9]*\)$/\1/p' "$log" 2>/dev/null)
   table+=$(printf '%-12s %-7s %6s %6d s' "$cell" "$result" "${tests:--}" $((SECONDS - begin)))$'\n'
 done
 
 printf '\n== cells\n%-12s %-7s %6s %8s\n%s\n' cell result tests time "$table"
-((${#failed[@]})) && echo "FAILED: ${failed[*]}"
+((${#failed[@]})) && printf 'FAILED: %s\n%s' "${failed[*]}" "$failures"
 sed -n '/tests passed/,$p' "build/${cells[0]}.log" 2>/dev/null  # ctest's summary
 ((${#failed[@]} == 0))

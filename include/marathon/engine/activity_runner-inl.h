@@ -91,10 +91,13 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, bool reserved, bool 
     host_.session().HoldClaimed();
   }
   ++running_count_;
+  bool canceled = attempt->row().cancel_requested;
   {
     std::lock_guard lock(mutex_);
     running_.emplace(attempt->row().key, attempt);
+    canceled |= TakeEarlyCancel(attempt->row().key);
   }
+  if (canceled) attempt->RequestStop(true);
   if (host_.stopping()) attempt->RequestStop(false);
   const int deaths = attempt->row().deliveries;
   if (deaths >= limits::kMaxDeliveries) {
@@ -135,8 +138,18 @@ MARATHON_INLINE void ActivityRunner::Cancel(const ActivityKey& key) {
     std::lock_guard lock(mutex_);
     const auto [first, last] = running_.equal_range(key);
     for (auto entry = first; entry != last; ++entry) attempts.push_back(entry->second);
+    if (attempts.empty()) {
+      // What is dropped here is told again by the next renewal.
+      constexpr size_t kRemembered = 1'000;
+      if (early_cancels_.size() == kRemembered) early_cancels_.pop_front();
+      early_cancels_.push_back(key);
+    }
   }
   for (const auto& attempt : attempts) attempt->RequestStop(true);  // runs users' stop_callbacks
+}
+
+MARATHON_INLINE bool ActivityRunner::TakeEarlyCancel(const ActivityKey& key) {
+  return std::erase(early_cancels_, key) > 0;
 }
 
 MARATHON_INLINE void ActivityRunner::Stop(const ActivityKey& key, Epoch epoch) {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -44,7 +45,8 @@ class ActivityRunner {
 
   // Fetches claimable activities as long as there is room.
   void Pump();
-  // Fires the stop token of every attempt of the activity that runs here.
+  // Fires the stop token of every attempt of the activity that runs here, or is about to: the notice may
+  // overtake the answer to the claim.
   void Cancel(const ActivityKey& key);
   // Fires the stop token of an attempt whose deadline has passed.
   void Stop(const ActivityKey& key, Epoch epoch);
@@ -76,6 +78,7 @@ class ActivityRunner {
   void WatchWaiting();
   void GiveBackWaiting();
   void Forget(Attempt& attempt);
+  bool TakeEarlyCancel(const ActivityKey& key);  // with mutex_ held
 
   Host& host_;
   Lanes blocking_;
@@ -85,6 +88,7 @@ class ActivityRunner {
   std::atomic<int> running_count_{0};
   std::mutex mutex_;
   Running running_;
+  std::deque<ActivityKey> early_cancels_;           // of activities that do not run here (yet)
   std::vector<std::shared_ptr<Attempt>> suspects_;  // waiting to run alone
   bool suspect_running_ = false;
   bool receiving_ = false;

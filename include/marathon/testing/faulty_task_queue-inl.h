@@ -135,6 +135,8 @@ MARATHON_INLINE void FaultyTaskQueue::SetRates(const FaultRates& rates) { link_-
 
 MARATHON_INLINE void FaultyTaskQueue::Disconnect() {
   for (const SessionId& session : link_->sessions) base()->StopReceiving(session);
+  // Nobody is left to answer; what waits holds on to its caller, and so to this queue.
+  const auto waiters = std::exchange(link_->waiters, {});
 }
 
 MARATHON_INLINE void FaultyTaskQueue::Send(std::vector<TaskHint> hints, DoneStatus done) {

@@ -45,6 +45,11 @@ MARATHON_INLINE SimCluster::~SimCluster() {
     process->host->Abandon();
   }
   world_.Clear();  // what is on its way to or from a host holds on to it
+  for (const auto* processes : {&processes_, &dead_}) {
+    for (const auto& process : *processes) {
+      if (process != nullptr) process->queue->Disconnect();
+    }
+  }
 }
 
 MARATHON_INLINE void SimCluster::Begin() {
