@@ -34,10 +34,8 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
 }
 
 MARATHON_INLINE std::string WorkflowContext::NewUuid() {
-  const uint64_t high = (Random() & ~uint64_t{0xf000}) | 0x4000;                    // version 4
-  const uint64_t low = (Random() & (~uint64_t{0} >> 2)) | (uint64_t{1} << 63);      // RFC 9562 variant
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff,
-                     high & 0xffff, low >> 48, low & 0xffffffffffff);
+  const uint64_t high = Random();
+  return detail::UuidText(high, Random(), 4);
 }
 
 namespace detail {

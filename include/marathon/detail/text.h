@@ -1,8 +1,9 @@
-// What may be a name or an id. Functions only; safe from any thread.
+// What may be a name or an id, and how ids are written. Functions only; safe from any thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "marathon/config.h"
@@ -26,6 +27,21 @@ inline bool IsCleanText(std::string_view text) {
     i += length;
   }
   return true;
+}
+
+// The text of a UUID of 128 bits whose version and variant are `version` and that of RFC 9562.
+inline std::string UuidText(uint64_t high, uint64_t low, unsigned version) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  high = (high & ~uint64_t{0xf000}) | uint64_t{version} << 12;
+  low = (low & (~uint64_t{0} >> 2)) | uint64_t{1} << 63;
+  std::string text(36, '-');
+  for (size_t at = 0, digit = 0; at < text.size(); ++at) {
+    if (at == 8 || at == 13 || at == 18 || at == 23) continue;
+    const uint64_t half = digit < 16 ? high : low;
+    text[at] = kDigits[half >> (60 - 4 * (digit % 16)) & 0xf];
+    ++digit;
+  }
+  return text;
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -28,7 +28,6 @@ MARATHON_INLINE Host::Host(Runtime& runtime, std::shared_ptr<StateStore> store,
       queue_(std::move(queue)),
       registry_(std::move(registry)),
       options_(std::move(options)),
-      next_id_(runtime.Random()),
       session_(*this),
       due_(*this),
       turns_(*this, options_),
@@ -421,15 +420,10 @@ MARATHON_INLINE void Host::AfterBackoff(int failures, Callback<void()> work) {
   runtime_.SetAlarm(Duration(wait), std::move(work));
 }
 
-// Seven digits of milliseconds, then eight that are drawn at random for each host and counted on.
 MARATHON_INLINE std::string Host::NewId() {
-  constexpr char kDigits[] = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
   const uint64_t millis = static_cast<uint64_t>(ToMicros(runtime_.Now())) / 1000;
-  const uint64_t number = next_id_.fetch_add(1, std::memory_order_relaxed);
-  std::string id(15, '\0');
-  for (int i = 0; i < 7; ++i) id[static_cast<size_t>(i)] = kDigits[millis >> (36 - 6 * i) & 0x3f];
-  for (int i = 0; i < 8; ++i) id[static_cast<size_t>(7 + i)] = kDigits[number >> (42 - 6 * i) & 0x3f];
-  return id;
+  const uint64_t random = runtime_.Random();
+  return detail::UuidText(millis << 16 | (random & 0xfff), runtime_.Random(), 7);
 }
 
 }  // namespace marathon::inline MARATHON_ABI

@@ -88,9 +88,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void Log(LogLevel level, std::string_view message) { options_.log->Log(level, message); }
   // Calls `work` after a wait that grows with `failures` (in a row): 20 ms to 5 s, with jitter.
   void AfterBackoff(int failures, Callback<void()> work);
-  // Fifteen characters, sortable by the millisecond they were made in: as many as a std::string holds
-  // without an allocation, and ids are copied all over. No two of a process are the same; those of
-  // different processes are kept apart by the millisecond and 48 bits, which is less than a UUID gives.
+  // The text of a UUID of version 7 (RFC 9562): sortable by the millisecond it was made in.
   std::string NewId();
   detail::DueKeeper& due() { return due_; }
   // Asks the queue for turns and activities to do.
@@ -119,7 +117,6 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   std::shared_ptr<TaskQueue> queue_;
   std::shared_ptr<const Registry> registry_;
   EngineOptions options_;
-  std::atomic<uint64_t> next_id_;
   std::atomic<bool> stopping_{false};
   std::mutex shutdown_mutex_;
   DoneStatus shutdown_done_;
