@@ -133,6 +133,53 @@ TEST_F(RedisStepTest, HintsGoToTheirSessionWhileItReceivesAndAreTakenInOrderOnce
   EXPECT_EQ(Call(RedisCommand("ZCARD", "q")).number(), 1);
 }
 
+TEST_F(RedisStepTest, ARunsTimersLeaveTheDueIndexTogether) {
+  const std::vector<std::string> keys = {"timers", "due"};
+  for (const char* id : {"3", "5"}) {
+    Step(keys, "", 0, 0,
+         {"HSET", "1", "2", id, "1", "DUE", "2", "4", "1", std::string("t") + id + ":run", "soon", "me"});
+  }
+  Step(keys, "", 0, 0, {"DUE", "2", "4", "2", "t3:other", "soon", "me"});
+  EXPECT_EQ(Call(RedisCommand("ZCARD", "due")).number(), 3);
+  Step(keys, "", 0, 0, {"TIMERS", "1", "2", "2", "run"});
+  EXPECT_EQ(Call(RedisCommand("EXISTS", "timers")).number(), 0);
+  const RedisReply left = Call(RedisCommand("ZRANGE", "due", 0, -1));
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].text(), "t3:other");
+}
+
+TEST_F(RedisStepTest, OthersAreToldWhatIsDueSoonerAndWhichAwaitedRunsEnd) {
+  auto subscriber = server_.Connect();
+  ASSERT_NE(subscriber, nullptr);
+  std::swap(context_, subscriber);
+  Call(RedisCommand("PSUBSCRIBE", "*"));
+  std::swap(context_, subscriber);
+  const auto next = [&] {
+    void* reply = nullptr;
+    EXPECT_EQ(redisGetReply(subscriber.get(), &reply), REDIS_OK) << subscriber->errstr;
+    const RedisReply message(static_cast<redisReply*>(reply));
+    return std::string(message[2].text()) + "=" + std::string(message[3].text());
+  };
+  const auto due = [&](const std::string& at, const std::string& member) {
+    Step({"due"}, "", 0, 0, {"DUE", "1", "4", at, member, "soon", "me"});
+  };
+  due("50", "a");
+  due("70", "b");
+  due("20", "c");
+  EXPECT_EQ(next(), "soon=me 50");
+  EXPECT_EQ(next(), "soon=me 20") << "70 was news to nobody";
+
+  Step({"none"}, "", 0, 0, {"AWAIT", "1", "1", "7"});
+  EXPECT_EQ(Call(RedisCommand("EXISTS", "none")).number(), 0);
+  Call(RedisCommand("HSET", "run", "s", "one"));
+  for (const char* id : {"7", "17", "7"}) Step({"run"}, "", 0, 0, {"AWAIT", "1", "1", id});
+  Step({"run"}, "", 0, 0, {"CLOSED", "1", "3", "store:", "run", "7"});
+  Step({"run"}, "", 0, 0, {"CLOSED", "1", "3", "store:", "run", "7"});
+  Step({"run"}, "", 0, 0, {"TELL", "1", "2", "end", "of test"});
+  EXPECT_EQ(next(), "store:17=run") << "once, and not to who closed it";
+  EXPECT_EQ(next(), "end=of test");
+}
+
 TEST(RedisErrorTest, SaysWhatIsCertain) {
   EXPECT_EQ(StatusOfError("LOADING Redis is loading").code(), StatusCode::kUnavailable);
   EXPECT_EQ(StatusOfError("NOSCRIPT No matching script").code(), StatusCode::kUnavailable);
