@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "../../src/adapters/redis/step.h"
 #include "../../src/adapters/redis/wire.h"
 #include "../redis_server.h"
 
@@ -178,6 +179,36 @@ TEST_F(RedisStepTest, OthersAreToldWhatIsDueSoonerAndWhichAwaitedRunsEnd) {
   Step({"run"}, "", 0, 0, {"TELL", "1", "2", "end", "of test"});
   EXPECT_EQ(next(), "store:17=run") << "once, and not to who closed it";
   EXPECT_EQ(next(), "end=of test");
+}
+
+TEST_F(RedisStepTest, AStepIsBuiltOfItsPartsAndCalledByItsDigest) {
+  const std::string digest(Call(RedisCommand("SCRIPT", "LOAD", script_)).text());
+  RedisStep first;
+  first.Expect(RedisStep::Check::kAbsent, "run", "s");
+  first.Write("HSET", "run", "s", "one", "r", "row");
+  first.Write("SADD", "held", "a");
+  EXPECT_EQ(first.Key("held"), 2);
+  EXPECT_EQ(first.Key("run"), 1) << "each key once";
+  const RedisCommand command = first.Command("EVALSHA", digest, std::nullopt);
+  EXPECT_EQ(Call(command)[0].number(), 0);
+  EXPECT_EQ(Call(command)[0].number(), 1) << "it is there now";
+
+  const RedisReply time = Call(RedisCommand("TIME"));
+  RedisStep second;
+  second.Expect(RedisStep::Check::kEquals, "run", "s", "one");
+  second.Expect(RedisStep::Check::kPresent, "run", "r");
+  second.Expect(RedisStep::Check::kCount, "held", "", "1");
+  second.Read("HMGET", "run", "r", "none", "s");
+  second.Read("SMEMBERS", "held");
+  second.Write("HSET", "run", "s", "two");
+  const RedisReply reply = Call(second.Command(
+      "EVALSHA", digest, FromMicros(time[0].number() * 1'000'000 + time[1].number())));
+  ASSERT_EQ(reply[0].number(), 0);
+  EXPECT_EQ(reply[2][0][0].text(), "row");
+  EXPECT_TRUE(reply[2][0][1].is_nil());
+  EXPECT_EQ(reply[2][0][2].text(), "one") << "reads come before writes";
+  EXPECT_EQ(reply[2][1][0].text(), "a");
+  EXPECT_EQ(Get("run", "s"), "two");
 }
 
 TEST(RedisErrorTest, SaysWhatIsCertain) {
