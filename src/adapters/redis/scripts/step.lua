@@ -1,0 +1,154 @@
+-- One atomic step: checks, then reads, then writes. Nothing is written unless every check holds, since
+-- Redis rolls nothing back.
+--
+-- ARGV: now, checks, reads, then the checks and the reads and the writes, one behind the other.
+--   now     the caller's idea of this server's time in microseconds, by which it has decided; empty: its
+--           own clock rules
+--   check   kind, key, field, value      '=' the field has this value, '+' is there, '-' is not;
+--                                        'n' the set has so many members
+--   read,   name, key, count, count arguments: a command, or one of `verbs`
+--   write
+-- Keys are given by their place in KEYS.
+-- Answers {0, time, replies to the reads}, {1, time, number of the check that does not hold}, or
+-- {2, time} when `now` is too far from the time.
+
+local STALE_MICROS = 5000000
+
+local verbs = {}
+
+-- Entries of a stream behind id `after`: no more than `count`, and after the first one no more than `bytes`.
+-- {1 if there are more, id, first value, second value, id, …}
+function verbs.PAGE(key, after, count, bytes)
+  local page, size, left, from = {0}, 0, tonumber(count), '(' .. after
+  while left > 0 do
+    local chunk = math.min(left, 16)
+    local entries = redis.call('XRANGE', key, from, '+', 'COUNT', chunk)
+    for _, entry in ipairs(entries) do
+      local fields = entry[2]
+      if size > 0 and size + #fields[4] > tonumber(bytes) then
+        page[1] = 1
+        return page
+      end
+      size = size + #fields[4]
+      page[#page + 1], page[#page + 2], page[#page + 3] = entry[1], fields[2], fields[4]
+      from = '(' .. entry[1]
+    end
+    if #entries < chunk then break end
+    left = left - chunk
+  end
+  return page
+end
+
+-- Up to `max` hints of the queues `...`, in this order.
+function verbs.TAKE(first, max, ...)
+  local taken, left = {}, tonumber(max)
+  for _, queue in ipairs({first, ...}) do
+    if queue ~= first then queue = KEYS[tonumber(queue)] end
+    if left == 0 then break end
+    local popped = redis.call('ZPOPMIN', queue, left)
+    for i = 1, #popped, 2 do taken[#taken + 1] = popped[i] end
+    left = left - #popped / 2
+  end
+  return taken
+end
+
+-- Puts a hint into `queue`, or into `own` if its session receives; wakes receivers when it is the first.
+function verbs.HINT(queue, hint, channel, counter, receivers, session, own, index)
+  if session ~= '' and redis.call('SISMEMBER', KEYS[tonumber(receivers)], session) == 1 then
+    queue = KEYS[tonumber(own)]
+    redis.call('SADD', KEYS[tonumber(index)], queue)
+  end
+  local number = redis.call('INCR', KEYS[tonumber(counter)])
+  if redis.call('ZADD', queue, 'NX', number, hint) == 1 and redis.call('ZCARD', queue) == 1 then
+    redis.call('PUBLISH', channel, queue)
+  end
+end
+
+-- What waits for a session that no longer receives goes to anyone: (own queue, queue), as many as there are.
+function verbs.RETURN(index, channel, counter, ...)
+  local pairs_ = {...}
+  for i = 1, #pairs_, 2 do
+    local own, queue = KEYS[tonumber(pairs_[i])], KEYS[tonumber(pairs_[i + 1])]
+    for _, hint in ipairs(redis.call('ZRANGE', own, 0, -1)) do
+      redis.call('ZADD', queue, 'NX', redis.call('INCR', KEYS[tonumber(counter)]), hint)
+    end
+    redis.call('DEL', own)
+    redis.call('SREM', index, own)
+    redis.call('PUBLISH', channel, queue)
+  end
+end
+
+-- Enters a member in a due index, and tells everybody when nothing in it was due sooner.
+function verbs.DUE(index, at, member, channel, sender)
+  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', index, at, member)
+  if not first[1] or tonumber(at) < tonumber(first[2]) then
+    redis.call('PUBLISH', channel, sender .. ' ' .. at)
+  end
+end
+
+-- Takes a run's timers out of the due index.
+function verbs.TIMERS(timers, due, run)
+  for _, id in ipairs(redis.call('HKEYS', timers)) do
+    redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run)
+  end
+  redis.call('DEL', timers)
+end
+
+-- Notes that store `id` awaits the end of a run.
+function verbs.AWAIT(run, id)
+  if redis.call('EXISTS', run) == 0 then return end
+  local awaiting = redis.call('HGET', run, 'w') or ''
+  if not string.find(awaiting, ' ' .. id .. ' ', 1, true) then
+    redis.call('HSET', run, 'w', awaiting .. ' ' .. id .. ' ')
+  end
+end
+
+-- Tells the stores that await the end of a run, but for `sender`, which knows.
+function verbs.CLOSED(run, prefix, name, sender)
+  local awaiting = redis.call('HGET', run, 'w')
+  if not awaiting then return end
+  for id in string.gmatch(awaiting, '%S+') do
+    if id ~= sender then redis.call('PUBLISH', prefix .. id, name) end
+  end
+  redis.call('HDEL', run, 'w')
+end
+
+function verbs.TELL(_, channel, message)
+  redis.call('PUBLISH', channel, message)
+end
+
+local function holds(kind, key, field, value)
+  if kind == '=' then return redis.call('HGET', key, field) == value end
+  if kind == '+' then return redis.call('HEXISTS', key, field) == 1 end
+  if kind == '-' then return redis.call('HEXISTS', key, field) == 0 end
+  return redis.call('SCARD', key) == tonumber(value)
+end
+
+local clock = redis.call('TIME')
+local time = clock[1] * 1000000 + clock[2]
+local time_text = string.format('%.0f', time)
+local now = tonumber(ARGV[1])
+if now and (now > time or now < time - STALE_MICROS) then return {2, time_text} end
+
+local at = 4
+for number = 1, tonumber(ARGV[2]) do
+  if not holds(ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]) then
+    return {1, time_text, number}
+  end
+  at = at + 4
+end
+
+local function execute()
+  local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
+  local from, to = at + 3, at + 2 + count
+  at = to + 1
+  local verb = verbs[name]
+  if verb then return verb(key, unpack(ARGV, from, to)) end
+  return redis.call(name, key, unpack(ARGV, from, to))
+end
+
+local replies = {}
+for number = 1, tonumber(ARGV[3]) do replies[number] = execute() or false end
+while at <= #ARGV do execute() end
+return {0, time_text, replies}

@@ -1,0 +1,57 @@
+// RedisStep: one call of scripts/step.lua in the making: checks, reads and writes over named keys.
+//
+// A value; no thread rule.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "marathon/config.h"
+#include "marathon/time.h"
+#include "wire.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+class RedisStep {
+ public:
+  enum class Check : char { kEquals = '=', kPresent = '+', kAbsent = '-', kCount = 'n' };
+
+  // The place of a key in KEYS, for commands that take further keys as arguments.
+  int64_t Key(std::string_view key);
+
+  void Expect(Check check, std::string_view key, std::string_view field, std::string_view value = {});
+  template <class... Args>
+  void Read(std::string_view name, std::string_view key, const Args&... args) {
+    ++reads_;
+    AddCall(read_, name, key, args...);
+  }
+  template <class... Args>
+  void Write(std::string_view name, std::string_view key, const Args&... args) {
+    ++writes_;
+    AddCall(write_, name, key, args...);
+  }
+
+  int checks() const { return checks_; }
+  int reads() const { return reads_; }
+  int writes() const { return writes_; }
+
+  // `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked.
+  RedisCommand Command(std::string_view how, std::string_view script, std::optional<Time> now) const;
+
+ private:
+  template <class... Args>
+  void AddCall(RedisCommand& to, std::string_view name, std::string_view key, const Args&... args) {
+    to.Add(name).Add(Key(key)).Add(sizeof...(args));
+    (to.Add(args), ...);
+  }
+
+  std::map<std::string, int64_t, std::less<>> keys_;
+  RedisCommand key_names_, check_, read_, write_;
+  int checks_ = 0, reads_ = 0, writes_ = 0;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,96 @@
+// Redis's protocol: commands as bytes, replies as trees (parsed by hiredis's reader).
+//
+// Values; no thread rule.
+#pragma once
+
+#include <hiredis/hiredis.h>
+
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "marathon/config.h"
+#include "marathon/status.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// One command, argument by argument.
+class RedisCommand {
+ public:
+  RedisCommand() = default;
+  template <class... Args>
+  explicit RedisCommand(std::string_view name, const Args&... args) {
+    Add(name);
+    (Add(args), ...);
+  }
+
+  RedisCommand& Add(std::string_view argument) {
+    ++count_;
+    body_ += '$';
+    AppendNumber(static_cast<int64_t>(argument.size()));
+    body_ += "\r\n";
+    body_ += argument;
+    body_ += "\r\n";
+    return *this;
+  }
+  RedisCommand& Add(std::integral auto number) {
+    char digits[24];
+    const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+    return Add(std::string_view(digits, static_cast<size_t>(end - digits)));
+  }
+  // The arguments of another one, behind these.
+  RedisCommand& Add(const RedisCommand& more) {
+    count_ += more.count_;
+    body_ += more.body_;
+    return *this;
+  }
+
+  int count() const { return count_; }
+  std::string Bytes() const;
+
+ private:
+  void AppendNumber(int64_t number) {
+    char digits[24];
+    body_.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+  }
+
+  int count_ = 0;
+  std::string body_;
+};
+
+// A reply, or a part of one that its root keeps alive.
+class RedisReply {
+ public:
+  RedisReply() = default;  // nil
+  explicit RedisReply(redisReply* root)
+      : root_(root, [](redisReply* r) { freeReplyObject(r); }), node_(root) {}
+
+  bool is_nil() const { return node_ == nullptr || node_->type == REDIS_REPLY_NIL; }
+  bool is_error() const { return node_ != nullptr && node_->type == REDIS_REPLY_ERROR; }
+  bool is_array() const { return node_ != nullptr && node_->type == REDIS_REPLY_ARRAY; }
+  // Of an array; 0 for anything else.
+  size_t size() const { return is_array() ? node_->elements : 0; }
+  // Nil if there is no such element.
+  RedisReply operator[](size_t i) const;
+  // Of a string, status or error; empty for anything else.
+  std::string_view text() const;
+  // Of an integer, or of a string that is one; 0 for anything else.
+  int64_t number() const;
+
+ private:
+  std::shared_ptr<redisReply> root_;
+  const redisReply* node_ = nullptr;
+};
+
+// What an error reply means for the command that got it: kUnavailable where the server certainly did
+// nothing and may do it later, kResourceExhausted for no memory or disk, kFailedPrecondition for what
+// only an administrator can change, and kUnknown for all that is not known.
+Status StatusOfError(std::string_view error);
+
+// The server behind this connection is not, or no longer, one to talk to: look for it anew.
+bool AsksToReconnect(std::string_view error);
+
+}  // namespace marathon::inline MARATHON_ABI::detail

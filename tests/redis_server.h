@@ -1,0 +1,83 @@
+// A redis-server of a test's own: on a socket in a folder that goes with it.
+//
+// One thread at a time.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace marathon::tests {
+
+class RedisServer {
+ public:
+  RedisServer() {
+    std::string folder = "/tmp/marathon-redis-XXXXXX";
+    folder_ = mkdtemp(folder.data());
+    socket_ = folder_ + "/socket";
+    std::vector<std::string> words = {"redis-server", "--port", "0", "--unixsocket", socket_,
+                                      "--dir", folder_, "--save", "", "--appendonly", "no"};
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    int log[2];
+    EXPECT_EQ(pipe2(log, O_CLOEXEC), 0);
+    log_ = log[0];
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, log[1], 1);
+    EXPECT_EQ(posix_spawnp(&pid_, "redis-server", &files, nullptr, argv.data(), environ), 0)
+        << "redis-server is not installed: cmake/setup.sh";
+    posix_spawn_file_actions_destroy(&files);
+    close(log[1]);
+    WaitUntilReady();
+  }
+  ~RedisServer() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    close(log_);
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  RedisServer(const RedisServer&) = delete;
+  RedisServer& operator=(const RedisServer&) = delete;
+
+  // Null if it did not come up.
+  std::unique_ptr<redisContext, void (*)(redisContext*)> Connect() {
+    std::unique_ptr<redisContext, void (*)(redisContext*)> context(
+        redisConnectUnix(socket_.c_str()), redisFree);
+    if (context == nullptr || context->err != 0) context.reset();
+    return context;
+  }
+
+ private:
+  // It says so in its log, which ends when it does.
+  void WaitUntilReady() {
+    std::string text;
+    char bytes[4096];
+    while (text.find("eady to accept connections") == text.npos) {
+      const ssize_t count = read(log_, bytes, sizeof bytes);
+      if (count <= 0) {
+        ADD_FAILURE() << "redis-server did not come up: " << text;
+        return;
+      }
+      text.append(bytes, static_cast<size_t>(count));
+    }
+  }
+
+  std::string folder_;
+  std::string socket_;
+  int log_ = -1;
+  pid_t pid_ = 0;
+};
+
+}  // namespace marathon::tests

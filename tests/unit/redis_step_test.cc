@@ -1,0 +1,227 @@
+// needs: redis
+// scripts/step.lua against a real server, through the commands and replies of wire.h.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "../../src/adapters/redis/step.h"
+#include "../../src/adapters/redis/wire.h"
+#include "../redis_server.h"
+
+namespace marathon::detail {
+namespace {
+
+class RedisStepTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_NE(context_, nullptr) << "redis-server did not come up";
+    std::ifstream file("src/adapters/redis/scripts/step.lua");
+    std::ostringstream text;
+    text << file.rdbuf();
+    script_ = text.str();
+    ASSERT_FALSE(script_.empty());
+  }
+  RedisReply Call(const RedisCommand& command) {
+    const std::string bytes = command.Bytes();
+    void* reply = nullptr;
+    redisAppendFormattedCommand(context_.get(), bytes.data(), bytes.size());
+    EXPECT_EQ(redisGetReply(context_.get(), &reply), REDIS_OK) << context_->errstr;
+    return RedisReply(static_cast<redisReply*>(reply));
+  }
+  // `rest`: the arguments behind the three that come first.
+  RedisReply Step(const std::vector<std::string>& keys, const std::string& now, int checks,
+                  int reads, const std::vector<std::string>& rest) {
+    RedisCommand command("EVAL", script_, keys.size());
+    for (const std::string& key : keys) command.Add(key);
+    command.Add(now).Add(checks).Add(reads);
+    for (const std::string& argument : rest) command.Add(argument);
+    const RedisReply reply = Call(command);
+    EXPECT_FALSE(reply.is_error()) << reply.text();
+    return reply;
+  }
+  std::string Get(const std::string& key, const std::string& field) {
+    return std::string(Call(RedisCommand("HGET", key, field)).text());
+  }
+
+  tests::RedisServer server_;
+  std::unique_ptr<redisContext, void (*)(redisContext*)> context_ = server_.Connect();
+  std::string script_;
+};
+
+TEST_F(RedisStepTest, WritesWhenEveryCheckHolds) {
+  const auto done = Step({"run"}, "", 1, 0, {"-", "1", "s", "", "HSET", "1", "2", "s", "one"});
+  EXPECT_EQ(done[0].number(), 0);
+  EXPECT_EQ(Get("run", "s"), "one");
+  EXPECT_EQ(Step({"run"}, "", 2, 0,
+                 {"=", "1", "s", "one", "+", "1", "s", "", "HSET", "1", "2", "s", "two"})[0]
+                .number(),
+            0);
+  EXPECT_EQ(Get("run", "s"), "two");
+}
+
+TEST_F(RedisStepTest, WritesNothingWhenOneDoesNot) {
+  Call(RedisCommand("HSET", "run", "s", "one"));
+  Call(RedisCommand("SADD", "held", "a", "b"));
+  const std::vector<std::vector<std::string>> broken = {
+      {"=", "1", "s", "other"}, {"-", "1", "s", ""}, {"+", "1", "t", ""}, {"n", "2", "", "1"}};
+  for (const auto& check : broken) {
+    std::vector<std::string> rest = {"=", "1", "s", "one"};
+    rest.insert(rest.end(), check.begin(), check.end());
+    rest.insert(rest.end(), {"HSET", "1", "2", "s", "two"});
+    const auto refused = Step({"run", "held"}, "", 2, 0, rest);
+    EXPECT_EQ(refused[0].number(), 1) << check[0];
+    EXPECT_EQ(refused[2].number(), 2) << "the second check is the one";
+    EXPECT_EQ(Get("run", "s"), "one");
+  }
+}
+
+TEST_F(RedisStepTest, RefusesACallerWhoseTimeIsNotTheServers) {
+  const RedisReply time = Call(RedisCommand("TIME"));
+  const int64_t now = time[0].number() * 1'000'000 + time[1].number();
+  const std::vector<std::string> write = {"HSET", "1", "2", "s", "one"};
+  EXPECT_EQ(Step({"run"}, std::to_string(now + 60'000'000), 0, 0, write)[0].number(), 2);
+  EXPECT_EQ(Step({"run"}, std::to_string(now - 60'000'000), 0, 0, write)[0].number(), 2);
+  EXPECT_EQ(Get("run", "s"), "");
+  EXPECT_EQ(Step({"run"}, std::to_string(now), 0, 0, write)[0].number(), 0);
+  EXPECT_EQ(Get("run", "s"), "one");
+}
+
+TEST_F(RedisStepTest, ReadsPagesOfAStream) {
+  for (int i = 1; i <= 40; ++i) {
+    Call(RedisCommand("XADD", "h", std::to_string(i) + "-0", "c", i * 7, "r", std::string(10, 'x')));
+  }
+  const auto page = [&](const std::string& after, const std::string& count,
+                        const std::string& bytes) {
+    return Step({"h"}, "", 0, 1, {"PAGE", "1", "3", after, count, bytes})[2][0];
+  };
+  EXPECT_EQ(page("0-0", "100", "1000").size(), 1u + 40 * 3);
+  EXPECT_EQ(page("0-0", "100", "1000")[0].number(), 0);
+  const RedisReply some = page("5-0", "100", "25");
+  ASSERT_EQ(some.size(), 1u + 2 * 3) << "two fit";
+  EXPECT_EQ(some[0].number(), 1) << "there are more";
+  EXPECT_EQ(some[1].text(), "6-0");
+  EXPECT_EQ(some[2].number(), 42);
+  EXPECT_EQ(page("0-0", "100", "1").size(), 1u + 3) << "at least one";
+  EXPECT_EQ(page("0-0", "17", "1000").size(), 1u + 17 * 3);
+  EXPECT_EQ(page("40-0", "100", "1000").size(), 1u);
+}
+
+TEST_F(RedisStepTest, HintsGoToTheirSessionWhileItReceivesAndAreTakenInOrderOnce) {
+  const std::vector<std::string> keys = {"q", "own", "number", "receivers", "index"};
+  const auto hint = [&](const std::string& text, const std::string& session) {
+    Step(keys, "", 0, 0, {"HINT", "1", "7", text, "wake", "3", "4", session, "2", "5"});
+  };
+  const auto take = [&](const std::string& max) {
+    std::string all;
+    const RedisReply taken = Step(keys, "", 0, 1, {"TAKE", "2", "2", max, "1"})[2][0];
+    for (size_t i = 0; i < taken.size(); ++i) all += taken[i].text();
+    return all;
+  };
+  for (const char* text : {"c", "b", "a", "b"}) hint(text, "");
+  EXPECT_EQ(take("2"), "cb");
+  EXPECT_EQ(take("9"), "a") << "the same hint waits once";
+  Call(RedisCommand("SADD", "receivers", "s1"));
+  hint("x", "s1");
+  hint("y", "gone");
+  EXPECT_EQ(Call(RedisCommand("ZCARD", "own")).number(), 1);
+  EXPECT_EQ(take("9"), "xy") << "its own first";
+  hint("z", "s1");
+  Step(keys, "", 0, 0, {"RETURN", "5", "4", "wake", "3", "2", "1"});
+  EXPECT_EQ(Call(RedisCommand("ZCARD", "own")).number(), 0);
+  EXPECT_EQ(Call(RedisCommand("ZCARD", "q")).number(), 1);
+}
+
+TEST_F(RedisStepTest, ARunsTimersLeaveTheDueIndexTogether) {
+  const std::vector<std::string> keys = {"timers", "due"};
+  for (const char* id : {"3", "5"}) {
+    Step(keys, "", 0, 0,
+         {"HSET", "1", "2", id, "1", "DUE", "2", "4", "1", std::string("t") + id + ":run", "soon", "me"});
+  }
+  Step(keys, "", 0, 0, {"DUE", "2", "4", "2", "t3:other", "soon", "me"});
+  EXPECT_EQ(Call(RedisCommand("ZCARD", "due")).number(), 3);
+  Step(keys, "", 0, 0, {"TIMERS", "1", "2", "2", "run"});
+  EXPECT_EQ(Call(RedisCommand("EXISTS", "timers")).number(), 0);
+  const RedisReply left = Call(RedisCommand("ZRANGE", "due", 0, -1));
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].text(), "t3:other");
+}
+
+TEST_F(RedisStepTest, OthersAreToldWhatIsDueSoonerAndWhichAwaitedRunsEnd) {
+  auto subscriber = server_.Connect();
+  ASSERT_NE(subscriber, nullptr);
+  std::swap(context_, subscriber);
+  Call(RedisCommand("PSUBSCRIBE", "*"));
+  std::swap(context_, subscriber);
+  const auto next = [&] {
+    void* reply = nullptr;
+    EXPECT_EQ(redisGetReply(subscriber.get(), &reply), REDIS_OK) << subscriber->errstr;
+    const RedisReply message(static_cast<redisReply*>(reply));
+    return std::string(message[2].text()) + "=" + std::string(message[3].text());
+  };
+  const auto due = [&](const std::string& at, const std::string& member) {
+    Step({"due"}, "", 0, 0, {"DUE", "1", "4", at, member, "soon", "me"});
+  };
+  due("50", "a");
+  due("70", "b");
+  due("20", "c");
+  EXPECT_EQ(next(), "soon=me 50");
+  EXPECT_EQ(next(), "soon=me 20") << "70 was news to nobody";
+
+  Step({"none"}, "", 0, 0, {"AWAIT", "1", "1", "7"});
+  EXPECT_EQ(Call(RedisCommand("EXISTS", "none")).number(), 0);
+  Call(RedisCommand("HSET", "run", "s", "one"));
+  for (const char* id : {"7", "17", "7"}) Step({"run"}, "", 0, 0, {"AWAIT", "1", "1", id});
+  Step({"run"}, "", 0, 0, {"CLOSED", "1", "3", "store:", "run", "7"});
+  Step({"run"}, "", 0, 0, {"CLOSED", "1", "3", "store:", "run", "7"});
+  Step({"run"}, "", 0, 0, {"TELL", "1", "2", "end", "of test"});
+  EXPECT_EQ(next(), "store:17=run") << "once, and not to who closed it";
+  EXPECT_EQ(next(), "end=of test");
+}
+
+TEST_F(RedisStepTest, AStepIsBuiltOfItsPartsAndCalledByItsDigest) {
+  const std::string digest(Call(RedisCommand("SCRIPT", "LOAD", script_)).text());
+  RedisStep first;
+  first.Expect(RedisStep::Check::kAbsent, "run", "s");
+  first.Write("HSET", "run", "s", "one", "r", "row");
+  first.Write("SADD", "held", "a");
+  EXPECT_EQ(first.Key("held"), 2);
+  EXPECT_EQ(first.Key("run"), 1) << "each key once";
+  const RedisCommand command = first.Command("EVALSHA", digest, std::nullopt);
+  EXPECT_EQ(Call(command)[0].number(), 0);
+  EXPECT_EQ(Call(command)[0].number(), 1) << "it is there now";
+
+  const RedisReply time = Call(RedisCommand("TIME"));
+  RedisStep second;
+  second.Expect(RedisStep::Check::kEquals, "run", "s", "one");
+  second.Expect(RedisStep::Check::kPresent, "run", "r");
+  second.Expect(RedisStep::Check::kCount, "held", "", "1");
+  second.Read("HMGET", "run", "r", "none", "s");
+  second.Read("SMEMBERS", "held");
+  second.Write("HSET", "run", "s", "two");
+  const RedisReply reply = Call(second.Command(
+      "EVALSHA", digest, FromMicros(time[0].number() * 1'000'000 + time[1].number())));
+  ASSERT_EQ(reply[0].number(), 0);
+  EXPECT_EQ(reply[2][0][0].text(), "row");
+  EXPECT_TRUE(reply[2][0][1].is_nil());
+  EXPECT_EQ(reply[2][0][2].text(), "one") << "reads come before writes";
+  EXPECT_EQ(reply[2][1][0].text(), "a");
+  EXPECT_EQ(Get("run", "s"), "two");
+}
+
+TEST(RedisErrorTest, SaysWhatIsCertain) {
+  EXPECT_EQ(StatusOfError("LOADING Redis is loading").code(), StatusCode::kUnavailable);
+  EXPECT_EQ(StatusOfError("NOSCRIPT No matching script").code(), StatusCode::kUnavailable);
+  EXPECT_EQ(StatusOfError("MOVED 7 h:1").code(), StatusCode::kUnavailable);
+  EXPECT_EQ(StatusOfError("OOM command not allowed").code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(StatusOfError("WRONGPASS invalid").code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(StatusOfError("ERR something").code(), StatusCode::kUnknown);
+  EXPECT_EQ(StatusOfError("BUSYKEY exists").code(), StatusCode::kUnknown) << "another word";
+  EXPECT_TRUE(AsksToReconnect("READONLY You can't write"));
+  EXPECT_FALSE(AsksToReconnect("BUSY script"));
+}
+
+}  // namespace
+}  // namespace marathon::detail
