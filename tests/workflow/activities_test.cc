@@ -556,6 +556,47 @@ TEST_P(ActivitiesTest, ThousandsOfAsynchronousOnesNeedNoThread) {
   EXPECT_EQ(ResultOf<int>(run).value_or(0), calls);
 }
 
+// ---- Claimed ahead
+
+// An engine that has seen short activities only claims more than it has threads for. When one of them
+// turns out long, those behind it are anybody's.
+TEST_P(ActivitiesTest, WhatWaitsTooLongForAThreadIsGivenBack) {
+  static constexpr int kShort = 0, kLong = 1, kWaiting = 2;
+  Mailbox<int> began, go;
+  Registry registry;
+  registry.Bind(kGeneric, [&](int x) {
+    if (x == kWaiting) began.Put(x);
+    return x == kShort ? x : go.Get();
+  });
+  registry.Bind("Learn", [](WorkflowContext& ctx) -> Workflow<void> {
+    for (int i = 0; i < 100; ++i) co_await ctx.Run(kGeneric, kShort);
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    auto first = ctx.Start(kGeneric, kLong);
+    auto second = ctx.Start(kGeneric, kWaiting);
+    const int sum = co_await first;
+    co_return sum + co_await second;
+  });
+  EngineOptions options = Options();
+  options.activity_threads = 1;
+  Engine engine = Open(registry, options);
+  ASSERT_EQ(ResultOf(engine.Start("Learn")), Status());
+  const auto run = engine.Start("W");
+  ASSERT_TRUE(run.ok()) << run.status();
+
+  Engine other = Open(registry, options);
+  EXPECT_EQ(began.Get(), kWaiting);
+  const auto description = run->Describe();
+  ASSERT_TRUE(description.ok()) << description.status();
+  ASSERT_EQ(description->activities.size(), 2u);
+  const ActivityRow& row = description->activities[1];
+  EXPECT_EQ(row.epoch, 2) << "claimed ahead, given back, claimed";
+  EXPECT_EQ(row.attempt, 1);
+  EXPECT_EQ(row.deliveries, 0);
+  go.Put(21);
+  EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 42);
+}
+
 // ---- Shutdown
 
 TEST_P(ActivitiesTest, ShutdownGivesBackWhatRunsAndAnotherEngineGoesOn) {
