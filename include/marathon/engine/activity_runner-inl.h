@@ -8,7 +8,7 @@
 #include <stop_token>
 #include <utility>
 
-#include "marathon/engine/attempt.h"
+#include "marathon/engine/attempt-inl.h"
 #include "marathon/engine/host.h"
 #include "marathon/limits.h"
 
