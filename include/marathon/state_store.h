@@ -185,6 +185,16 @@ struct HeartbeatReply {
   bool cancel_requested = false;
 };
 
+// ---- Sessions ----------------------------------------------------------------------------------
+
+struct RenewRequest {
+  SessionId session;
+  Duration lease{30'000};  // the session, and every lease that it holds, lasts so long from now
+  uint64_t serial = 0;     // counts the session's renewals, from 1: an overtaken one changes nothing
+  // The answer to the renewal before this one has arrived: what it told need not be told again.
+  bool heard = false;
+};
+
 // ---- Time --------------------------------------------------------------------------------------
 
 struct DueRequest {
@@ -215,11 +225,11 @@ struct ReadRequest {
 };
 
 struct ListRequest {
-  std::string workflow_type;         // empty: any
-  std::optional<RunStatus> status;   // none: any
+  std::string workflow_type = {};             // empty: any
+  std::optional<RunStatus> status = {};       // none: any
   bool blocked_only = false;
   int limit = 100;
-  std::string page_token;            // empty: from the newest
+  std::string page_token = {};                // empty: from the newest
 };
 
 struct ListReply {
@@ -254,11 +264,11 @@ class StateStore {
   // Begins a session that lasts for `row.lease`, and longer by renewal. `watcher` is told of changes
   // until the session is closed or expired; it must outlive that. kAlreadyExists: the id is taken.
   virtual void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) = 0;
-  // Lets the session, and every lease that it holds, last for `lease` from now: a short one while it holds
-  // activities, a long one while it rests. Answers with activities to be canceled since the last renewal.
+  // Sets the end of the session's lease: a short one while it holds activities, a long one while it rests.
+  // Answers with its activities that were canceled, or whose runs ended, and that it has not heard of.
   // kFailedPrecondition: the session has expired; its activities and runs may be in other hands.
-  virtual void RenewSession(SessionId session, Duration lease,
-                            Done<std::vector<ActivityKey>> done) = 0;
+  // kAborted: a renewal with a higher serial, or this one, has been here before.
+  virtual void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) = 0;
   // Ends a session: gives back what it holds, counted neither as attempt nor as delivery.
   virtual void CloseSession(SessionId session, DoneStatus done) = 0;
   // Ends a session that stopped renewing (or whose file lock is free): what it held is claimable again,

@@ -136,6 +136,7 @@ struct SessionRow {
   std::string host;         // where its file lock can be looked at; empty: nowhere
   Duration lease{30'000};
   Time expires_at{};
+  uint64_t renewals = 0;    // the serial of the last one
 
   friend bool operator==(const SessionRow&, const SessionRow&) = default;
 };

@@ -100,6 +100,7 @@ struct Model {
   std::map<RunKey, std::vector<EventId>> timers;
   int next_run = 0;
   CommitId next_commit = 1;
+  uint64_t renewals = 0;
 };
 
 class Pair {
@@ -228,10 +229,14 @@ class Pair {
   }
   void Renew() {
     const SessionId id = AnySession();
-    const Duration lease(random_.Between(5'000, 60'000));
+    RenewRequest request;
+    request.session = id;
+    request.lease = Duration(random_.Between(5'000, 60'000));
+    request.serial = random_.Chance(0.9) ? ++model_.renewals : model_.renewals;
+    request.heard = random_.Chance(0.7);
     using Keys = StatusOr<std::vector<ActivityKey>>;
     static_cast<void>(Both<Keys>("RenewSession", [&](StateStore& store, auto done) {
-      store.RenewSession(id, lease, [done = std::move(done)](Keys keys) mutable {
+      store.RenewSession(request, [done = std::move(done)](Keys keys) mutable {
         if (keys.ok()) {
           std::sort(keys->begin(), keys->end());
           keys->erase(std::unique(keys->begin(), keys->end()), keys->end());

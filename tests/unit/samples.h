@@ -148,7 +148,7 @@ inline ActivityRow FullActivityRow() {
 }
 
 inline SessionRow FullSessionRow() {
-  return {"session-1", "host-1", Duration(15'000), kSampleTime};
+  return {"session-1", "host-1", Duration(15'000), kSampleTime, 7};
 }
 inline IdRow FullIdRow() { return {"order-1", "0193-run", "req-1", RunStatus::kCompleted}; }
 

@@ -79,9 +79,8 @@ class MemoryStore final : public StateStore {
                                     });
     done(reply);
   }
-  void RenewSession(SessionId session, Duration lease,
-                    Done<std::vector<ActivityKey>> done) override {
-    done(WithSessions([&](auto& protocol) { return protocol.Renew(session, lease); }));
+  void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override {
+    done(WithSessions([&](auto& protocol) { return protocol.Renew(request); }));
   }
   void CloseSession(SessionId session, DoneStatus done) override {
     done(EndSession(session, false, [&](auto& protocol) { return protocol.Close(session); }));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "marathon/adapters/memory_sessions.h"
@@ -27,10 +28,13 @@ MARATHON_INLINE void MemorySessions::EraseSession(SessionRow& row) {
   generation_.fetch_add(1, std::memory_order_release);
 }
 
-MARATHON_INLINE std::vector<ActivityKey> MemorySessions::TakeCanceled(const SessionId& id) {
+MARATHON_INLINE std::vector<ActivityKey> MemorySessions::Canceled(const SessionId& id, bool heard) {
   const auto it = sessions_.find(id);
   if (it == sessions_.end()) return {};
-  return std::exchange(it->second.canceled, {});
+  Entry& entry = it->second;
+  if (heard) entry.canceled.erase(entry.canceled.begin(), entry.canceled.begin() + entry.told);
+  entry.told = std::ssize(entry.canceled);
+  return entry.canceled;
 }
 
 // Sessions are few: one a process.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -25,7 +26,7 @@ class MemorySessions {
   void InsertSession(SessionRow&& row);
   void UpdateSession(SessionRow& row, Time due);
   void EraseSession(SessionRow& row);
-  std::vector<ActivityKey> TakeCanceled(const SessionId& id);
+  std::vector<ActivityKey> Canceled(const SessionId& id, bool heard);
   std::vector<SessionId> ScanDueSessions(Time now, int limit) const;
   Time EarliestDueSession() const;
 
@@ -40,6 +41,7 @@ class MemorySessions {
     SessionRow row;
     Time due = kNever;
     std::vector<ActivityKey> canceled;
+    ptrdiff_t told = 0;  // of those
   };
   mutable std::mutex mutex_;
   std::map<SessionId, Entry> sessions_;

@@ -115,6 +115,7 @@ struct Layout<SessionRow> {
       Field{"host", &SessionRow::host},
       Field{"lease_ms", &SessionRow::lease},
       Field{"expires_at", &SessionRow::expires_at},
+      Field{"renewals", &SessionRow::renewals},
   };
 };
 

@@ -2,6 +2,7 @@
 
 #include "marathon/engine/session_keeper.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "marathon/engine/host.h"
@@ -28,6 +29,7 @@ MARATHON_INLINE void SessionKeeper::Open(DoneStatus done) {
           {
             std::lock_guard lock(keeper.mutex_);
             keeper.id_ = id;
+            keeper.renewals_ = keeper.heard_ = 0;
             keeper.state_ = State::kAwake;
             keeper.reopening_ = false;
           }
@@ -84,7 +86,8 @@ MARATHON_INLINE void SessionKeeper::WhenAwake(Callback<void()> work) {
 // ---- Renewing --------------------------------------------------------------------------------------
 
 MARATHON_INLINE Duration SessionKeeper::Lease() const {
-  return state_ == State::kAwake ? host_.options().lease : limits::kRestingLease;
+  const bool resting = state_ == State::kAsleep || state_ == State::kFallingAsleep;
+  return resting ? limits::kRestingLease : host_.options().lease;
 }
 
 MARATHON_INLINE void SessionKeeper::SetAlarm() {
@@ -119,17 +122,31 @@ MARATHON_INLINE void SessionKeeper::Renew() {
 }
 
 MARATHON_INLINE void SessionKeeper::SendRenewal(Duration lease, Callback<void(bool)> renewed) {
-  const SessionId id = this->id();
-  if (id.empty()) return renewed(false);
+  RenewRequest request;
+  request.lease = lease;
+  {
+    std::lock_guard lock(mutex_);
+    request.session = id_;
+    request.heard = heard_ == renewals_;
+    request.serial = ++renewals_;
+  }
+  if (request.session.empty()) return renewed(false);
   host_.store().RenewSession(
-      id, lease,
-      [self = host_.Self(), id,
-       renewed = std::move(renewed)](StatusOr<std::vector<ActivityKey>> canceled) mutable {
-        if (canceled.ok()) self->OnActivitiesCanceled(*canceled);
+      request, [self = host_.Self(), id = request.session, serial = request.serial,
+                renewed = std::move(renewed)](StatusOr<std::vector<ActivityKey>> canceled) mutable {
+        if (canceled.ok()) {
+          self->OnActivitiesCanceled(*canceled);
+          self->session().Heard(id, serial);
+        }
         renewed(canceled.ok());
         if (canceled.status().code() != StatusCode::kFailedPrecondition) return;
         if (id == self->session().id()) self->session().OnLost();
       });
+}
+
+MARATHON_INLINE void SessionKeeper::Heard(const SessionId& session, uint64_t serial) {
+  std::lock_guard lock(mutex_);
+  if (session == id_) heard_ = std::max(heard_, serial);
 }
 
 // ---- Resting ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 // Thread rule: safe to call from any thread.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -52,6 +53,7 @@ class SessionKeeper {
   void SetAlarm();
   void OnAlarm();
   void SendRenewal(Duration lease, Callback<void(bool)> renewed);
+  void Heard(const SessionId& session, uint64_t serial);
   void FallAsleep();
   void Wake();
   void OnLost();
@@ -66,6 +68,8 @@ class SessionKeeper {
   bool wake_wanted_ = false;  // while falling asleep
   std::vector<Callback<void()>> when_awake_;
   AlarmId alarm_ = 0;
+  uint64_t renewals_ = 0;  // sent for this session
+  uint64_t heard_ = 0;     // the last of them that was answered
   bool stopped_ = false;
   bool reopening_ = false;
 };

@@ -225,10 +225,6 @@ MARATHON_INLINE void TurnRunner::Lost(SlotPtr slot) {
   Undo(*slot);
   ReturnOutcomes(*slot);
   cache_.NoteWoken(*slot);
-  if (claimed && MARATHON_MUTANT("lost_turn_forgets_claims")) {
-    host_.session().Release();
-    return Finish(std::move(slot), true);
-  }
   if (!claimed) return Finish(std::move(slot), true);
   host_.session().Renew();
   ReadRequest request;

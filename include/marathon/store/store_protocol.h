@@ -125,7 +125,8 @@ concept SessionTables = requires(T t, SessionRow& row, const std::string& id, Ti
   { t.InsertSession(SessionRow()) };  // due at its expires_at, as after UpdateSession
   { t.UpdateSession(row, time) };     // (row, due)
   { t.EraseSession(row) };            // and its list of canceled activities
-  { t.TakeCanceled(id) } -> std::same_as<std::vector<ActivityKey>>;  // what AddCanceled put there
+  // What AddCanceled put there, without that which an earlier call has answered, if that was `heard`.
+  { t.Canceled(id, bool()) } -> std::same_as<std::vector<ActivityKey>>;
   { t.ScanDueSessions(time, int()) } -> std::same_as<std::vector<SessionId>>;
   { t.EarliestDueSession() } -> std::same_as<Time>;
 };
@@ -208,7 +209,7 @@ class SessionProtocol {
       : t_(tables), now_(now), effects_(effects) {}
 
   StatusOr<Time> Open(SessionRow&& row);
-  StatusOr<std::vector<ActivityKey>> Renew(const SessionId& id, Duration lease);
+  StatusOr<std::vector<ActivityKey>> Renew(const RenewRequest& request);
   // ReleaseHeld must follow, with died = false.
   Status Close(const SessionId& id);
   // ReleaseHeld must follow, with died = true. `force`: the store knows by other means (a free file

@@ -139,14 +139,20 @@ StatusOr<Time> SessionProtocol<Tables>::Open(SessionRow&& row) {
 }
 
 template <class Tables>
-StatusOr<std::vector<ActivityKey>> SessionProtocol<Tables>::Renew(const SessionId& id,
-                                                                  Duration lease) {
-  SessionRow* row = t_.FindSession(id);
-  if (row == nullptr) return FailedPrecondition(fmt::format("session {} has expired", id));
-  row->expires_at = AddSaturated(now_, lease);
+StatusOr<std::vector<ActivityKey>> SessionProtocol<Tables>::Renew(const RenewRequest& request) {
+  SessionRow* row = t_.FindSession(request.session);
+  if (row == nullptr) {
+    return FailedPrecondition(fmt::format("session {} has expired", request.session));
+  }
+  if (request.serial <= row->renewals) {
+    return Aborted(fmt::format("renewal {} of session {} comes behind renewal {}", request.serial,
+                               request.session, row->renewals));
+  }
+  row->renewals = request.serial;
+  row->expires_at = AddSaturated(now_, request.lease);
   t_.UpdateSession(*row, row->expires_at);
   effects_.NoteDue(row->expires_at);
-  return t_.TakeCanceled(id);
+  return t_.Canceled(request.session, request.heard);
 }
 
 template <class Tables>

@@ -15,14 +15,14 @@ MARATHON_INLINE void AuditedStateStore::OpenSession(SessionRow row,
   base()->OpenSession(std::move(row), std::move(watcher), std::move(heard));
 }
 
-MARATHON_INLINE void AuditedStateStore::RenewSession(SessionId session, Duration lease,
+MARATHON_INLINE void AuditedStateStore::RenewSession(RenewRequest request,
                                                      Done<std::vector<ActivityKey>> done) {
-  auto heard = [this, session, lease, done = std::move(done)](
+  auto heard = [this, session = request.session, lease = request.lease, done = std::move(done)](
                    StatusOr<std::vector<ActivityKey>> reply) mutable {
     if (reply.ok()) invariants_.SessionRenewed(session, base()->Now(), lease);
     done(std::move(reply));
   };
-  base()->RenewSession(session, lease, std::move(heard));
+  base()->RenewSession(std::move(request), std::move(heard));
 }
 
 MARATHON_INLINE void AuditedStateStore::CloseSession(SessionId session, DoneStatus done) {

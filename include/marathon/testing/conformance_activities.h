@@ -255,8 +255,9 @@ TEST_P(StateStoreConformance, CancelingWhatRunsIsTold) {
   ASSERT_TRUE(Commit(cancel).ok());
   const std::vector<ActivityKey> expected{{run, 2}};
   EXPECT_EQ(watcher->canceled(), expected) << "at once in this process";
-  EXPECT_EQ(*Renew("s1"), expected) << "and by the renewal";
-  EXPECT_TRUE(Renew("s1")->empty()) << "once";
+  EXPECT_EQ(*Renew("s1", /*heard=*/false), expected) << "and by the renewal";
+  EXPECT_EQ(*Renew("s1", /*heard=*/false), expected) << "again, for the answer was lost";
+  EXPECT_TRUE(Renew("s1", /*heard=*/true)->empty()) << "until it is heard";
   EXPECT_TRUE(Beat({run, 2}, 1)->cancel_requested);
   ASSERT_TRUE(EndAttempt(End({run, 2}, 1, AttemptEnd::Kind::kFinal))->applied);
   EXPECT_EQ(ReadAll(run).inbox.size(), 1u);
@@ -308,6 +309,19 @@ TEST_P(StateStoreConformance, ASessionIsOpenedOnceAndRenewed) {
   ASSERT_TRUE(CloseSession("s1").ok());
   EXPECT_TRUE(CloseSession("s1").ok()) << "again: nothing to do";
   EXPECT_EQ(Renew("s1").status().code(), StatusCode::kFailedPrecondition);
+}
+
+TEST_P(StateStoreConformance, AnOvertakenRenewalChangesNothing) {
+  ASSERT_TRUE(Open("s1").ok());
+  const Duration day = std::chrono::hours(24);
+  ASSERT_TRUE(SendRenewal({.session = "s1", .serial = 2}).ok());
+  EXPECT_EQ(SendRenewal({.session = "s1", .lease = day, .serial = 1}).status().code(),
+            StatusCode::kAborted);
+  EXPECT_EQ(SendRenewal({.session = "s1", .lease = day, .serial = 2}).status().code(),
+            StatusCode::kAborted)
+      << "doubled";
+  Advance(std::chrono::seconds(30));
+  EXPECT_EQ(Poll().expired_sessions, std::vector<SessionId>{"s1"}) << "the short lease holds";
 }
 
 TEST_P(StateStoreConformance, AnExpiredSessionLosesWhatItHeld) {

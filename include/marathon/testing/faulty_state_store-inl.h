@@ -255,13 +255,13 @@ MARATHON_INLINE void FaultyStateStore::OpenSession(SessionRow row,
       });
 }
 
-MARATHON_INLINE void FaultyStateStore::RenewSession(SessionId session, Duration lease,
+MARATHON_INLINE void FaultyStateStore::RenewSession(RenewRequest request,
                                                     Done<std::vector<ActivityKey>> done) {
   link_->Call<StatusOr<std::vector<ActivityKey>>>(
       "RenewSession", Link::Kind::kRenewal, std::move(done),
-      [store = base(), session = std::move(session),
-       lease](Done<std::vector<ActivityKey>> d) mutable {
-        store->RenewSession(std::move(session), lease, std::move(d));
+      [store = base(),
+       request = std::move(request)](Done<std::vector<ActivityKey>> d) mutable {
+        store->RenewSession(std::move(request), std::move(d));
       });
 }
 

@@ -24,9 +24,8 @@ class ForwardingStateStore : public StateStore {
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override {
     base_->OpenSession(std::move(row), std::move(watcher), std::move(done));
   }
-  void RenewSession(SessionId session, Duration lease,
-                    Done<std::vector<ActivityKey>> done) override {
-    base_->RenewSession(std::move(session), lease, std::move(done));
+  void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override {
+    base_->RenewSession(std::move(request), std::move(done));
   }
   void CloseSession(SessionId session, DoneStatus done) override {
     base_->CloseSession(std::move(session), std::move(done));

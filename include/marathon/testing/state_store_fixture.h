@@ -127,10 +127,13 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
                *harness_, [&](auto done) { store().OpenSession(row, watcher, std::move(done)); })
         .status();
   }
-  StatusOr<std::vector<ActivityKey>> Renew(const SessionId& id,
-                                           Duration lease = SessionRow().lease) {
+  // Renews as the session's only caller does: under the next serial.
+  StatusOr<std::vector<ActivityKey>> Renew(const SessionId& id, bool heard = true) {
+    return SendRenewal({.session = id, .serial = ++renewals_, .heard = heard});
+  }
+  StatusOr<std::vector<ActivityKey>> SendRenewal(const RenewRequest& request) {
     return Await<StatusOr<std::vector<ActivityKey>>>(
-        *harness_, [&](auto done) { store().RenewSession(id, lease, std::move(done)); });
+        *harness_, [&](auto done) { store().RenewSession(request, std::move(done)); });
   }
   Status CloseSession(const SessionId& id) {
     return Await<Status>(*harness_, [&](auto done) { store().CloseSession(id, std::move(done)); });
@@ -266,6 +269,7 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
   std::unique_ptr<StoreHarness> harness_;
   std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
   bool observing_ = false;
+  uint64_t renewals_ = 0;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::testing

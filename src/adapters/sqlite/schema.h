@@ -65,10 +65,11 @@ CREATE INDEX timers_due ON timers (ns, due);
 CREATE TABLE sessions (
   ns INTEGER NOT NULL, id TEXT NOT NULL, due INTEGER, row BLOB NOT NULL,
   PRIMARY KEY (ns, id)) WITHOUT ROWID;
--- Activities to be told of at the session's next renewal.
+-- Activities to be told of at the session's next renewal, and again until it has heard.
 CREATE TABLE canceled (
   ns INTEGER NOT NULL, session TEXT NOT NULL, workflow_id TEXT NOT NULL, run_id TEXT NOT NULL,
-  event INTEGER NOT NULL, PRIMARY KEY (ns, session, workflow_id, run_id, event)) WITHOUT ROWID;
+  event INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (ns, session, workflow_id, run_id, event)) WITHOUT ROWID;
 )sql",
 };
 

@@ -132,10 +132,13 @@ struct SqliteTables::Statements {
   SqliteStatement due_sessions{
       db, "SELECT id FROM sessions WHERE ns = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3"};
   SqliteStatement first_due_session{db, "SELECT min(due) FROM sessions WHERE ns = ?1"};
-  SqliteStatement add_canceled{db, "INSERT OR IGNORE INTO canceled VALUES (?1, ?2, ?3, ?4, ?5)"};
+  SqliteStatement add_canceled{db, "INSERT OR IGNORE INTO canceled VALUES (?1, ?2, ?3, ?4, ?5, 0)"};
   SqliteStatement read_canceled{db,
                                 "SELECT workflow_id, run_id, event FROM canceled WHERE ns = ?1 "
                                 "AND session = ?2 ORDER BY workflow_id, run_id, event"};
+  SqliteStatement mark_told{
+      db, "UPDATE canceled SET told = 1 WHERE ns = ?1 AND session = ?2 AND told = 0"};
+  SqliteStatement erase_told{db, "DELETE FROM canceled WHERE ns = ?1 AND session = ?2 AND told = 1"};
   SqliteStatement erase_canceled{db, "DELETE FROM canceled WHERE ns = ?1 AND session = ?2"};
 };
 

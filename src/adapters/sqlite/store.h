@@ -55,8 +55,7 @@ class SqliteStore final : public StateStore,
   // ---- StateStore
   Time Now() const override { return runtime_.Now(); }
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override;
-  void RenewSession(SessionId session, Duration lease,
-                    Done<std::vector<ActivityKey>> done) override;
+  void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override;
   void CloseSession(SessionId session, DoneStatus done) override;
   void ExpireSession(SessionId session, DoneStatus done) override;
   void Start(StartRequest request, Done<StartReply> done) override;

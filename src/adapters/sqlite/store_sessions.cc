@@ -58,11 +58,10 @@ void SqliteStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watche
       });
 }
 
-void SqliteStore::RenewSession(SessionId session, Duration lease,
-                               Done<std::vector<ActivityKey>> done) {
+void SqliteStore::RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) {
   Enqueue<StatusOr<std::vector<ActivityKey>>>(
-      Access::kWrite, [session, lease](Transaction& tx) { return tx.sessions().Renew(session, lease); },
-      [this, session, done = std::move(done)](StatusOr<std::vector<ActivityKey>> reply) mutable {
+      Access::kWrite, [request](Transaction& tx) { return tx.sessions().Renew(request); },
+      [this, session = request.session, done = std::move(done)](StatusOr<std::vector<ActivityKey>> reply) mutable {
         if (reply.status().code() == StatusCode::kFailedPrecondition) ForgetSession(session);
         done(std::move(reply));
       });

@@ -96,7 +96,7 @@ class SqliteTables {
   void InsertSession(SessionRow row);
   void UpdateSession(SessionRow& row, Time due);
   void EraseSession(SessionRow& row);
-  std::vector<ActivityKey> TakeCanceled(const std::string& session);
+  std::vector<ActivityKey> Canceled(const std::string& session, bool heard);
   std::vector<SessionId> ScanDueSessions(Time now, int limit);
   Time EarliestDueSession();
 

@@ -245,13 +245,14 @@ void SqliteTables::AddCanceled(const std::string& session, const ActivityKey& ke
   sql_->add_canceled.Run(ns_, session, key.run.workflow_id, key.run.run_id, key.id);
 }
 
-std::vector<ActivityKey> SqliteTables::TakeCanceled(const std::string& session) {
+std::vector<ActivityKey> SqliteTables::Canceled(const std::string& session, bool heard) {
+  if (heard) sql_->erase_told.Run(ns_, session);
   std::vector<ActivityKey> keys;
   {
     SqliteCursor cursor = sql_->read_canceled.Query(ns_, session);
     while (cursor.Next()) keys.push_back({{cursor.String(0), cursor.String(1)}, cursor.Int(2)});
   }
-  if (!keys.empty()) sql_->erase_canceled.Run(ns_, session);
+  if (!keys.empty()) sql_->mark_told.Run(ns_, session);
   return keys;
 }
 
