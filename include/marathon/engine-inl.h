@@ -116,6 +116,8 @@ class EngineImpl {
     std::mutex mutex;
     std::optional<StatusOr<RunEnd>> end;  // the first answer counts
     std::shared_ptr<OneShot> ready;
+    uint64_t name = 0;  // for CancelAwait
+    int failures = 0;   // of the store
 
     void Answer(StatusOr<RunEnd> answer) {
       {
@@ -126,6 +128,9 @@ class EngineImpl {
       ready->Set();
     }
   };
+
+  static void AskForEnd(const std::shared_ptr<Host>& host, const RunKey& run,
+                        const std::shared_ptr<Waiter>& waiter);
 
   std::mutex waiters_mutex_;
   std::set<std::shared_ptr<Waiter>> waiters_;
@@ -139,19 +144,42 @@ MARATHON_INLINE StatusOr<RunEnd> EngineImpl::AwaitEnd(const RunKey& run, Duratio
     std::lock_guard lock(waiters_mutex_);
     waiters_.insert(waiter);
   }
-  const uint64_t name = host->AwaitEnd(run, [waiter](StatusOr<RunEnd> end) {
-    waiter->Answer(std::move(end));
-  });
+  AskForEnd(host, run, waiter);
   if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
   if (!waiter->ready->Wait(timeout)) {
     waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
                                                 run.run_id, run.workflow_id, timeout.count())));
   }
+  {
+    std::lock_guard lock(waiters_mutex_);
+    waiters_.erase(waiter);
+  }
+  std::unique_lock lock(waiter->mutex);
+  const uint64_t name = waiter->name;
+  StatusOr<RunEnd> end = *std::move(waiter->end);
+  lock.unlock();
   host->CancelAwait(name);
-  std::lock_guard lock(waiters_mutex_);
-  waiters_.erase(waiter);
-  std::lock_guard end_lock(waiter->mutex);
-  return *std::move(waiter->end);
+  return end;
+}
+
+// Asks until the store answers, or nobody waits any more.
+MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host, const RunKey& run,
+                                           const std::shared_ptr<Waiter>& waiter) {
+  int failures;
+  {
+    std::lock_guard lock(waiter->mutex);
+    if (waiter->end.has_value()) return;
+    failures = waiter->failures;
+  }
+  const uint64_t name = host->AwaitEnd(run, [host, run, waiter](StatusOr<RunEnd> end) {
+    if (!IsTransient(end.status())) return waiter->Answer(std::move(end));
+    std::unique_lock lock(waiter->mutex);
+    const int failed = ++waiter->failures;
+    lock.unlock();
+    host->AfterBackoff(failed, [host, run, waiter] { AskForEnd(host, run, waiter); });
+  });
+  std::lock_guard lock(waiter->mutex);
+  if (waiter->failures == failures) waiter->name = name;
 }
 
 MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {

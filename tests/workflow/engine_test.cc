@@ -4,7 +4,11 @@
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
+#include <atomic>
+#include <memory>
+
 #include "fixture.h"
+#include "marathon/testing/forwarding_state_store.h"
 
 namespace marathon::tests {
 namespace {
@@ -285,6 +289,40 @@ TEST(OpenTest, TheEngineHasACopyOfTheRegistry) {
   ASSERT_TRUE(engine.ok()) << engine.status();
   Engine moved = *std::move(engine);
   EXPECT_EQ(ResultOf<int>(moved.Start("AtOnce", 2)).value_or(0), 2);
+}
+
+// ---- A store that is away
+
+// Refuses the first two to ask for an end.
+class AwayAtFirst final : public testing::ForwardingStateStore {
+ public:
+  using ForwardingStateStore::ForwardingStateStore;
+  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override {
+    if (asked_.fetch_add(1) >= 2) return base()->AwaitClose(std::move(run), std::move(done));
+    done(Unavailable("not now"));
+    return 0;
+  }
+  int asked() const { return asked_; }
+
+ private:
+  std::atomic<int> asked_{0};
+};
+
+TEST(AwayTest, ResultAsksAgain) {
+  std::shared_ptr<AwayAtFirst> store;
+  Registry registry = Workflows();
+  registry.Use(Backend{"mine", [&](const BackendUrl&, Runtime& runtime) {
+                         Ports ports = NewMemoryPorts(runtime);
+                         ports.store = store = std::make_shared<AwayAtFirst>(ports.store);
+                         return StatusOr<Ports>(std::move(ports));
+                       }});
+  auto engine = Engine::Open("mine:", registry);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ(ResultOf<int>(engine->Start("AtOnce", 5)).value_or(0), 5);
+  EXPECT_EQ(store->asked(), 3);
+  const auto open = engine->Start("WaitForGo");
+  ASSERT_TRUE(open.ok());
+  EXPECT_EQ(open->Result<int>(Duration(1)).status().code(), StatusCode::kDeadlineExceeded);
 }
 
 // ---- Many
