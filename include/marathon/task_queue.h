@@ -59,6 +59,9 @@ class TaskQueue {
   // Takes delivered hints off the queue: once claimed, or refused by the store.
   virtual void Ack(std::vector<std::string> receipts, DoneStatus done) = 0;
 
+  // Gives delivered hints back untouched: the receiver has no room after all, others may have them at once.
+  virtual void Nack(std::vector<Delivery> deliveries, DoneStatus done) = 0;
+
   // Ends every Receive of `session`, now and later.
   virtual void StopReceiving(const SessionId& session) = 0;
 };

@@ -272,6 +272,10 @@ class TinyQueue final : public TaskQueue {
     acked += receipts.size();
     done(absl::OkStatus());
   }
+  void Nack(std::vector<Delivery> deliveries, DoneStatus done) override {
+    for (Delivery& delivery : deliveries) sent.push_back(std::move(delivery.hint));
+    done(absl::OkStatus());
+  }
   void StopReceiving(const SessionId&) override {}
 
   std::vector<Delivery> Take() {

@@ -566,7 +566,7 @@ TEST_P(ActivitiesTest, WhatWaitsTooLongForAThreadIsGivenBack) {
   Registry registry;
   registry.Bind(kGeneric, [&](int x) {
     if (x == kWaiting) began.Put(x);
-    return x == kShort ? x : go.Get();
+    return x == kShort ? x : go.Take();
   });
   registry.Bind("Learn", [](WorkflowContext& ctx) -> Workflow<void> {
     for (int i = 0; i < 100; ++i) co_await ctx.Run(kGeneric, kShort);
@@ -580,12 +580,25 @@ TEST_P(ActivitiesTest, WhatWaitsTooLongForAThreadIsGivenBack) {
   EngineOptions options = Options();
   options.activity_threads = 1;
   Engine engine = Open(registry, options);
-  ASSERT_EQ(ResultOf(engine.Start("Learn")), Status());
-  const auto run = engine.Start("W");
-  ASSERT_TRUE(run.ok()) << run.status();
+  // On a busy machine the last short activity may have taken long: then it learns again.
+  StatusOr<marathon::Run> run = Unavailable("");
+  for (bool ahead = false; !ahead;) {
+    ASSERT_EQ(ResultOf(engine.Start("Learn")), Status());
+    run = engine.Start("W");
+    ASSERT_TRUE(run.ok()) << run.status();
+    const auto begun = run->Describe();
+    ASSERT_TRUE(begun.ok()) << begun.status();
+    ASSERT_EQ(begun->activities.size(), 2u);
+    ahead = begun->activities[1].epoch > 0;
+    if (ahead) continue;
+    go.Put(1);
+    go.Put(1);
+    ASSERT_EQ(run->Result<int>(kPatience).value_or(0), 2);
+    ASSERT_EQ(began.Take(), kWaiting);
+  }
 
   Engine other = Open(registry, options);
-  EXPECT_EQ(began.Get(), kWaiting);
+  EXPECT_EQ(began.Take(), kWaiting);
   const auto description = run->Describe();
   ASSERT_TRUE(description.ok()) << description.status();
   ASSERT_EQ(description->activities.size(), 2u);
@@ -593,6 +606,7 @@ TEST_P(ActivitiesTest, WhatWaitsTooLongForAThreadIsGivenBack) {
   EXPECT_EQ(row.epoch, 2) << "claimed ahead, given back, claimed";
   EXPECT_EQ(row.attempt, 1);
   EXPECT_EQ(row.deliveries, 0);
+  go.Put(21);
   go.Put(21);
   EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 42);
 }

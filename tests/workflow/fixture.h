@@ -85,6 +85,13 @@ class Mailbox {
     EXPECT_TRUE(came) << "nothing came";
     return came ? values_.front() : T();
   }
+  // The same, and removes it.
+  T Take() {
+    T value = Get();
+    std::lock_guard lock(mutex_);
+    if (!values_.empty()) values_.erase(values_.begin());
+    return value;
+  }
   size_t size() {
     std::lock_guard lock(mutex_);
     return values_.size();

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <stop_token>
 #include <utility>
 
@@ -32,10 +33,7 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
   Lanes& lanes = LanesOf(entry->asynchronous);
   const int used = lanes.used.fetch_add(1);
   const int limit = entry->asynchronous ? lanes.limit : ahead_.limit();
-  if (used < limit && host_.session().Hold()) {
-    if (used >= lanes.limit) WatchWaiting();
-    return true;
-  }
+  if (used < limit && host_.session().Hold()) return true;
   lanes.used.fetch_sub(1);
   return false;
 }
@@ -55,6 +53,7 @@ MARATHON_INLINE void ActivityRunner::WatchWaiting() {
 MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
   std::vector<std::shared_ptr<Attempt>> given_back;
   bool waiting = false;
+  watching_ = false;  // first: what starts from here on is seen below, or watched anew
   {
     std::lock_guard lock(mutex_);
     for (const auto& [key, attempt] : running_) {
@@ -71,7 +70,6 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
     SendEnd(std::move(end));
     Forget(*attempt);
   }
-  watching_ = false;
   if (waiting) WatchWaiting();
 }
 
@@ -97,6 +95,7 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, bool reserved, bool 
     running_.emplace(attempt->row().key, attempt);
     canceled |= TakeEarlyCancel(attempt->row().key);
   }
+  if (own_turn && blocking_.used.load() > blocking_.limit) WatchWaiting();
   if (canceled) attempt->RequestStop(true);
   if (host_.stopping()) attempt->RequestStop(false);
   const int deaths = attempt->row().deliveries;
@@ -312,16 +311,32 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
     host_.AfterBackoff(1, [self = host_.Self()] { self->activities().Pump(); });
     return;
   }
+  // Turns of ours may have claimed activities since the queue was asked.
+  const int places = TakePlaces(static_cast<int>(hints->size()));
+  std::vector<Delivery> no_room(std::make_move_iterator(hints->begin() + places),
+                                std::make_move_iterator(hints->end()));
+  hints->resize(static_cast<size_t>(places));
+  if (!no_room.empty()) host_.queue().Nack(std::move(no_room), [](const Status&) {});
   std::vector<ClaimRequest> requests;
   std::vector<std::string> receipts;
   for (Delivery& delivery : *hints) {
     requests.push_back({{std::move(delivery.hint.run), delivery.hint.activity}, delivery.hint.epoch});
     receipts.push_back(std::move(delivery.receipt));
   }
-  if (!requests.empty()) Claim(std::move(requests), 0);
+  if (requests.empty()) return Pump();
+  Claim(std::move(requests), 0);
   // A hint is only a hint: what is lost between here and the claim is published again by the store.
   host_.queue().Ack(std::move(receipts), [](const Status&) {});
   Pump();
+}
+
+MARATHON_INLINE int ActivityRunner::TakePlaces(int wanted) {
+  int used = blocking_.used.load();
+  int places;
+  do {
+    places = std::clamp(blocking_.limit - used, 0, wanted);
+  } while (!blocking_.used.compare_exchange_weak(used, used + places));
+  return places;
 }
 
 MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, int failures,
@@ -333,10 +348,11 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
         });
   }
   const SessionId session = host_.session().id();
+  const int places = static_cast<int>(requests.size());
   std::vector<ClaimRequest> copy = requests;
   host_.store().ClaimActivities(
       session, std::move(copy),
-      [self = host_.Self(), session, requests = std::move(requests),
+      [self = host_.Self(), session, places, requests = std::move(requests),
        failures, doubtful](StatusOr<std::vector<ActivityRow>> rows) mutable {
         ActivityRunner& runner = self->activities();
         if (rows.ok()) {
@@ -349,28 +365,20 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
                                         : rows.status().code() == StatusCode::kUnknown;
         if (in_doubt) runner.OnClaimUnknown(std::move(requests));
         self->session().Release();
-        if (rows.ok()) return runner.Pump();
-        switch (rows.status().code()) {
-          case StatusCode::kUnavailable:
-          case StatusCode::kResourceExhausted:
-            self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures,
-                                              doubtful]() mutable {
-              self->activities().Claim(std::move(requests), failures + 1, doubtful);
-            });
-            return;
-          case StatusCode::kFailedPrecondition:
-            // Idle sessions are not renewed and expire. The next one claims: waiting for the hint to be
-            // published again could find it expired again.
-            if (failures >= 8) return;
-            self->session().Renew();
-            self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures,
-                                              doubtful]() mutable {
-              self->activities().Claim(std::move(requests), failures + 1, doubtful);
-            });
-            return;
-          default:
-            return;
+        const StatusCode code = rows.status().code();
+        // Idle sessions are not renewed and expire. The next one claims: waiting for the hint to be
+        // published again could find it expired again.
+        const bool expired = code == StatusCode::kFailedPrecondition && failures < 8;
+        const bool away = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
+        if (!expired && !away) {
+          runner.blocking_.used.fetch_sub(places);
+          return runner.Pump();
         }
+        if (expired) self->session().Renew();
+        self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures,
+                                          doubtful]() mutable {
+          self->activities().Claim(std::move(requests), failures + 1, doubtful);
+        });
       });
 }
 
@@ -397,6 +405,7 @@ MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> re
             row.epoch == request.epoch + 1 && !runner.IsRunning(row.key, row.epoch)) {
           runner.Start(std::move(row), false, false);
         } else if (row.state == ActivityState::kClaimable && row.epoch == request.epoch) {
+          runner.blocking_.used.fetch_add(1);
           runner.Claim({request}, 0, /*doubtful=*/true);
         }
         break;

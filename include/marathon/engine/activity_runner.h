@@ -70,7 +70,9 @@ class ActivityRunner {
   };
   Lanes& LanesOf(bool asynchronous) { return asynchronous ? async_ : blocking_; }
   void OnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
-  // `doubtful`: an earlier try may yet be applied, or has been.
+  int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
+  // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
+  // try may yet be applied, or has been.
   void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false);
   void OnClaimUnknown(std::vector<ClaimRequest> requests);
   void Run(std::shared_ptr<Attempt> attempt);

@@ -144,6 +144,12 @@ MARATHON_INLINE void LocalHub::Receive(ReceiveRequest&& request,
   done(std::move(deliveries));
 }
 
+MARATHON_INLINE void LocalHub::Nack(std::vector<Delivery>&& deliveries) {
+  Effects effects;
+  for (Delivery& delivery : deliveries) effects.hints.push_back(std::move(delivery.hint));
+  Publish(std::move(effects));
+}
+
 MARATHON_INLINE void LocalHub::Take(const Place& place, size_t max, std::vector<Delivery>& out) {
   const auto it = waiting_.find(place);
   if (it == waiting_.end()) return;
@@ -279,6 +285,10 @@ class LocalTaskQueue final : public TaskQueue {
   }
   // A delivered hint is off the queue at once: the store publishes again what nobody claims.
   void Ack(std::vector<std::string>, DoneStatus done) override { done(Status()); }
+  void Nack(std::vector<Delivery> deliveries, DoneStatus done) override {
+    hub_->Nack(std::move(deliveries));
+    done(Status());
+  }
   void StopReceiving(const SessionId& session) override { hub_->StopReceiving(session); }
 
  private:

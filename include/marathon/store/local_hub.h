@@ -47,6 +47,8 @@ class LocalHub {
 
   // ---- TaskQueue
   void Receive(ReceiveRequest&& request, Done<std::vector<Delivery>>&& done);
+  // A delivered hint is off the queue; here it comes back.
+  void Nack(std::vector<Delivery>&& deliveries);
   void StopReceiving(const SessionId& session);
   // Somebody waits for work or for the end of a run: worth looking for what other processes wrote.
   bool IsAwaited() const;

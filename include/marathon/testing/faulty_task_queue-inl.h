@@ -176,11 +176,25 @@ MARATHON_INLINE void FaultyTaskQueue::Receive(ReceiveRequest request,
 }
 
 MARATHON_INLINE void FaultyTaskQueue::Ack(std::vector<std::string> receipts, DoneStatus done) {
+  Tell(
+      [receipts = std::move(receipts)](TaskQueue& queue) mutable {
+        queue.Ack(std::move(receipts), [](const Status&) {});
+      },
+      std::move(done));
+}
+
+MARATHON_INLINE void FaultyTaskQueue::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
+  Tell(
+      [deliveries = std::move(deliveries)](TaskQueue& queue) mutable {
+        queue.Nack(std::move(deliveries), [](const Status&) {});
+      },
+      std::move(done));
+}
+
+MARATHON_INLINE void FaultyTaskQueue::Tell(Callback<void(TaskQueue&)> what, DoneStatus done) {
   if (!link_->IsAlive()) return;
   link_->world.After(kWorldActor, link_->Latency(), "ack",
-                     [link = link_, receipts = std::move(receipts)]() mutable {
-                       link->queue->Ack(std::move(receipts), [](const Status&) {});
-                     });
+                     [link = link_, what = std::move(what)]() mutable { what(*link->queue); });
   link_->world.After(link_->actor, link_->Latency(), "acked",
                      [done = std::move(done)]() mutable { done(absl::OkStatus()); });
 }

@@ -29,10 +29,14 @@ class FaultyTaskQueue final : public ForwardingTaskQueue {
   void Send(std::vector<TaskHint> hints, DoneStatus done) override;
   void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) override;
   void Ack(std::vector<std::string> receipts, DoneStatus done) override;
+  void Nack(std::vector<Delivery> deliveries, DoneStatus done) override;
   void StopReceiving(const SessionId& session) override;
 
  private:
   class Link;  // outlives this object for as long as hints are on their way
+
+  // Tells the queue, and the caller that it has been told, each in a while.
+  void Tell(Callback<void(TaskQueue&)> what, DoneStatus done);
 
   std::shared_ptr<Link> link_;
 };

@@ -29,6 +29,9 @@ class ForwardingTaskQueue : public TaskQueue {
   void Ack(std::vector<std::string> receipts, DoneStatus done) override {
     base_->Ack(std::move(receipts), std::move(done));
   }
+  void Nack(std::vector<Delivery> deliveries, DoneStatus done) override {
+    base_->Nack(std::move(deliveries), std::move(done));
+  }
   void StopReceiving(const SessionId& session) override { base_->StopReceiving(session); }
 
  protected:

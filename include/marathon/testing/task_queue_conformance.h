@@ -163,6 +163,23 @@ TEST_P(TaskQueueConformance, AcknowledgingTwiceIsHarmless) {
   }
 }
 
+TEST_P(TaskQueueConformance, WhatIsGivenBackGoesToOthers) {
+  Send({Turn("a"), Turn("b")});
+  const auto slot = Receive(From("s1"));
+  for (int i = 0; i < kPumpsMax && !slot->has_value(); ++i) harness_->Pump();
+  ASSERT_TRUE(slot->has_value());
+  Deliveries deliveries = slot->Take();
+  ASSERT_TRUE(deliveries.ok());
+  ASSERT_EQ(deliveries->size(), 2u);
+  const auto other = Receive(From("s2"));
+  EXPECT_TRUE(IsOpen(*other));
+  std::vector<Delivery> back{std::move(deliveries->at(1))};
+  const Status nacked = Await<Status>(
+      *harness_, [&](auto done) { queue().Nack(std::move(back), std::move(done)); });
+  EXPECT_TRUE(nacked.ok()) << nacked;
+  EXPECT_EQ(Take(*other), Hints{Turn("b")});
+}
+
 TEST_P(TaskQueueConformance, StopReceivingEndsReceivesNowAndLater) {
   OpenSession("s1");
   const auto now = Receive(From("s1"));

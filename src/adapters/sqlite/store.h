@@ -80,6 +80,7 @@ class SqliteStore final : public StateStore,
   void Send(std::vector<TaskHint> hints, DoneStatus done) override;
   void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) override;
   void Ack(std::vector<std::string> receipts, DoneStatus done) override;
+  void Nack(std::vector<Delivery> deliveries, DoneStatus done) override;
   void StopReceiving(const SessionId& session) override;
 
  private:

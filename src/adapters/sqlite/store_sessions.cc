@@ -145,6 +145,11 @@ void SqliteStore::Receive(ReceiveRequest request, Done<std::vector<Delivery>> do
 // A delivered hint is off the queue at once: the store publishes again what nobody claims.
 void SqliteStore::Ack(std::vector<std::string>, DoneStatus done) { done(Status()); }
 
+void SqliteStore::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
+  hub_.Nack(std::move(deliveries));
+  done(Status());
+}
+
 void SqliteStore::StopReceiving(const SessionId& session) { hub_.StopReceiving(session); }
 
 // ---- Other processes
