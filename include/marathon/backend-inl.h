@@ -45,8 +45,9 @@ inline StatusOr<std::string> PercentDecode(std::string_view text, std::string_vi
 
 inline Status DecodeInto(std::string& out, std::string_view text, std::string_view what) {
   StatusOr<std::string> decoded = PercentDecode(text, what);
-  if (decoded.ok()) out = *std::move(decoded);
-  return decoded.status();
+  if (!decoded.ok()) return decoded.status();
+  out = *std::move(decoded);
+  return {};
 }
 
 // "user:password@host:port"

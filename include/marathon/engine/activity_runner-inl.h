@@ -361,24 +361,25 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
           });
           for (ActivityRow& row : *rows) runner.Start(std::move(row), false, false);
         }
-        const bool in_doubt = rows.ok() ? doubtful && !requests.empty()
-                                        : rows.status().code() == StatusCode::kUnknown;
-        if (in_doubt) runner.OnClaimUnknown(std::move(requests));
-        self->session().Release();
         const StatusCode code = rows.status().code();
         // Idle sessions are not renewed and expire. The next one claims: waiting for the hint to be
         // published again could find it expired again.
         const bool expired = code == StatusCode::kFailedPrecondition && failures < 8;
         const bool away = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
-        if (!expired && !away) {
-          runner.blocking_.used.fetch_sub(places);
-          return runner.Pump();
-        }
         if (expired) self->session().Renew();
-        self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures,
-                                          doubtful]() mutable {
-          self->activities().Claim(std::move(requests), failures + 1, doubtful);
-        });
+        if (expired || away) {
+          self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures,
+                                            doubtful]() mutable {
+            self->activities().Claim(std::move(requests), failures + 1, doubtful);
+          });
+          return self->session().Release();
+        }
+        const bool in_doubt = rows.ok() ? doubtful && !requests.empty()
+                                        : code == StatusCode::kUnknown;
+        if (in_doubt) runner.OnClaimUnknown(std::move(requests));
+        self->session().Release();
+        runner.blocking_.used.fetch_sub(places);
+        runner.Pump();
       });
 }
 

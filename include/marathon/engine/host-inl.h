@@ -404,8 +404,9 @@ MARATHON_INLINE void Host::CompleteActivity(std::string_view token, EventBody ou
   if (auto* completed = std::get_if<ActivityCompleted>(&outcome)) completed->scheduled = end.key.id;
   if (auto* failed = std::get_if<ActivityFailed>(&outcome)) failed->scheduled = end.key.id;
   end.outcome = std::move(outcome);
+  const RunKey run = end.key.run;
   store_->EndAttempt(std::move(end), [self = Self(), done = std::move(done),
-                                      run = end.key.run](StatusOr<AttemptReply> reply) mutable {
+                                      run](StatusOr<AttemptReply> reply) mutable {
     if (reply.ok() && reply->mine) self->turns_.Wake(run);
     if (reply.ok() && !reply->applied) return done(NotFound("the activity is resolved already"));
     done(reply.status());

@@ -127,6 +127,7 @@ MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> rec
 MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventBody> inbound) {
   TurnOutput output;
   std::vector<EventBody> unread;
+  if (marker.build_id == build_id_) marker.build_id.clear();
   core_.SetReplay(false, {});
   for (EventBody& body : inbound) {
     if (core_.closed()) {
@@ -135,9 +136,8 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventB
     }
     if (!core_.IsPending(body)) continue;
     if (output.events.empty()) {
-      if (marker.build_id == build_id_) marker.build_id.clear();
       Begin(++version_, marker);
-      output.events.push_back({version_, std::move(marker)});
+      output.events.push_back({version_, marker});
     }
     Apply(++version_, body);
     output.events.push_back({version_, std::move(body)});

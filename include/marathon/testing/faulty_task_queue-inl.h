@@ -61,7 +61,7 @@ class FaultyTaskQueue::Link : public std::enable_shared_from_this<Link> {
   // What the base answered to `waiter`, who may have been answered out of `held` meanwhile.
   void Arrive(const std::shared_ptr<Waiter>& waiter, StatusOr<std::vector<Delivery>> result) {
     if (result.ok()) {
-      *result = Disturb(*std::move(result), [this](Delivery delivery, int64_t micros) {
+      result = Disturb(*std::move(result), [this](Delivery delivery, int64_t micros) {
         world.After(actor, micros, "late hint",
                     [link = this->shared_from_this(), delivery = std::move(delivery)]() mutable {
                       link->held.push_back(std::move(delivery));

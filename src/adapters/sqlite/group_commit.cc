@@ -21,15 +21,16 @@ GroupCommit::Statements::Statements(SqliteConnection& db)
 
 void GroupCommit::Enqueue(std::unique_ptr<SqliteOperation> operation) {
   {
-    std::lock_guard lock(mutex_);
-    if (!closed_) {
-      queue_.push_back(std::move(operation));
-      // A leader looks again when it is done.
-      if (scheduled_ || IsLed()) return;
-      scheduled_ = true;
+    std::unique_lock lock(mutex_);
+    if (closed_) {
+      lock.unlock();
+      return operation->Finish(Cancelled("the store is closed"));
     }
+    queue_.push_back(std::move(operation));
+    // A leader looks again when it is done.
+    if (scheduled_ || IsLed()) return;
+    scheduled_ = true;
   }
-  if (operation != nullptr) return operation->Finish(Cancelled("the store is closed"));
   Schedule();
 }
 
