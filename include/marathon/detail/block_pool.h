@@ -83,8 +83,8 @@ class BlockPool {
   }
   // Never destroyed: threads may end after it would be.
   static Store& StoreOf(size_t kind) {
-    static auto* const stores = new std::array<Store, kKinds>;
-    return (*stores)[kind];
+    static auto* const kStores = new std::array<Store, kKinds>;
+    return (*kStores)[kind];
   }
   static void Free(Block* block) noexcept {
     while (block != nullptr) ::operator delete(std::exchange(block, block->next));

@@ -68,8 +68,8 @@ void ForEachField(Visit&& visit) {
 
 template <class T>
 const T& DefaultOf() {
-  static const T value{};
-  return value;
+  static const T kDefault{};
+  return kDefault;
 }
 
 // Bit i: field i of the sparse struct `value` is not at its default.
