@@ -362,8 +362,7 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
           for (ActivityRow& row : *rows) runner.Start(std::move(row), false, false);
         }
         const StatusCode code = rows.status().code();
-        // Idle sessions are not renewed and expire. The next one claims: waiting for the hint to be
-        // published again could find it expired again.
+        // A pause past the lease, or a clock set forward: the next session claims, at once.
         const bool expired = code == StatusCode::kFailedPrecondition && failures < 8;
         const bool away = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
         if (expired) self->session().Renew();

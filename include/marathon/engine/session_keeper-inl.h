@@ -90,18 +90,22 @@ MARATHON_INLINE Duration SessionKeeper::Lease() const {
   return resting ? limits::kRestingLease : host_.options().lease;
 }
 
+// Instead of the alarm that is set: that of a session at rest rings in hours.
 MARATHON_INLINE void SessionKeeper::SetAlarm() {
   std::lock_guard lock(mutex_);
-  if (stopped_ || alarm_ != 0) return;
-  alarm_ = host_.runtime().SetAlarm(Lease() / 3, [weak = host_.weak_from_this()] {
-    if (auto self = weak.lock()) self->session().OnAlarm();
-  });
+  if (const AlarmId alarm = std::exchange(alarm_, 0)) host_.runtime().CancelAlarm(alarm);
+  if (stopped_) return;
+  alarm_ = host_.runtime().SetAlarm(
+      Lease() / 3, [weak = host_.weak_from_this(), number = ++alarms_] {
+        if (auto self = weak.lock()) self->session().OnAlarm(number);
+      });
 }
 
-MARATHON_INLINE void SessionKeeper::OnAlarm() {
+MARATHON_INLINE void SessionKeeper::OnAlarm(uint64_t number) {
   bool rest;
   {
     std::lock_guard lock(mutex_);
+    if (number != alarms_) return;  // it rang while another one was set
     alarm_ = 0;
     const bool used = std::exchange(used_, false);
     rest = state_ == State::kAwake && held_ == 0 && !used;
@@ -180,15 +184,12 @@ MARATHON_INLINE void SessionKeeper::Wake() {
   SendRenewal(host_.options().lease, [self = host_.Self()](bool renewed) {
     SessionKeeper& keeper = self->session();
     std::vector<Callback<void()>> work;
-    AlarmId alarm;
     {
       std::lock_guard lock(keeper.mutex_);
       if (keeper.state_ != State::kWaking) return;
       keeper.state_ = renewed ? State::kAwake : State::kAsleep;
       if (renewed) work.swap(keeper.when_awake_);
-      alarm = std::exchange(keeper.alarm_, 0);  // it would ring in hours
     }
-    if (alarm != 0) self->runtime().CancelAlarm(alarm);
     keeper.SetAlarm();
     for (Callback<void()>& each : work) each();
     if (!renewed) self->AfterBackoff(1, [self] { self->session().Wake(); });

@@ -51,7 +51,7 @@ class SessionKeeper {
 
   Duration Lease() const;  // with mutex_ held
   void SetAlarm();
-  void OnAlarm();
+  void OnAlarm(uint64_t number);
   void SendRenewal(Duration lease, Callback<void(bool)> renewed);
   void Heard(const SessionId& session, uint64_t serial);
   void FallAsleep();
@@ -68,6 +68,7 @@ class SessionKeeper {
   bool wake_wanted_ = false;  // while falling asleep
   std::vector<Callback<void()>> when_awake_;
   AlarmId alarm_ = 0;
+  uint64_t alarms_ = 0;    // set so far
   uint64_t renewals_ = 0;  // sent for this session
   uint64_t heard_ = 0;     // the last of them that was answered
   bool stopped_ = false;

@@ -86,14 +86,17 @@ inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimW
   const bool overruns = work.mode == SimWork::Mode::kOverruns && ctx.attempt() == 1;
   const int64_t busy_ms = overruns ? kSimDeadline.count() + 1'500 : work.busy_ms;
   const ActorId actor = process.runtime.actor();
+  const auto ended = std::make_shared<bool>(false);
   if (work.mode == SimWork::Mode::kBeats) {
     for (int64_t at_ms = 1'000; at_ms < busy_ms; at_ms += 1'000) {
-      world_.After(actor, at_ms * 1'000, "heartbeat",
-                   [&ctx, at_ms] { ctx.Heartbeat(at_ms).IgnoreError(); });
+      world_.After(actor, at_ms * 1'000, "heartbeat", [&ctx, at_ms, ended] {
+        if (!*ended) ctx.Heartbeat(at_ms).IgnoreError();  // a pause may put it behind the end
+      });
     }
   }
   world_.After(actor, busy_ms * 1'000, "work done",
-               [this, &ctx, work, done = std::move(done)]() mutable {
+               [this, &ctx, work, ended, done = std::move(done)]() mutable {
+                 *ended = true;
                  CheckStop(ctx);
                  StatusOr<int64_t> outcome = End(ctx, work);
                  if (outcome.ok()) return done.Complete(*outcome);
