@@ -97,7 +97,8 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, bool reserved, bool 
   }
   if (own_turn && blocking_.used.load() > blocking_.limit) WatchWaiting();
   if (canceled) attempt->RequestStop(true);
-  if (host_.stopping()) attempt->RequestStop(false);
+  // Whoever loses the session stops what runs, and what comes late is stopped here.
+  if (host_.stopping() || host_.session().HasLost(attempt->row().session)) attempt->RequestStop(false);
   const int deaths = attempt->row().deliveries;
   if (deaths >= limits::kMaxDeliveries) {
     Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
@@ -137,8 +138,9 @@ MARATHON_INLINE void ActivityRunner::Cancel(const ActivityKey& key) {
     std::lock_guard lock(mutex_);
     const auto [first, last] = running_.equal_range(key);
     for (auto entry = first; entry != last; ++entry) attempts.push_back(entry->second);
-    if (attempts.empty()) {
-      // What is dropped here is told again by the next renewal.
+    // What runs may be an older attempt than the one that is being claimed.
+    if (attempts.empty() || claiming_.contains(key)) {
+      // What is dropped here is told by its next heartbeat.
       constexpr size_t kRemembered = 1'000;
       if (early_cancels_.size() == kRemembered) early_cancels_.pop_front();
       early_cancels_.push_back(key);
@@ -339,6 +341,27 @@ MARATHON_INLINE int ActivityRunner::TakePlaces(int wanted) {
   return places;
 }
 
+class ActivityRunner::Claiming {
+ public:
+  Claiming(std::shared_ptr<Host> host, const std::vector<ClaimRequest>& requests)
+      : host_(std::move(host)) {
+    ActivityRunner& runner = host_->activities();
+    std::lock_guard lock(runner.mutex_);
+    for (const ClaimRequest& request : requests) keys_.push_back(runner.claiming_.insert(request.key));
+  }
+  Claiming(const Claiming&) = delete;
+  Claiming& operator=(const Claiming&) = delete;
+  ~Claiming() {
+    ActivityRunner& runner = host_->activities();
+    std::lock_guard lock(runner.mutex_);
+    for (const auto& key : keys_) runner.claiming_.erase(key);
+  }
+
+ private:
+  const std::shared_ptr<Host> host_;
+  std::vector<std::multiset<ActivityKey>::iterator> keys_;
+};
+
 MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, int failures,
                                            bool doubtful) {
   if (!host_.session().Hold()) {  // for as long as the claim is under way
@@ -350,10 +373,11 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
   const SessionId session = host_.session().id();
   const int places = static_cast<int>(requests.size());
   std::vector<ClaimRequest> copy = requests;
+  auto claiming = std::make_shared<Claiming>(host_.Self(), requests);
   host_.store().ClaimActivities(
       session, std::move(copy),
-      [self = host_.Self(), session, places, requests = std::move(requests),
-       failures, doubtful](StatusOr<std::vector<ActivityRow>> rows) mutable {
+      [self = host_.Self(), session, places, requests = std::move(requests), failures, doubtful,
+       claiming = std::move(claiming)](StatusOr<std::vector<ActivityRow>> rows) mutable {
         ActivityRunner& runner = self->activities();
         if (rows.ok()) {
           std::erase_if(requests, [&rows](const ClaimRequest& request) {
@@ -389,7 +413,9 @@ MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> re
     ReadRequest read;
     read.run = request.key.run;
     read.activities = true;
-    host_.store().Read(std::move(read), [self = host_.Self(), request](StatusOr<RunSnapshot> found) {
+    auto claiming = std::make_shared<Claiming>(host_.Self(), std::vector{request});
+    host_.store().Read(std::move(read), [self = host_.Self(), request,
+                                         claiming = std::move(claiming)](StatusOr<RunSnapshot> found) {
       ActivityRunner& runner = self->activities();
       if (!found.ok() && found.status().code() != StatusCode::kNotFound) {
         self->AfterBackoff(1, [self, request] {

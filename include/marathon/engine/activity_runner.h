@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +70,9 @@ class ActivityRunner {
     int limit = 0;
   };
   Lanes& LanesOf(bool asynchronous) { return asynchronous ? async_ : blocking_; }
+  // Activities that are being claimed, for as long as it lives.
+  class Claiming;
+
   void OnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
   int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
   // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
@@ -90,7 +94,8 @@ class ActivityRunner {
   std::atomic<int> running_count_{0};
   std::mutex mutex_;
   Running running_;
-  std::deque<ActivityKey> early_cancels_;           // of activities that do not run here (yet)
+  std::multiset<ActivityKey> claiming_;             // from the queue
+  std::deque<ActivityKey> early_cancels_;           // for attempts that do not run here yet
   std::vector<std::shared_ptr<Attempt>> suspects_;  // waiting to run alone
   bool suspect_running_ = false;
   bool receiving_ = false;

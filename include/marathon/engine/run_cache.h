@@ -56,6 +56,7 @@ struct RunSlot {
   CommitId turn_commit = 0;            // … and its commit id
   std::vector<EventId> claims;         // … and the activities it starts here
   bool claims_chosen = false;          // … once: a repeated commit must be the same
+  SessionId session;                   // … whose session claims them
   bool closing = false;                // … and whether it ends the run
   int64_t history_bytes = 0;
   bool in_doubt = false;               // … and whether its reply was lost

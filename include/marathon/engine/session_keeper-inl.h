@@ -15,6 +15,11 @@ MARATHON_INLINE SessionId SessionKeeper::id() const {
   return id_;
 }
 
+MARATHON_INLINE bool SessionKeeper::HasLost(const SessionId& session) const {
+  std::lock_guard lock(mutex_);
+  return reopening_ || session != id_;
+}
+
 MARATHON_INLINE void SessionKeeper::Open(DoneStatus done) {
   SessionRow row;
   row.id = host_.NewId();

@@ -43,6 +43,8 @@ class SessionKeeper {
   // Calls `work` once Hold would succeed; now, if it would already.
   void WhenAwake(Callback<void()> work);
 
+  // The session has expired, as far as is known here: what it held is in other hands.
+  bool HasLost(const SessionId& session) const;
   // Asks the store at once whether the session lives.
   void Renew();
 

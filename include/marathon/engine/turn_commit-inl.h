@@ -21,7 +21,9 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   commit.run = slot.key;
   commit.expected_version = slot.base_version;
   commit.commit_id = slot.turn_commit;
-  commit.session = host_.session().id();
+  // A try with claims may have been applied already: its session stays.
+  if (slot.claims.empty()) slot.session = host_.session().id();
+  commit.session = slot.session;
   commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
   if (!slot.events.empty()) commit.record = EncodeRecord(slot.turn_commit, slot.events);
   commit.inbox_taken = slot.inbox_taken;
@@ -153,7 +155,7 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
       row.policy = std::move(scheduled->policy);
       row.state = ActivityState::kClaimed;
       row.epoch = 1;
-      row.session = host_.session().id();
+      row.session = slot->session;
       row.scheduled_at = slot->now;
       host_.activities().Start(std::move(row), /*reserved=*/true, /*own_turn=*/true);
     } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
