@@ -1,0 +1,124 @@
+// Clusters without faults, in virtual time: what takes days and many runs, and what the simulator's seeds
+// seldom reach.
+// needs: testing
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "marathon/adapters/memory.h"
+#include "marathon/marathon.h"
+#include "marathon/testing/sim_cluster.h"
+
+namespace marathon::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kSleepers = 5'000;
+#else
+constexpr int kSleepers = 100'000;
+#endif
+
+class ClusterTest : public ::testing::Test {
+ protected:
+  using Code = std::function<std::shared_ptr<const Registry>(SimProcess&)>;
+
+  void Begin(int workers, EngineOptions engine, Code code) {
+    SimCluster::Options options;
+    options.workers = workers;
+    options.rates = FaultRates::None();
+    options.engine = std::move(engine);
+    options.registry = std::move(code);
+    cluster_ = std::make_unique<SimCluster>(world_, memory_.store, memory_.queue,
+                                            std::move(options), counts_);
+    cluster_->Begin();
+    world_.RunUntil(world_.Now() + 1s);
+  }
+
+  // Starts the run "<type>-<input>" at `process`, and hands over how it ended.
+  void Start(SimProcess& process, std::string type, int64_t input,
+             std::function<void(const StatusOr<RunEnd>&)> ended) {
+    StartCall call;
+    call.options.workflow_id = type + "-" + std::to_string(input);
+    call.workflow_type = std::move(type);
+    call.input = *Encode(input);
+    Host& host = *process.host;
+    host.Start(std::move(call), [&host, ended = std::move(ended)](const StatusOr<RunKey>& run) {
+      ASSERT_TRUE(run.ok()) << run.status();
+      host.AwaitEnd(*run, ended);
+    });
+  }
+
+  SimWorld world_{1};
+  Ports memory_ = NewMemoryPorts(world_);
+  FaultCounts counts_;
+  std::unique_ptr<SimCluster> cluster_;
+};
+
+// The lease is 10 s: one that is not renewed would be lost, and the activity begun again.
+TEST_F(ClusterTest, ASessionLostWhileItRestedIsRenewedOnceItIsOpenedAgain) {
+  int begun = 0;
+  EngineOptions engine;
+  engine.lease = 10s;
+  Begin(1, engine, [&](SimProcess& process) {
+    auto registry = std::make_shared<Registry>();
+    registry->Bind("Minutes", [](WorkflowContext& ctx, int64_t x) -> Workflow<int64_t> {
+      co_return co_await ctx.Run<int64_t>("Wait", x, {.start_to_close_timeout = 1h});
+    });
+    registry->Bind("Wait", [&](ActivityContext&, const int64_t& x, ActivityCompletion<int64_t> done) {
+      ++begun;
+      world_.After(process.runtime.actor(), 300'000'000, "waited",
+                   [x, done = std::move(done)]() mutable { done.Complete(x + 1); });
+    });
+    return registry;
+  });
+  world_.RunUntil(world_.Now() + 5min);
+  SimProcess& worker = *cluster_->worker(0);
+  memory_.store->CloseSession(worker.host->session().id(), [](const Status&) {});
+
+  std::optional<RunEnd> end;
+  Start(worker, "Minutes", 41, [&](const StatusOr<RunEnd>& ended) { end = *ended; });
+  ASSERT_TRUE(world_.RunUntil([&] { return end.has_value(); }, world_.Now() + 1h));
+  ASSERT_TRUE(std::holds_alternative<WorkflowCompleted>(end->closing));
+  EXPECT_EQ(Decode<int64_t>(std::get<WorkflowCompleted>(end->closing).result).value_or(0), 42);
+  EXPECT_EQ(begun, 1);
+}
+
+// A day of sleep each, most of them without a live coroutine; all wake in time, and within minutes.
+TEST_F(ClusterTest, AHundredThousandSleepersWake) {
+  EngineOptions engine;
+  engine.cache_runs = 1'000;
+  Begin(2, engine, [&](SimProcess&) {
+    auto registry = std::make_shared<Registry>();
+    registry->Bind("Sleeper", [](WorkflowContext& ctx, int64_t x) -> Workflow<int64_t> {
+      const Time before = ctx.Now();
+      co_await ctx.Sleep(24h + Duration(x));
+      co_return ctx.Now() - before >= 24h + Duration(x) ? x + 1 : 0;
+    });
+    return registry;
+  });
+  int woken = 0;
+  int wrong = 0;
+  for (int64_t x = 0; x < kSleepers; ++x) {
+    Start(*cluster_->worker(static_cast<size_t>(x % 2)), "Sleeper", x,
+          [&, x](const StatusOr<RunEnd>& end) {
+            ++woken;
+            const auto* done = end.ok() ? std::get_if<WorkflowCompleted>(&end->closing) : nullptr;
+            wrong += done == nullptr || Decode<int64_t>(done->result).value_or(0) != x + 1;
+          });
+  }
+  const Time begin = world_.Now();
+  world_.RunUntil(begin + 24h);
+  EXPECT_EQ(woken, 0);
+  ASSERT_TRUE(world_.RunUntil([&] { return woken == kSleepers; }, begin + 24h + 10min)) << woken;
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace marathon::testing
