@@ -13,17 +13,14 @@
 #include "marathon/adapters/memory.h"
 #include "marathon/marathon.h"
 #include "marathon/testing/sim_cluster.h"
+#include "../sanitized.h"
 
 namespace marathon::testing {
 namespace {
 
 using namespace std::chrono_literals;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kSleepers = 5'000;
-#else
-constexpr int kSleepers = 100'000;
-#endif
+constexpr int kSleepers = kSanitized ? 5'000 : 100'000;
 
 class ClusterTest : public ::testing::Test {
  protected:

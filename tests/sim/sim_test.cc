@@ -7,15 +7,12 @@
 
 #include "marathon/testing/fault_rates.h"
 #include "marathon/testing/simulator.h"
+#include "../sanitized.h"
 
 namespace marathon::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSeeds = 40;
-#else
-constexpr uint64_t kSeeds = 200;
-#endif
+constexpr uint64_t kSeeds = kSanitized ? 40 : 200;
 
 void ExpectNoViolation(const SimOptions& options) {
   const SimReport report = Simulate(options);

@@ -21,6 +21,7 @@
 
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "../sanitized.h"
 #ifdef MARATHON_HAS_SQLITE
 #include "marathon/adapters/sqlite.h"
 #endif
@@ -31,19 +32,6 @@ using namespace std::chrono_literals;
 
 // How long a test waits for what must come; only a broken engine makes it wait so long.
 inline constexpr Duration kPatience = 120s;
-
-// Sanitizers make everything several times slower.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
-#else
-inline constexpr bool kSanitized = false;
-#endif
 
 // Retries at once, a few times.
 inline constexpr RetryPolicy kThreeTries{
