@@ -51,6 +51,8 @@ class RedisServer {
   RedisServer(const RedisServer&) = delete;
   RedisServer& operator=(const RedisServer&) = delete;
 
+  const std::string& socket() const { return socket_; }
+
   // Null if it did not come up.
   std::unique_ptr<redisContext, void (*)(redisContext*)> Connect() {
     std::unique_ptr<redisContext, void (*)(redisContext*)> context(

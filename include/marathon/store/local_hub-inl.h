@@ -27,12 +27,7 @@ MARATHON_INLINE void LocalHub::Publish(Effects&& effects) {
 // quicker.
 MARATHON_INLINE void LocalHub::Deliver(TaskHint&& hint, std::vector<Answer>& answers) {
   const SessionId session = IsHere(hint.preferred) ? hint.preferred : SessionId();
-  const auto wants = [&](const Parked& parked) {
-    const ReceiveRequest& r = parked.request;
-    return r.kind == hint.kind && (session.empty() || session == r.session) &&
-           std::find(r.task_queues.begin(), r.task_queues.end(), hint.task_queue) !=
-               r.task_queues.end();
-  };
+  const auto wants = [&](const Parked& parked) { return parked.Wants(hint, session); };
   if (auto it = std::find_if(parked_.begin(), parked_.end(), wants); it != parked_.end()) {
     Answer& answer = answers.emplace_back();
     answer.done = std::move(it->done);
@@ -186,6 +181,63 @@ MARATHON_INLINE void LocalHub::StopReceiving(const SessionId& session) {
 MARATHON_INLINE bool LocalHub::IsAwaited() const {
   const std::lock_guard lock(mutex_);
   return !parked_.empty() || !awaiters_.empty();
+}
+
+MARATHON_INLINE size_t LocalHub::ParkedFor(const TaskHint& hint) const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<size_t>(
+      std::count_if(parked_.begin(), parked_.end(),
+                    [&](const Parked& parked) { return parked.Wants(hint, hint.preferred); }));
+}
+
+MARATHON_INLINE bool LocalHub::IsParked(const ReceiveRequest& request) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(parked_.begin(), parked_.end(),
+                     [&](const Parked& parked) { return parked.Is(request); });
+}
+
+MARATHON_INLINE void LocalHub::GiveTo(const ReceiveRequest& request,
+                                      std::vector<TaskHint>&& hints) {
+  if (hints.empty()) return;
+  Effects rest;
+  Answer answer;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = std::find_if(parked_.begin(), parked_.end(),
+                                 [&](const Parked& parked) { return parked.Is(request); });
+    size_t count = 0;
+    if (it != parked_.end()) {
+      count = std::min(hints.size(), static_cast<size_t>(std::max(it->request.max, 1)));
+      answer.done = std::move(it->done);
+      parked_.erase(it);
+    }
+    for (size_t i = 0; i < hints.size(); ++i) {
+      if (i < count) {
+        answer.deliveries.push_back(Delivery{std::move(hints[i]), std::string()});
+      } else {
+        rest.hints.push_back(std::move(hints[i]));
+      }
+    }
+  }
+  if (answer.done) answer.done(std::move(answer.deliveries));
+  Publish(std::move(rest));
+}
+
+MARATHON_INLINE std::vector<ReceiveRequest> LocalHub::ParkedRequests() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ReceiveRequest> requests;
+  for (const Parked& parked : parked_) requests.push_back(parked.request);
+  return requests;
+}
+
+MARATHON_INLINE std::vector<TaskHint> LocalHub::TakeWaiting() {
+  const std::lock_guard lock(mutex_);
+  std::vector<TaskHint> hints;
+  for (auto& [place, waiting] : waiting_) {
+    std::move(waiting.hints.begin(), waiting.hints.end(), std::back_inserter(hints));
+  }
+  waiting_.clear();
+  return hints;
 }
 
 MARATHON_INLINE std::set<std::pair<TaskKind, std::string>> LocalHub::AwaitedQueues() const {

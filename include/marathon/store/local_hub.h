@@ -5,6 +5,7 @@
 // hints, each at most once, so it is no larger than the work that waits.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -52,6 +53,15 @@ class LocalHub {
   void StopReceiving(const SessionId& session);
   // Somebody waits for work or for the end of a run: worth looking for what other processes wrote.
   bool IsAwaited() const;
+  // How many parked receivers could have this hint at once: of its preferred session, if it has one.
+  size_t ParkedFor(const TaskHint& hint) const;
+  // Hints that were fetched for a receiver: all at once to it, as many as it wants, if it is parked yet.
+  void GiveTo(const ReceiveRequest& request, std::vector<TaskHint>&& hints);
+  // Whether it is; and all those that are.
+  bool IsParked(const ReceiveRequest& request) const;
+  std::vector<ReceiveRequest> ParkedRequests() const;
+  // Takes out all hints that wait for a receiver, for a store that has another place for them.
+  std::vector<TaskHint> TakeWaiting();
   // The task queues that parked receivers wait for.
   std::set<std::pair<TaskKind, std::string>> AwaitedQueues() const;
 
@@ -68,6 +78,17 @@ class LocalHub {
   struct Parked {
     ReceiveRequest request;
     Done<std::vector<Delivery>> done;
+
+    bool Is(const ReceiveRequest& other) const {
+      return request.session == other.session && request.kind == other.kind &&
+             request.task_queues == other.task_queues;
+    }
+    // As far as `session` (empty: any) may have it.
+    bool Wants(const TaskHint& hint, const SessionId& session) const {
+      return request.kind == hint.kind && (session.empty() || session == request.session) &&
+             std::find(request.task_queues.begin(), request.task_queues.end(), hint.task_queue) !=
+                 request.task_queues.end();
+    }
   };
   // Hints of one kind and task queue for one session, or (with an empty session) for anyone.
   struct Place {

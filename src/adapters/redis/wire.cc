@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
+
 namespace marathon::inline MARATHON_ABI::detail {
 
 std::string RedisCommand::Bytes() const { return fmt::format("*{}\r\n{}", count_, body_); }
@@ -32,6 +34,29 @@ int64_t RedisReply::number() const {
   int64_t number = 0;
   const std::string_view digits = text();
   std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  return number;
+}
+
+uint64_t RedisReply::unsigned_number() const {
+  return node_ != nullptr && node_->type == REDIS_REPLY_INTEGER
+             ? static_cast<uint64_t>(node_->integer)
+             : RedisNumber(text());
+}
+
+Time RedisReply::time() const {
+  const double micros = std::strtod(std::string(text()).c_str(), nullptr);
+  return micros >= static_cast<double>(ToMicros(kNever)) ? kNever
+                                                         : FromMicros(static_cast<int64_t>(micros));
+}
+
+bool RedisReply::is_push() const {
+  const std::string_view kind = (*this)[0].text();
+  return kind == "message" || kind == "subscribe" || kind == "unsubscribe";
+}
+
+uint64_t RedisNumber(std::string_view text) {
+  uint64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
   return number;
 }
 

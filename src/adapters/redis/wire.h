@@ -14,6 +14,7 @@
 
 #include "marathon/config.h"
 #include "marathon/status.h"
+#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -79,11 +80,19 @@ class RedisReply {
   std::string_view text() const;
   // Of an integer, or of a string that is one; 0 for anything else.
   int64_t number() const;
+  uint64_t unsigned_number() const;
+  // Of a score in microseconds, which is a floating-point number.
+  Time time() const;
+  // What the server sends a subscriber, in answer to no command.
+  bool is_push() const;
 
  private:
   std::shared_ptr<redisReply> root_;
   const redisReply* node_ = nullptr;
 };
+
+// The number that `text` is; 0 if it is none.
+uint64_t RedisNumber(std::string_view text);
 
 // What an error reply means for the command that got it: kUnavailable where the server certainly did
 // nothing and may do it later, kResourceExhausted for no memory or disk, kFailedPrecondition for what

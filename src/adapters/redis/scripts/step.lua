@@ -87,6 +87,29 @@ function verbs.DUE(index, at, member, channel, sender)
   end
 end
 
+-- Enters a member under the next number.
+function verbs.ENTER(index, counter, member)
+  redis.call('ZADD', index, redis.call('INCR', KEYS[tonumber(counter)]), member)
+end
+
+-- Removes a field that has this value.
+function verbs.UNNAME(names, field, value)
+  if redis.call('HGET', names, field) == value then redis.call('HDEL', names, field) end
+end
+
+-- Whether a dedupe key is remembered: seen no earlier than `before`, and among the `kept` newest.
+function verbs.HASKEY(keys, key, before, kept)
+  local seen = redis.call('ZSCORE', keys, key)
+  if not seen or tonumber(seen) < tonumber(before) then return 0 end
+  return redis.call('ZREVRANK', keys, key) < tonumber(kept) and 1 or 0
+end
+
+-- Forgets the others.
+function verbs.TRIM(keys, before, kept)
+  redis.call('ZREMRANGEBYSCORE', keys, '-inf', '(' .. before)
+  redis.call('ZREMRANGEBYRANK', keys, 0, -1 - tonumber(kept))
+end
+
 -- Takes a run's timers out of the due index.
 function verbs.TIMERS(timers, due, run)
   for _, id in ipairs(redis.call('HKEYS', timers)) do

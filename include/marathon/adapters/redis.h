@@ -1,0 +1,56 @@
+// Redis as state store and task queue: shared by any number of processes and machines.
+//
+//   registry.Use(marathon::RedisBackend());
+//   auto engine = marathon::Engine::Open("redis://localhost:6379/0", registry);
+//
+// The URL is one of
+//   redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]    port 6379, database 0
+//   rediss://…                                       the same over TLS (RedisTlsBackend)
+//   redis:/PATH/OF/SOCKET                            a Unix socket
+// with any of these parameters (docs/redis.md says more, also on what Redis itself must be set to):
+//   namespace=NAME        runs of one namespace know nothing of another's; "default"
+//   ca=FILE               rediss: certificates to trust, PEM; the system's
+//   database=N            with a Unix socket
+//   connect_timeout=MS    5000
+//   reply_timeout=MS      a server that leaves a command unanswered so long counts as gone; 10000
+// Link marathon::redis. Needs Redis 6.2 or newer, which must not evict keys.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "marathon/backend.h"
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/log_sink.h"
+#include "marathon/state_store.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+// What a URL does not say.
+struct RedisOptions {
+  Duration connect_timeout{5'000};
+  Duration reply_timeout{10'000};
+  std::string ca_file;
+  // Leases and timers go by the server's clock. False: by the runtime's, which all processes that share
+  // the server must then share, too; for tests that turn the clock.
+  bool server_clock = true;
+  // Told of settings of the server that can lose what was written; null: nobody.
+  std::shared_ptr<LogSink> log = NewStderrLogSink();
+};
+
+MARATHON_EXPORT Backend RedisBackend(RedisOptions defaults = {});
+MARATHON_EXPORT Backend RedisTlsBackend(RedisOptions defaults = {});
+
+// ---- For tests. REQUIRES: `store` came from one of these backends.
+
+// Answers when all that the server has sent so far has been dealt with.
+MARATHON_EXPORT void RedisSync(StateStore& store, DoneStatus done);
+
+// How many entries of the due index polls of this store have looked at, ever: what the cost of an idle
+// poll is made of.
+MARATHON_EXPORT int64_t RedisDueVisited(const StateStore& store);
+
+}  // namespace marathon::inline MARATHON_ABI

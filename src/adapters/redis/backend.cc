@@ -1,0 +1,114 @@
+// RedisBackend: from a URL to a store.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "marathon/adapters/redis.h"
+#include "marathon/limits.h"
+#include "store.h"
+
+namespace marathon::inline MARATHON_ABI {
+namespace {
+
+Status ReadNumber(std::string_view what, std::string_view text, int64_t least, int64_t most,
+                  int64_t* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  if (error == std::errc() && end == text.data() + text.size() && *number >= least &&
+      *number <= most) {
+    return {};
+  }
+  return InvalidArgument(fmt::format("{} {}: write a number from {} to {}", what, text, least, most));
+}
+
+Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value) {
+  const auto text = url.Find(key);
+  if (!text) return {};
+  int64_t millis = 0;
+  if (Status status = ReadNumber(key, *text, 1, 3'600'000, &millis); !status.ok()) return status;
+  *value = Duration(millis);
+  return {};
+}
+
+Status ReadPlace(const BackendUrl& url, detail::RedisAddress* address) {
+  std::string database(url.Find("database").value_or("0"));
+  if (url.host.empty()) {
+    if (url.path.empty() || url.path[0] != '/' || address->tls) {
+      return InvalidArgument(fmt::format(
+          "{} needs a host, as in {}://localhost:6379/0 (redis: also takes the path of a socket)",
+          url.scheme, url.scheme));
+    }
+    address->socket = url.path;
+  } else {
+    std::string_view host = url.host;
+    const size_t colon = host.rfind(':');
+    const bool has_port = colon != host.npos && host.find(']', colon) == host.npos;
+    int64_t port = 6379;
+    if (has_port) {
+      if (Status s = ReadNumber("port", host.substr(colon + 1), 1, 65'535, &port); !s.ok()) return s;
+      host = host.substr(0, colon);
+    }
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    address->host = host;
+    address->port = fmt::format("{}", port);
+    if (!url.path.empty()) database = url.path;
+  }
+  int64_t number = 0;
+  if (Status s = ReadNumber("database", database, 0, 1'000'000, &number); !s.ok()) return s;
+  address->database = static_cast<int>(number);
+  return {};
+}
+
+StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bool tls,
+                          Runtime& runtime) {
+  if (Status status = url.CheckParameters(
+          {"namespace", "ca", "database", "connect_timeout", "reply_timeout"});
+      !status.ok()) {
+    return status;
+  }
+  detail::RedisAddress address;
+  address.tls = tls;
+  address.user = url.user;
+  address.password = url.password;
+  address.ca_file = url.Find("ca").value_or(options.ca_file);
+  address.connect_timeout = options.connect_timeout;
+  address.reply_timeout = options.reply_timeout;
+  Status status = ReadPlace(url, &address);
+  if (status.ok()) status = ReadMillis(url, "connect_timeout", &address.connect_timeout);
+  if (status.ok()) status = ReadMillis(url, "reply_timeout", &address.reply_timeout);
+  if (!status.ok()) return status;
+  const std::string name_space(url.Find("namespace").value_or("default"));
+  if (name_space.empty() || name_space.size() > limits::kMaxNameBytes) {
+    return InvalidArgument(fmt::format("a namespace has 1 to {} bytes", limits::kMaxNameBytes));
+  }
+  auto store = detail::RedisStore::Open(address, name_space, options, runtime);
+  if (!store.ok()) return store.status();
+  return Ports{*store, *store};
+}
+
+}  // namespace
+
+Backend RedisBackend(RedisOptions defaults) {
+  return Backend{"redis", [defaults](const BackendUrl& url, Runtime& runtime) {
+                   return OpenRedis(url, defaults, /*tls=*/false, runtime);
+                 }};
+}
+
+Backend RedisTlsBackend(RedisOptions defaults) {
+  return Backend{"rediss", [defaults](const BackendUrl& url, Runtime& runtime) {
+                   return OpenRedis(url, defaults, /*tls=*/true, runtime);
+                 }};
+}
+
+void RedisSync(StateStore& store, DoneStatus done) {
+  static_cast<detail::RedisStore&>(store).Sync(std::move(done));
+}
+
+int64_t RedisDueVisited(const StateStore& store) {
+  return static_cast<const detail::RedisStore&>(store).due_visited();
+}
+
+}  // namespace marathon::inline MARATHON_ABI

@@ -1,0 +1,98 @@
+// RedisConnection: commands out, replies in, in order and without waiting for each other; and the
+// same again after the connection is lost, with back-off.
+//
+// On its loop's thread only, but for the constructor.
+#pragma once
+
+#include <hiredis/read.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "address.h"
+#include "io_loop.h"
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/status.h"
+#include "socket.h"
+#include "wire.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+class RedisConnection final : public RedisLoop::Waiter {
+ public:
+  // What its owner does when. Called on the loop's thread.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void OnConnected(RedisConnection& connection) = 0;
+    // It will be tried again.
+    virtual void OnLost(RedisConnection& connection) = 0;
+    // What the server sends a subscriber.
+    virtual void OnPush(const RedisReply& message) = 0;
+  };
+  // A server's error is a reply, too. kUnavailable: the command has certainly not been executed;
+  // kUnknown: perhaps.
+  using Reply = StatusOr<RedisReply>;
+
+  // `jitter` is any number. `greeting` is sent first on each connection, after AUTH and SELECT, and must be
+  // answered without error.
+  RedisConnection(RedisAddress address, std::vector<RedisCommand> greeting, uint64_t jitter,
+                  Owner* owner);
+
+  bool connected() const { return state_ == State::kReady; }
+  // Why there is no connection; OK: there is.
+  const Status& status() const { return status_; }
+
+  // At once kUnavailable while there is no connection.
+  void Send(const RedisCommand& command, Callback<void(Reply)> done);
+  // A command of which the replies are pushes.
+  void SendUnanswered(const RedisCommand& command);
+
+  // RedisLoop::Waiter
+  int Prepare(short* events) override;
+  void OnReady() override;
+  RedisLoop::Micros Deadline() override;
+  void OnDeadline() override;
+
+  // Begins anew, for a reason: whatever waits is answered.
+  void Lose(Status why);
+  // Ends the connection for good: whatever waits is answered.
+  void Close();
+
+ private:
+  enum class State { kResting, kConnecting, kGreeting, kReady, kClosed };
+  struct Pending {
+    Callback<void(Reply)> done;
+    int64_t end = 0;  // of its bytes, in all that were ever to be sent on this connection
+    RedisLoop::Micros since = 0;
+  };
+
+  void Connect();
+  void Greet();
+  void Append(const RedisCommand& command, Callback<void(Reply)> done);
+  void Flush();
+  void ReadReplies();
+  void Deliver(RedisReply reply);
+
+  const RedisAddress address_;
+  const std::vector<RedisCommand> greeting_;
+  Owner* const owner_;
+  uint64_t jitter_;
+
+  State state_ = State::kResting;
+  Status status_ = Unavailable("not connected yet");
+  int failures_ = 0;
+  RedisLoop::Micros deadline_ = 0;  // to connect again, or to have connected
+  std::unique_ptr<RedisSocket> socket_;
+  std::unique_ptr<redisReader, void (*)(redisReader*)> reader_{nullptr, redisReaderFree};
+  std::string out_;
+  int64_t appended_ = 0, written_ = 0;  // bytes
+  std::deque<Pending> pending_;
+  size_t greetings_left_ = 0;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

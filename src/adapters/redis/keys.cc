@@ -1,0 +1,137 @@
+#include "keys.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+// Takes "NUMBER:" off the front.
+std::optional<int64_t> TakeNumber(std::string_view& text) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end == text.data() + text.size() || *end != ':') return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(end - text.data()) + 1);
+  return number;
+}
+
+// Takes "LENGTH:" and so many bytes off the front.
+std::optional<std::string_view> TakeText(std::string_view& text) {
+  const auto length = TakeNumber(text);
+  if (!length || *length < 0 || static_cast<size_t>(*length) > text.size()) return std::nullopt;
+  const std::string_view taken = text.substr(0, static_cast<size_t>(*length));
+  text.remove_prefix(taken.size());
+  return taken;
+}
+
+// A namespace inside of a hash tag: its braces must not end the tag.
+std::string Prefix(std::string_view name_space) {
+  std::string escaped;
+  for (const char c : name_space) {
+    if (c == '{' || c == '}' || c == '%') {
+      escaped += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    } else {
+      escaped += c;
+    }
+  }
+  return fmt::format("marathon:{{{}:0}}:", escaped);
+}
+
+}  // namespace
+
+std::string RedisName(const RunKey& run) {
+  return fmt::format("{}:{}{}", run.workflow_id.size(), run.workflow_id, run.run_id);
+}
+
+std::optional<RunKey> ParseRedisName(std::string_view name) {
+  const auto workflow_id = TakeText(name);
+  if (!workflow_id) return std::nullopt;
+  return RunKey{std::string(*workflow_id), std::string(name)};
+}
+
+std::string RedisName(const ActivityKey& activity) {
+  return fmt::format("{}:{}", activity.id, RedisName(activity.run));
+}
+
+std::optional<ActivityKey> ParseActivityName(std::string_view name) {
+  const auto id = TakeNumber(name);
+  if (!id) return std::nullopt;
+  auto run = ParseRedisName(name);
+  if (!run) return std::nullopt;
+  return ActivityKey{*std::move(run), *id};
+}
+
+std::string RedisName(const DueEntry& entry) {
+  switch (entry.what) {
+    case DueEntry::What::kRun:
+      break;
+    case DueEntry::What::kActivity:
+      return fmt::format("a{}:{}", entry.id, RedisName(entry.run));
+    case DueEntry::What::kTimer:
+      return fmt::format("t{}:{}", entry.id, RedisName(entry.run));
+  }
+  return fmt::format("r{}", RedisName(entry.run));
+}
+
+std::optional<DueEntry> ParseDueName(std::string_view name) {
+  if (name.empty()) return std::nullopt;
+  const char kind = name[0];
+  name.remove_prefix(1);
+  if (kind == 'r') {
+    auto run = ParseRedisName(name);
+    if (!run) return std::nullopt;
+    return DueEntry{DueEntry::What::kRun, *std::move(run)};
+  }
+  auto item = ParseActivityName(name);
+  if (!item || (kind != 'a' && kind != 't')) return std::nullopt;
+  return DueEntry{kind == 'a' ? DueEntry::What::kActivity : DueEntry::What::kTimer,
+                  std::move(item->run), item->id};
+}
+
+std::string RedisName(const TaskHint& hint) {
+  return fmt::format("{}:{}:{}:{}{}", hint.activity, hint.epoch, hint.preferred.size(),
+                     hint.preferred, RedisName(hint.run));
+}
+
+bool ParseHintName(std::string_view name, TaskHint* hint) {
+  const auto activity = TakeNumber(name);
+  const auto epoch = activity ? TakeNumber(name) : std::nullopt;
+  const auto preferred = epoch ? TakeText(name) : std::nullopt;
+  auto run = preferred ? ParseRedisName(name) : std::nullopt;
+  if (!run) return false;
+  hint->activity = *activity;
+  hint->epoch = *epoch;
+  hint->preferred = *preferred;
+  hint->run = *std::move(run);
+  return true;
+}
+
+RedisKeys::RedisKeys(std::string_view name_space)
+    : prefix(Prefix(name_space)),
+      runs(prefix + "runs"),
+      due(prefix + "due"),
+      due_sessions(prefix + "due:sessions"),
+      sessions(prefix + "sessions"),
+      receivers(prefix + "receivers"),
+      hint_counter(prefix + "n:hints"),
+      run_counter(prefix + "n:runs"),
+      store_counter(prefix + "n:stores"),
+      due_channel(prefix + "soon") {}
+
+std::string RedisKeys::Of(std::string_view kind, std::string_view name) const {
+  std::string key;
+  key.reserve(prefix.size() + kind.size() + name.size());
+  key += prefix;
+  key += kind;
+  key += name;
+  return key;
+}
+
+std::string RedisKeys::Queue(TaskKind kind, std::string_view task_queue,
+                             std::string_view session) const {
+  return fmt::format("{}q:{}:{}:{}{}", prefix, kind == TaskKind::kTurn ? "turn" : "activity",
+                     task_queue.size(), task_queue, session);
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,76 @@
+// RedisKeys: the names of what a store keeps in Redis. docs/redis.md lists them.
+//
+// Values and pure functions; safe from any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "marathon/config.h"
+#include "marathon/ids.h"
+#include "marathon/store/store_protocol.h"
+#include "marathon/task_queue.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// A run in keys and members: "LENGTH:WORKFLOW_ID" and the run id.
+std::string RedisName(const RunKey& run);
+std::optional<RunKey> ParseRedisName(std::string_view name);
+
+// An activity of a set: "ID:" and its run.
+std::string RedisName(const ActivityKey& activity);
+std::optional<ActivityKey> ParseActivityName(std::string_view name);
+
+// A member of the due index.
+std::string RedisName(const DueEntry& entry);
+std::optional<DueEntry> ParseDueName(std::string_view name);
+
+// A hint, but for its kind and task queue, which its queue's key tells.
+std::string RedisName(const TaskHint& hint);
+// False: not one.
+bool ParseHintName(std::string_view name, TaskHint* hint);
+
+class RedisKeys {
+ public:
+  explicit RedisKeys(std::string_view name_space);
+
+  // ---- Of a run, by its name
+  std::string Run(std::string_view name) const { return Of("r:", name); }
+  std::string Activities(std::string_view name) const { return Of("a:", name); }
+  std::string History(std::string_view name) const { return Of("h:", name); }
+  std::string Inbox(std::string_view name) const { return Of("i:", name); }
+  std::string DedupeKeys(std::string_view name) const { return Of("k:", name); }
+  std::string Timers(std::string_view name) const { return Of("t:", name); }
+  // Of a workflow id
+  std::string Workflow(std::string_view workflow_id) const { return Of("w:", workflow_id); }
+
+  // ---- Of a session
+  std::string Held(std::string_view session) const { return Of("held:", session); }
+  std::string Ready(std::string_view session) const { return Of("ready:", session); }
+  std::string Canceled(std::string_view session) const { return Of("canceled:", session); }
+  std::string OwnQueues(std::string_view session) const { return Of("queues:", session); }
+
+  // Hints of a task queue for a session, or (empty) for anyone.
+  std::string Queue(TaskKind kind, std::string_view task_queue, std::string_view session) const;
+
+  // ---- Channels
+  std::string CancelChannel(std::string_view session) const { return Of("cancel:", session); }
+  std::string StoreChannel(std::string_view store) const { return Of("store:", store); }
+  // Of the queues of one kind and name; the message is the key of the one that was empty.
+  std::string QueueChannel(TaskKind kind, std::string_view task_queue) const {
+    return WakeChannel(Queue(kind, task_queue, ""));
+  }
+  // … by the key of the queue for anyone.
+  std::string WakeChannel(std::string_view queue) const { return Of("wake:", queue); }
+
+  // ---- One of each
+  const std::string prefix;
+  const std::string runs, due, due_sessions, sessions, receivers, hint_counter, run_counter,
+      store_counter, due_channel;
+
+ private:
+  std::string Of(std::string_view kind, std::string_view name) const;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

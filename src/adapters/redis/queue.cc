@@ -1,0 +1,180 @@
+// RedisStore: the task queue, and what other processes push.
+//
+// A hint goes to a receiver of this process if one is parked, else into a sorted set of its queue, each once.
+// Whoever receives looks there before it waits; the first hint in an empty set wakes all who wait.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "store.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// ---- TaskQueue
+
+void RedisStore::Send(std::vector<TaskHint> hints, DoneStatus done) {
+  loop_.Post([this, hints = std::move(hints), done = std::move(done)]() mutable {
+    SendHints(std::move(hints), std::move(done));
+  });
+}
+
+void RedisStore::Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) {
+  hub_.Receive(ReceiveRequest(request), std::move(done));
+  loop_.Post([this, request = std::move(request)] { Fetch(request); });
+}
+
+// A delivered hint is off the queue at once: the store publishes again what nobody claims.
+void RedisStore::Ack(std::vector<std::string>, DoneStatus done) { done(Status()); }
+
+void RedisStore::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
+  std::vector<TaskHint> hints;
+  for (Delivery& delivery : deliveries) hints.push_back(std::move(delivery.hint));
+  Send(std::move(hints), std::move(done));
+}
+
+void RedisStore::StopReceiving(const SessionId& session) {
+  hub_.StopReceiving(session);
+  loop_.Post([this, session] {
+    receiving_.erase(session);
+    ReturnOwnQueues(session);
+    // What was fetched for it, others may have.
+    if (std::vector<TaskHint> left = hub_.TakeWaiting(); !left.empty()) {
+      SendHints(std::move(left), [](const Status&) {});
+    }
+  });
+}
+
+// ---- Giving
+
+// Leaves in `hints` those that receivers of this process wait for.
+void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints) {
+  std::map<std::pair<TaskKind, std::string>, size_t> taken;
+  std::erase_if(hints, [&](const TaskHint& hint) {
+    size_t& here = taken[{hint.kind, hint.task_queue}];
+    if (here < hub_.ParkedFor(hint)) {
+      ++here;
+      return false;
+    }
+    const SessionId& session = hint.preferred;
+    step.Write("HINT", keys_.Queue(hint.kind, hint.task_queue, ""), RedisName(hint),
+               keys_.QueueChannel(hint.kind, hint.task_queue), step.Key(keys_.hint_counter),
+               step.Key(keys_.receivers), session,
+               step.Key(keys_.Queue(hint.kind, hint.task_queue, session)),
+               step.Key(keys_.OwnQueues(session)));
+    return true;
+  });
+}
+
+void RedisStore::SendHints(std::vector<TaskHint> hints, DoneStatus done) {
+  RedisStep step;
+  WriteHints(step, hints);
+  Effects here;
+  here.hints = std::move(hints);
+  hub_.Publish(std::move(here));
+  if (step.writes() == 0) return done(Status());
+  script_.Send(std::move(step), std::nullopt,
+               [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                 done(reply.status());
+               });
+}
+
+// ---- Taking
+
+// Looks for what `request` may have, and listens for what comes later.
+void RedisStore::Fetch(const ReceiveRequest& request) {
+  if (!hub_.IsParked(request)) return;
+  RedisStep step;
+  if (receiving_.insert(request.session).second) {
+    step.Read("SADD", keys_.receivers, request.session);
+  }
+  const int added = step.reads();
+  for (const std::string& name : request.task_queues) {
+    const std::string channel = keys_.QueueChannel(request.kind, name);
+    if (!listeners_.contains(channel)) {
+      Listen(channel, [this, kind = request.kind, name](auto) { FetchFor(kind, name); });
+    }
+    step.Read("TAKE", keys_.Queue(request.kind, name, request.session), std::max(request.max, 1),
+              step.Key(keys_.Queue(request.kind, name, "")));
+  }
+  script_.Send(std::move(step), std::nullopt, [this, added, request](
+                                                  const StatusOr<RedisStepReply>& reply) {
+    if (!reply.ok()) {
+      receiving_.erase(request.session);
+      // The server lives but refuses: connecting again is what asks again.
+      if (commands_.connected()) commands_.Lose(reply.status());
+      return;
+    }
+    std::vector<TaskHint> taken;
+    for (size_t i = 0; i < request.task_queues.size(); ++i) {
+      const RedisReply names = reply->replies[static_cast<size_t>(added) + i];
+      for (size_t j = 0; j < names.size(); ++j) {
+        TaskHint hint{.kind = request.kind, .task_queue = request.task_queues[i]};
+        if (ParseHintName(names[j].text(), &hint)) taken.push_back(std::move(hint));
+      }
+    }
+    hub_.GiveTo(request, std::move(taken));
+  });
+}
+
+void RedisStore::FetchFor(TaskKind kind, const std::string& task_queue) {
+  for (const ReceiveRequest& parked : hub_.ParkedRequests()) {
+    const auto& names = parked.task_queues;
+    if (parked.kind == kind && std::find(names.begin(), names.end(), task_queue) != names.end()) {
+      Fetch(parked);
+    }
+  }
+}
+
+// The session receives no more, so no hint is put into its own queues any more.
+void RedisStore::ReturnOwnQueues(const SessionId& session) {
+  RedisStep stop;
+  stop.Read("SREM", keys_.receivers, session);
+  stop.Read("SMEMBERS", keys_.OwnQueues(session));
+  script_.Send(std::move(stop), std::nullopt, [this, session](
+                                                  const StatusOr<RedisStepReply>& reply) {
+    if (!reply.ok() || reply->replies[1].size() == 0) return;
+    RedisStep back;
+    for (size_t i = 0; i < reply->replies[1].size(); ++i) {
+      const std::string own(reply->replies[1][i].text());
+      const std::string queue = own.substr(0, own.size() - session.size());
+      back.Write("RETURN", keys_.OwnQueues(session), keys_.WakeChannel(queue),
+                 back.Key(keys_.hint_counter), back.Key(own), back.Key(queue));
+    }
+    script_.Send(std::move(back), std::nullopt, [](const StatusOr<RedisStepReply>&) {});
+  });
+}
+
+// ---- Pushes
+
+void RedisStore::Listen(const std::string& channel, Listener listener) {
+  listeners_[channel] = std::move(listener);
+  subscriber_.SendUnanswered(RedisCommand("SUBSCRIBE", channel));
+}
+
+void RedisStore::OnPush(const RedisReply& message) {
+  const std::string_view kind = message[0].text();
+  const auto found = listeners_.find(std::string(message[1].text()));
+  if (found == listeners_.end()) return;
+  const Listener listener = found->second;  // it may change the map
+  if (kind == "subscribe") listener(std::nullopt);
+  if (kind == "message") listener(message[2].text());
+}
+
+// What others wrote while nobody listened may be due sooner than all that is known here.
+void RedisStore::LookAtDue() {
+  RedisStep step;
+  step.Read("ZRANGE", keys_.due, 0, 0, "WITHSCORES");
+  step.Read("ZRANGE", keys_.due_sessions, 0, 0, "WITHSCORES");
+  script_.Send(std::move(step), std::nullopt, [this](const StatusOr<RedisStepReply>& reply) {
+    if (!reply.ok()) return;
+    Effects effects;
+    for (size_t i = 0; i < 2; ++i) {
+      if (reply->replies[i].size() > 1) effects.NoteDue(reply->replies[i][1].time());
+    }
+    hub_.Publish(std::move(effects));
+  });
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,69 @@
+// RedisScript: sends steps to the server, and keeps its time.
+//
+// Send on the loop's thread only; the clock may be asked from any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "connection.h"
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/runtime.h"
+#include "marathon/time.h"
+#include "step.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+extern const std::string_view kRedisStepScript;  // scripts/step.lua
+std::string RedisScriptDigest();
+
+// The server's time as its replies tell it: behind it by no more than a reply needs, and never ahead, for
+// as long as neither clock is set.
+class RedisClock final : public Clock {
+ public:
+  // `own`: the clock to go by instead; null: the server's.
+  explicit RedisClock(const Clock* own) : own_(own) {}
+
+  Time Now() const override;
+  bool is_servers() const { return own_ == nullptr; }
+  void Learn(Time server) { LearnOffset(server, /*at_least=*/true); }
+  // The server has refused what was thought to be its time.
+  void Correct(Time server) { LearnOffset(server, /*at_least=*/false); }
+
+ private:
+  void LearnOffset(Time server, bool at_least);
+
+  const Clock* const own_;
+  std::atomic<int64_t> offset_{INT64_MIN};  // from RedisLoop::Now() to the server's time
+};
+
+struct RedisStepReply {
+  enum class Outcome { kDone = 0, kCheckFailed = 1, kWrongTime = 2 };  // as the script answers
+  Outcome outcome = Outcome::kDone;
+  RedisReply replies;  // to the reads, when done
+};
+
+class RedisScript {
+ public:
+  RedisScript(RedisConnection& connection, RedisClock& clock)
+      : connection_(connection), clock_(clock), digest_(RedisScriptDigest()) {}
+
+  // `now` is the time by which the step was made; none: it does not matter. An error reply becomes a
+  // status; `writes` tells what an unknown one may have done.
+  void Send(RedisStep step, std::optional<Time> now,
+            Callback<void(StatusOr<RedisStepReply>)> done);
+
+ private:
+  void Answer(const RedisConnection::Reply& reply, bool writes,
+              Callback<void(StatusOr<RedisStepReply>)>& done);
+
+  RedisConnection& connection_;
+  RedisClock& clock_;
+  const std::string digest_;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail

@@ -1,0 +1,345 @@
+// RedisTables: attempts, runs, records and messages. The rest is in tables_items.cc.
+#include "tables.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
+#include "marathon/store/protocol_rules.h"
+#include "marathon/store/row_codec.h"
+#include "tables_ask.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+std::string StreamId(auto number) { return fmt::format("{}-0", number); }
+
+std::string ReadyIn(const RunRow& run) { return IsReady(run) ? run.owner : std::string(); }
+
+}  // namespace
+
+std::string RedisWriter::NewStamp() { return fmt::format("{}.{}.{:x}", id, random, ++stamps); }
+
+// ---- Attempts
+
+void RedisTables::Begin() {
+  error_ = Status();
+  guess_no_run_ = false;
+  reads_ = writes_ = RedisStep();
+  asked_.clear();
+  expected_.clear();
+  runs_.clear();
+  items_.clear();
+  sessions_.clear();
+  newest_.reset();
+  ended_sessions_.clear();
+}
+
+void RedisTables::Expect(RedisStep::Check check, std::string key, std::string field,
+                         std::string value, const Answer* answer) {
+  Expectation expectation{check, std::move(key), std::move(field), std::move(value)};
+  const bool covered =
+      (answer != nullptr && answer->step == steps_) || confirmed_.contains(expectation);
+  expected_[std::move(expectation)] |= covered;
+}
+
+void RedisTables::Fail(std::string_view what, const Status& status) {
+  if (error_.ok()) error_ = DataLoss(fmt::format("{}: {}", what, MessageOf(status)));
+}
+
+std::optional<RedisStep> RedisTables::End() {
+  if (asked_.empty()) {
+    for (auto& [key, run] : runs_) WriteRun(run);
+    for (auto& [key, item] : items_) WriteItem(item);
+    const bool covered = std::all_of(expected_.begin(), expected_.end(),
+                                     [](const auto& entry) { return entry.second; });
+    if (writes_.writes() == 0 && covered) return std::nullopt;
+  }
+  RedisStep step = asked_.empty() ? std::move(writes_) : std::move(reads_);
+  confirmed_.clear();
+  for (const auto& [one, covered] : expected_) {
+    step.Expect(one.check, one.key, one.field, one.value);
+    confirmed_.insert(one);
+  }
+  return step;
+}
+
+void RedisTables::AddAnswers(const RedisReply& replies) {
+  ++steps_;
+  for (size_t i = 0; i < asked_.size(); ++i) answers_[asked_[i]] = Answer{replies[i], steps_};
+}
+
+void RedisTables::Forget() {
+  known_.Clear();
+  answers_.clear();
+  confirmed_.clear();
+  ++steps_;
+  guessing_ = false;
+}
+
+void RedisTables::Keep() {
+  if (newest_) known_.newest = std::move(newest_);
+  for (auto& [key, run] : runs_) {
+    if (run.status == RunStatus::kRunning) {
+      known_.runs[key.run_id] = {std::move(static_cast<RunRow&>(run)), std::move(run.stamp), run.due};
+    } else {  // nobody asks again
+      known_.Forget(key);
+      if (known_.newest == key.run_id) known_.newest.reset();
+    }
+  }
+  for (auto& [key, item] : items_) {
+    if (item.erased) {
+      known_.activities.erase(key);
+    } else {
+      known_.activities[key] = {std::move(item.row), std::move(item.stamp), item.due};
+    }
+  }
+}
+
+// ---- Runs
+
+RedisTables::Run* RedisTables::BlankRun() {
+  blank_run_ = Run();
+  return &blank_run_;
+}
+
+RedisTables::Run* RedisTables::AddRun(const RunKey& key, Stamped<RunRow> stored,
+                                      const Answer* answer) {
+  Run& run = runs_[key];
+  static_cast<RunRow&>(run) = std::move(stored.row);
+  run.name = RedisName(key);
+  run.stamp = std::move(stored.stamp);
+  run.due = run.stored_due = stored.due;
+  run.stored_ready = ReadyIn(run);
+  Expect(RedisStep::Check::kEquals, keys_.Run(run.name), "s", run.stamp, answer);
+  return &run;
+}
+
+RedisTables::Run* RedisTables::FindRun(const RunKey& key) {
+  if (const auto found = runs_.find(key); found != runs_.end()) {
+    return found->second.erased ? nullptr : &found->second;
+  }
+  const auto known = known_.runs.find(key.run_id);
+  if (known != known_.runs.end() && known->second.row.key == key) {
+    return AddRun(key, known->second, nullptr);
+  }
+  const std::string name = RedisName(key);
+  const Answer* answer = Ask("HMGET", keys_.Run(name), "s", "r", "d");
+  if (answer == nullptr) return BlankRun();
+  const RedisReply& reply = answer->reply;
+  if (reply[0].is_nil()) {
+    Expect(RedisStep::Check::kAbsent, keys_.Run(name), "s", "", answer);
+    return nullptr;
+  }
+  StatusOr<RunRow> row = DecodeRow<RunRow>(reply[1].text());
+  if (!row.ok()) {
+    Fail(Name(key), row.status());
+    return BlankRun();
+  }
+  return AddRun(key, {*std::move(row), std::string(reply[0].text()), FromMicros(reply[2].number())},
+                answer);
+}
+
+RedisTables::Run* RedisTables::FindNewestRun(const std::string& workflow_id) {
+  if (newest_) return FindRun({workflow_id, *newest_});
+  const std::string key = keys_.Workflow(workflow_id);
+  if (known_.newest) {
+    Expect(RedisStep::Check::kEquals, key, "n", *known_.newest, nullptr);
+    return FindRun({workflow_id, *known_.newest});
+  }
+  if (guess_no_run_) {
+    Expect(RedisStep::Check::kAbsent, key, "n", "", nullptr);
+    return nullptr;
+  }
+  const Answer* answer = Ask("HGET", key, "n");
+  if (answer == nullptr) return BlankRun();
+  if (answer->reply.is_nil()) {
+    Expect(RedisStep::Check::kAbsent, key, "n", "", answer);
+    return nullptr;
+  }
+  newest_ = std::string(answer->reply.text());
+  Expect(RedisStep::Check::kEquals, key, "n", *newest_, answer);
+  return FindRun({workflow_id, *newest_});
+}
+
+RedisTables::Run* RedisTables::FindRunByRequest(const std::string& workflow_id,
+                                                const std::string& request_id) {
+  const std::string key = keys_.Workflow(workflow_id);
+  const std::string field = "q" + request_id;
+  const Answer* answer = Ask("HGET", key, field);
+  if (answer == nullptr) return BlankRun();
+  if (answer->reply.is_nil()) {
+    Expect(RedisStep::Check::kAbsent, key, field, "", answer);
+    return nullptr;
+  }
+  const std::string run_id(answer->reply.text());
+  Expect(RedisStep::Check::kEquals, key, field, run_id, answer);
+  return FindRun({workflow_id, run_id});
+}
+
+RedisTables::Run& RedisTables::InsertRun(RunRow row) {
+  Run& run = runs_[row.key];
+  static_cast<RunRow&>(run) = std::move(row);
+  run.name = RedisName(run.key);
+  Expect(RedisStep::Check::kAbsent, keys_.Run(run.name), "s", "", nullptr);
+  const std::string workflow = keys_.Workflow(run.key.workflow_id);
+  writes_.Write("HSET", workflow, "n", run.key.run_id);
+  if (!run.request_id.empty()) {
+    writes_.Write("HSET", workflow, "q" + run.request_id, run.key.run_id);
+  }
+  writes_.Write("ENTER", keys_.runs, writes_.Key(keys_.run_counter), run.name);
+  newest_ = run.key.run_id;
+  return run;
+}
+
+void RedisTables::UpdateRun(Run& run, Time due) {
+  run.due = due;
+  run.dirty = true;
+}
+
+void RedisTables::EraseRun(Run& run) {
+  run.erased = true;
+  for (const std::string& key :
+       {keys_.Run(run.name), keys_.Activities(run.name), keys_.History(run.name),
+        keys_.Inbox(run.name), keys_.DedupeKeys(run.name)}) {
+    writes_.Write("DEL", key);
+  }
+  EraseTimers(run);
+  const std::string workflow = keys_.Workflow(run.key.workflow_id);
+  writes_.Write("UNNAME", workflow, "n", run.key.run_id);
+  writes_.Write("UNNAME", workflow, "q" + run.request_id, run.key.run_id);
+  writes_.Write("ZREM", keys_.runs, run.name);
+  writes_.Write("ZREM", keys_.due, RedisName(DueEntry{DueEntry::What::kRun, run.key}));
+}
+
+// At the end of an attempt that is complete.
+void RedisTables::WriteRun(Run& run) {
+  if (!run.dirty || run.erased) return;
+  run.stamp = writer_.NewStamp();
+  writes_.Write("HSET", keys_.Run(run.name), "s", run.stamp, "r", EncodeRow(run), "d",
+                ToMicros(run.due));
+  WriteDue(keys_.due, RedisName(DueEntry{DueEntry::What::kRun, run.key}), run.stored_due, run.due);
+  const std::string ready = ReadyIn(run);
+  MoveMember(run.name, run.stored_ready.empty() ? "" : keys_.Ready(run.stored_ready),
+             ready.empty() ? "" : keys_.Ready(ready));
+}
+
+void RedisTables::WriteDue(const std::string& index, const std::string& member, Time stored,
+                           Time due) {
+  if (stored == due) return;
+  if (due == kNever) {
+    writes_.Write("ZREM", index, member);
+  } else {
+    writes_.Write("DUE", index, ToMicros(due), member, keys_.due_channel, writer_.id);
+  }
+}
+
+// From one set to another; an empty key is none.
+void RedisTables::MoveMember(const std::string& member, const std::string& from,
+                             const std::string& to) {
+  if (from == to) return;
+  if (!from.empty()) writes_.Write("SREM", from, member);
+  if (!to.empty()) writes_.Write("SADD", to, member);
+}
+
+std::vector<RunKey> RedisTables::ReadyRunsOf(const std::string& session) {
+  if (!ready_) return {};
+  const Run* run = FindRun(*ready_);
+  if (run != nullptr && ReadyIn(*run) == session) return {*ready_};
+  writes_.Write("SREM", keys_.Ready(session), RedisName(*ready_));
+  return {};
+}
+
+// ---- Records
+
+void RedisTables::AppendRecord(Run& run, EventId version, CommitId commit_id, std::string record) {
+  writes_.Write("XADD", keys_.History(run.name), StreamId(version), "c", commit_id, "r", record);
+  run.last_record = std::move(record);
+}
+
+CommitId RedisTables::CommitAt(const Run& run, EventId version) {
+  const std::string id = StreamId(version);
+  const Answer* answer = Ask("XRANGE", keys_.History(run.name), id, id);
+  if (answer == nullptr) return 0;
+  return answer->reply[0][1][1].unsigned_number();
+}
+
+bool RedisTables::ReadRecords(const Run& run, EventId after, size_t max_bytes,
+                              std::vector<std::string>& out) {
+  if (after >= run.version) return false;
+  const Answer* answer =
+      Ask("PAGE", keys_.History(run.name), StreamId(after), run.version - after, max_bytes);
+  if (answer == nullptr) return false;
+  for (size_t i = 1; i + 2 < answer->reply.size(); i += 3) {
+    out.emplace_back(answer->reply[i + 2].text());
+  }
+  return answer->reply[0].number() != 0;
+}
+
+std::string RedisTables::LastRecord(const Run& run) {
+  if (run.last_record) return *run.last_record;
+  const Answer* answer = Ask("XREVRANGE", keys_.History(run.name), "+", "-", "COUNT", 1);
+  if (answer == nullptr) return {};
+  return std::string(answer->reply[0][1][3].text());
+}
+
+// ---- Messages
+
+void RedisTables::AppendMessage(Run& run, Message message) {
+  writes_.Write("XADD", keys_.Inbox(run.name), StreamId(message.seq), "k", message.dedupe_key, "b",
+                EncodeBody(message.body));
+}
+
+void RedisTables::ReadInbox(const Run& run, int limit, std::vector<Message>& out) {
+  if (run.inbox_size == 0) return;
+  const Answer* answer = Ask("PAGE", keys_.Inbox(run.name), "0-0", limit, limits::kTurnMaxBytes);
+  if (answer == nullptr) return;
+  const RedisReply& page = answer->reply;
+  for (size_t i = 1; i + 2 < page.size(); i += 3) {
+    StatusOr<EventBody> body = DecodeBody(page[i + 2].text());
+    if (!body.ok()) return Fail(fmt::format("a message of {}", Name(run.key)), body.status());
+    const std::string_view id = page[i].text();
+    Message& message = out.emplace_back();
+    message.seq = RedisNumber(id.substr(0, id.find('-')));
+    message.dedupe_key = page[i + 1].text();
+    message.body = *std::move(body);
+  }
+}
+
+// Messages are numbered without gaps and go from the front, so nobody need count them.
+int64_t RedisTables::EraseMessages(Run& run, uint64_t up_to) {
+  const uint64_t before = run.inbox_last - static_cast<uint64_t>(run.inbox_size);
+  const uint64_t last = std::min(up_to, run.inbox_last);
+  if (last <= before) return 0;
+  if (last == run.inbox_last) {
+    writes_.Write("DEL", keys_.Inbox(run.name));
+  } else {
+    writes_.Write("XTRIM", keys_.Inbox(run.name), "MINID", StreamId(last + 1));
+  }
+  return static_cast<int64_t>(last - before);
+}
+
+// ---- Dedupe keys
+
+bool RedisTables::HasKey(const Run& run, const std::string& key) {
+  if (run.new_keys.contains(key)) return true;
+  const Answer* answer = Ask("HASKEY", keys_.DedupeKeys(run.name), key, ToMicros(run.keys_before),
+                             run.keys_kept);
+  return answer != nullptr && answer->reply.number() != 0;
+}
+
+void RedisTables::AddKey(Run& run, const std::string& key, Time seen) {
+  run.new_keys.insert(key);
+  writes_.Write("ZADD", keys_.DedupeKeys(run.name), ToMicros(seen), key);
+}
+
+void RedisTables::TrimKeys(Run& run, Time before, size_t keep) {
+  run.keys_before = before;
+  run.keys_kept = static_cast<int64_t>(keep);
+  writes_.Write("TRIM", keys_.DedupeKeys(run.name), ToMicros(before), keep);
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail
