@@ -25,6 +25,10 @@
 #ifdef MARATHON_HAS_SQLITE
 #include "marathon/adapters/sqlite.h"
 #endif
+#ifdef MARATHON_HAS_REDIS
+#include "../redis_server.h"
+#include "marathon/adapters/redis.h"
+#endif
 
 namespace marathon::tests {
 
@@ -119,43 +123,57 @@ class CollectingLog : public LogSink {
   std::vector<std::string> lines_;
 };
 
+enum class StoreKind { kMemory, kSqlite, kRedis };
+
+inline const char* NameOf(StoreKind kind) {
+  return kind == StoreKind::kMemory ? "Memory" : kind == StoreKind::kSqlite ? "Sqlite" : "Redis";
+}
+
 struct Setup {
-  bool sqlite = false;
+  StoreKind store = StoreKind::kMemory;
   size_t cache_runs = 0;
 };
 
 inline std::string SetupName(const ::testing::TestParamInfo<Setup>& info) {
-  return std::string(info.param.sqlite ? "Sqlite" : "Memory") +
-         (info.param.cache_runs == 0 ? "NoCache" : "Cached");
+  return NameOf(info.param.store) + std::string(info.param.cache_runs == 0 ? "NoCache" : "Cached");
 }
 
 inline std::vector<Setup> AllSetups() {
-  const size_t cached = EngineOptions().cache_runs;
-  std::vector<Setup> setups = {{false, cached}, {false, 0}};
+  std::vector<StoreKind> stores = {StoreKind::kMemory};
 #ifdef MARATHON_HAS_SQLITE
-  setups.push_back({true, cached});
-  setups.push_back({true, 0});
+  stores.push_back(StoreKind::kSqlite);
 #endif
+#ifdef MARATHON_HAS_REDIS
+  stores.push_back(StoreKind::kRedis);
+#endif
+  std::vector<Setup> setups;
+  for (const StoreKind store : stores) {
+    setups.push_back({store, EngineOptions().cache_runs});
+    setups.push_back({store, 0});
+  }
   return setups;
 }
 
-// An empty store, of either kind, that engines of one test share.
+// An empty store, of any kind, that engines of one test share.
 class TestStore {
  public:
-  explicit TestStore(bool sqlite) {
-    if (!sqlite) {
-      ports = NewMemoryPorts(runtime_);
-      return;
-    }
-#ifdef MARATHON_HAS_SQLITE
-    static std::atomic<int> count{0};
-    file_ = std::filesystem::temp_directory_path() /
-            ("marathon_workflow_" + std::to_string(getpid()) + "_" + std::to_string(++count) + ".db");
-    url_ = "sqlite:" + file_.string() + "?synchronous=normal";
-    auto opened = SqliteBackend().open(*ParseBackendUrl(url_), runtime_);
-    EXPECT_TRUE(opened.ok()) << opened.status();
-    if (opened.ok()) ports = *std::move(opened);
+  explicit TestStore(StoreKind kind) {
+    switch (kind) {
+      case StoreKind::kMemory:
+        ports = NewMemoryPorts(runtime_);
+        return;
+      case StoreKind::kSqlite:
+        file_ = std::filesystem::temp_directory_path() /
+                ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
+        return Open("sqlite:" + file_.string() + "?synchronous=normal");
+      case StoreKind::kRedis:
+#ifdef MARATHON_HAS_REDIS
+        // One server for all tests of a program, and a namespace for each.
+        static tests::RedisServer server;
+        return Open("redis:" + server.socket() + "?namespace=" + NextNumber());
 #endif
+        return;
+    }
   }
   ~TestStore() {
     ports = Ports();
@@ -171,13 +189,36 @@ class TestStore {
   // An engine over this store, as another process would open it.
   StatusOr<Engine> OpenByUrl(Registry registry, EngineOptions options) {
     if (url_.empty()) return Engine::Open(ports, registry, std::move(options));
-#ifdef MARATHON_HAS_SQLITE
-    registry.Use(SqliteBackend());
-#endif
+    for (Backend& backend : Backends()) registry.Use(std::move(backend));
     return Engine::Open(url_, registry, std::move(options));
   }
 
  private:
+  static std::vector<Backend> Backends() {
+    std::vector<Backend> backends;
+#ifdef MARATHON_HAS_SQLITE
+    backends.push_back(SqliteBackend());
+#endif
+#ifdef MARATHON_HAS_REDIS
+    backends.push_back(RedisBackend({.log = nullptr}));
+#endif
+    return backends;
+  }
+  static std::string NextNumber() {
+    static std::atomic<int> count{0};
+    return std::to_string(++count);
+  }
+  void Open(const std::string& url) {
+    url_ = url;
+    const auto parsed = ParseBackendUrl(url);
+    for (const Backend& backend : Backends()) {
+      if (backend.scheme != parsed->scheme) continue;
+      auto opened = backend.open(*parsed, runtime_);
+      EXPECT_TRUE(opened.ok()) << opened.status();
+      if (opened.ok()) ports = *std::move(opened);
+    }
+  }
+
   ThreadRuntime runtime_{1, 1};
   std::filesystem::path file_;
   std::string url_;
@@ -236,7 +277,7 @@ class WorkflowTest : public ::testing::TestWithParam<Setup> {
   }
 
   std::shared_ptr<CollectingLog> log_ = std::make_shared<CollectingLog>();
-  TestStore store_{GetParam().sqlite};
+  TestStore store_{GetParam().store};
 };
 
 }  // namespace marathon::tests

@@ -14,7 +14,11 @@ void RedisStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher
   const SessionId id = row.id;
   Enqueue<StatusOr<Time>>(
       RedisLanes::OfSession(id), Together::kNo,
-      [row = std::move(row)](RedisTransaction& tx) { return tx.sessions().Open(SessionRow(row)); },
+      [this, row = std::move(row)](RedisTransaction& tx) {
+        // Hints that prefer it wait for it from now on.
+        tx.tables.writes().Write("SADD", keys_.receivers, row.id);
+        return tx.sessions().Open(SessionRow(row));
+      },
       [this, id, watcher = std::move(watcher), done = std::move(done)](StatusOr<Time> now) mutable {
         if (now.ok()) {
           hub_.AddWatcher(id, std::move(watcher));
