@@ -161,18 +161,19 @@ class TestStore {
     switch (kind) {
       case StoreKind::kMemory:
         ports = NewMemoryPorts(runtime_);
-        return;
+        break;
       case StoreKind::kSqlite:
         file_ = std::filesystem::temp_directory_path() /
                 ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
-        return Open("sqlite:" + file_.string() + "?synchronous=normal");
+        Open("sqlite:" + file_.string() + "?synchronous=normal");
+        break;
       case StoreKind::kRedis:
 #ifdef MARATHON_HAS_REDIS
         // One server for all tests of a program, and a namespace for each.
         static tests::RedisServer server;
-        return Open("redis:" + server.socket() + "?namespace=" + NextNumber());
+        Open("redis:" + server.socket() + "?namespace=" + NextNumber());
 #endif
-        return;
+        break;
     }
   }
   ~TestStore() {
