@@ -1,4 +1,5 @@
-// A redis-server of a test's own: on a socket in a folder that goes with it.
+// A redis-server of a test's own: on a socket in a folder that goes with it, and on a port where it is
+// given one.
 //
 // One thread at a time.
 #pragma once
@@ -14,18 +15,42 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace marathon::tests {
 
 class RedisServer {
  public:
-  RedisServer() {
+  // `settings`: as on its command line, over those here.
+  explicit RedisServer(std::vector<std::string> settings = {}) : settings_(std::move(settings)) {
     std::string folder = "/tmp/marathon-redis-XXXXXX";
     folder_ = mkdtemp(folder.data());
     socket_ = folder_ + "/socket";
+    Start();
+  }
+  ~RedisServer() {
+    Kill();
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  RedisServer(const RedisServer&) = delete;
+  RedisServer& operator=(const RedisServer&) = delete;
+
+  const std::string& socket() const { return socket_; }
+  const std::string& folder() const { return folder_; }
+
+  void Kill() {
+    if (pid_ == 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(std::exchange(pid_, 0), nullptr, 0);
+    close(log_);
+  }
+  // After Kill: over the same folder.
+  void Start() {
     std::vector<std::string> words = {"redis-server", "--port", "0", "--unixsocket", socket_,
                                       "--dir", folder_, "--save", "", "--appendonly", "no"};
+    words.insert(words.end(), settings_.begin(), settings_.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -41,18 +66,6 @@ class RedisServer {
     close(log[1]);
     WaitUntilReady();
   }
-  ~RedisServer() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    close(log_);
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  RedisServer(const RedisServer&) = delete;
-  RedisServer& operator=(const RedisServer&) = delete;
-
-  const std::string& socket() const { return socket_; }
-
   // Null if it did not come up.
   std::unique_ptr<redisContext, void (*)(redisContext*)> Connect() {
     std::unique_ptr<redisContext, void (*)(redisContext*)> context(
@@ -76,6 +89,7 @@ class RedisServer {
     }
   }
 
+  const std::vector<std::string> settings_;
   std::string folder_;
   std::string socket_;
   int log_ = -1;

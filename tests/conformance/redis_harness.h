@@ -1,4 +1,5 @@
-// A Redis store for the suites: a server of its own and a clock that can be turned.
+// Redis stores for the suites, with a clock that can be turned: over a server of its own, or over a cluster
+// that all share, in a namespace of its own.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -6,7 +7,9 @@
 #include <future>
 #include <optional>
 #include <string>
+#include <utility>
 
+#include "../redis_cluster.h"
 #include "../redis_server.h"
 #include "marathon/adapters/redis.h"
 #include "marathon/backend.h"
@@ -16,9 +19,9 @@
 
 namespace marathon::inline MARATHON_ABI::testing {
 
-class RedisHarness final : public StoreHarness {
+class RedisHarness : public StoreHarness {
  public:
-  RedisHarness() { Reopen(); }
+  explicit RedisHarness(std::string url) : url_(std::move(url)) { Reopen(); }
 
   Ports& ports() override { return ports_; }
   void Advance(std::chrono::microseconds by) override { runtime_.Advance(by); }
@@ -34,7 +37,7 @@ class RedisHarness final : public StoreHarness {
   std::optional<int64_t> DueVisited() override { return RedisDueVisited(*ports_.store); }
   bool Reopen() override {
     ports_ = Ports();
-    const auto url = ParseBackendUrl("redis:" + server_.socket());
+    const auto url = ParseBackendUrl(url_);
     auto opened = RedisBackend({.server_clock = false, .log = nullptr}).open(*url, runtime_);
     EXPECT_TRUE(opened.ok()) << opened.status();
     if (opened.ok()) ports_ = *std::move(opened);
@@ -42,9 +45,31 @@ class RedisHarness final : public StoreHarness {
   }
 
  private:
-  tests::RedisServer server_;
+  const std::string url_;
   PumpedRuntime runtime_;
   Ports ports_;
+};
+
+struct OwnRedisServer {
+  tests::RedisServer server;
+};
+
+class RedisServerHarness final : private OwnRedisServer, public RedisHarness {
+ public:
+  RedisServerHarness() : RedisHarness("redis:" + server.socket()) {}
+};
+
+class RedisClusterHarness final : public RedisHarness {
+ public:
+  RedisClusterHarness() : RedisHarness(Url()) {}
+  bool QueueKeepsOrder() override { return false; }  // each partition does
+
+ private:
+  static std::string Url() {
+    static tests::RedisCluster cluster;
+    static int number = 0;
+    return cluster.Url("partitions=4&namespace=" + std::to_string(++number));
+  }
 };
 
 }  // namespace marathon::inline MARATHON_ABI::testing

@@ -1,5 +1,5 @@
 // needs: redis testing
-// The Redis store against the suites of both ports, over a real server.
+// The Redis store against the suites of both ports, over a real server and a real cluster of three.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -12,10 +12,15 @@ namespace marathon::testing {
 namespace {
 
 const HarnessMaker kRedis{
-    "Redis", [] { return std::unique_ptr<StoreHarness>(std::make_unique<RedisHarness>()); }};
+    "Redis", [] { return std::unique_ptr<StoreHarness>(std::make_unique<RedisServerHarness>()); }};
 
-INSTANTIATE_TEST_SUITE_P(Redis, StateStoreConformance, ::testing::Values(kRedis));
-INSTANTIATE_TEST_SUITE_P(Redis, TaskQueueConformance, ::testing::Values(kRedis));
+const HarnessMaker kCluster{"RedisCluster", [] {
+                              return std::unique_ptr<StoreHarness>(
+                                  std::make_unique<RedisClusterHarness>());
+                            }};
+
+INSTANTIATE_TEST_SUITE_P(Redis, StateStoreConformance, ::testing::Values(kRedis, kCluster));
+INSTANTIATE_TEST_SUITE_P(Redis, TaskQueueConformance, ::testing::Values(kRedis, kCluster));
 
 }  // namespace
 }  // namespace marathon::testing

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -72,6 +74,23 @@ class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
     return hints;
   }
   std::vector<TaskHint> Take(ReceiveRequest request) { return Take(*Receive(std::move(request))); }
+  // So many hints, by as many Receives as it needs: a queue that is spread out answers with what it finds
+  // first, in whatever order.
+  std::vector<TaskHint> TakeAll(const ReceiveRequest& request, size_t count) {
+    std::vector<TaskHint> all;
+    while (all.size() < count) {
+      std::vector<TaskHint> some = Take(request);
+      if (some.empty()) return all;  // which has failed
+      EXPECT_LE(some.size(), static_cast<size_t>(request.max));
+      std::move(some.begin(), some.end(), std::back_inserter(all));
+    }
+    if (!harness_->QueueKeepsOrder()) {
+      std::sort(all.begin(), all.end(), [](const TaskHint& a, const TaskHint& b) {
+        return a.run.workflow_id < b.run.workflow_id;
+      });
+    }
+    return all;
+  }
   bool IsOpen(AnswerSlot<Deliveries>& slot) {
     for (int i = 0; i < 20; ++i) harness_->Pump();
     return !slot.has_value();
@@ -88,7 +107,7 @@ using Hints = std::vector<TaskHint>;
 
 TEST_P(TaskQueueConformance, HintsWaitForAReceiver) {
   Send({Turn("a"), Turn("b")});
-  EXPECT_EQ(Take(From("s1")), (Hints{Turn("a"), Turn("b")}));
+  EXPECT_EQ(TakeAll(From("s1"), 2), (Hints{Turn("a"), Turn("b")}));
 }
 
 TEST_P(TaskQueueConformance, AReceiverWaitsForHints) {
@@ -103,14 +122,7 @@ TEST_P(TaskQueueConformance, NoMoreThanAskedForAreDelivered) {
   Hints all;
   for (int i = 0; i < 10; ++i) all.push_back(Turn(std::to_string(i)));
   Send(all);
-  Hints got;
-  while (got.size() < all.size()) {
-    const Hints some = Take(From("s1", 3));
-    ASSERT_FALSE(some.empty());
-    ASSERT_LE(some.size(), 3u);
-    got.insert(got.end(), some.begin(), some.end());
-  }
-  EXPECT_EQ(got, all);
+  EXPECT_EQ(TakeAll(From("s1", 3), all.size()), all);
 }
 
 TEST_P(TaskQueueConformance, OnlyTheQueuesAskedForAreDelivered) {
@@ -118,7 +130,7 @@ TEST_P(TaskQueueConformance, OnlyTheQueuesAskedForAreDelivered) {
   EXPECT_EQ(Take(From("s1")), Hints{Turn("c")});
   const auto waiting = Receive(From("s1"));
   EXPECT_TRUE(IsOpen(*waiting));
-  EXPECT_EQ(Take(From("s2", 100, {"third", "other"})).size(), 2u);
+  EXPECT_EQ(TakeAll(From("s2", 100, {"third", "other"}), 2).size(), 2u);
 }
 
 TEST_P(TaskQueueConformance, TurnsAndActivitiesAreApart) {
@@ -164,20 +176,20 @@ TEST_P(TaskQueueConformance, AcknowledgingTwiceIsHarmless) {
 }
 
 TEST_P(TaskQueueConformance, WhatIsGivenBackGoesToOthers) {
-  Send({Turn("a"), Turn("b")});
+  Send({Turn("a")});
   const auto slot = Receive(From("s1"));
   for (int i = 0; i < kPumpsMax && !slot->has_value(); ++i) harness_->Pump();
   ASSERT_TRUE(slot->has_value());
   Deliveries deliveries = slot->Take();
   ASSERT_TRUE(deliveries.ok());
-  ASSERT_EQ(deliveries->size(), 2u);
+  ASSERT_EQ(deliveries->size(), 1u);
   const auto other = Receive(From("s2"));
   EXPECT_TRUE(IsOpen(*other));
-  std::vector<Delivery> back{std::move(deliveries->at(1))};
+  std::vector<Delivery> back = *std::move(deliveries);
   const Status nacked = Await<Status>(
       *harness_, [&](auto done) { queue().Nack(std::move(back), std::move(done)); });
   EXPECT_TRUE(nacked.ok()) << nacked;
-  EXPECT_EQ(Take(*other), Hints{Turn("b")});
+  EXPECT_EQ(Take(*other), Hints{Turn("a")});
 }
 
 TEST_P(TaskQueueConformance, StopReceivingEndsReceivesNowAndLater) {

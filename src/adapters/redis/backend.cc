@@ -6,10 +6,11 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "marathon/adapters/redis.h"
 #include "marathon/limits.h"
-#include "store.h"
+#include "partitions.h"
 
 namespace marathon::inline MARATHON_ABI {
 namespace {
@@ -33,7 +34,23 @@ Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value) 
   return {};
 }
 
-Status ReadPlace(const BackendUrl& url, detail::RedisAddress* address) {
+// HOST, HOST:PORT or [ADDRESS]:PORT
+Status ReadHost(std::string_view host, detail::RedisPlace* place) {
+  const size_t colon = host.rfind(':');
+  const bool has_port = colon != host.npos && host.find(']', colon) == host.npos;
+  int64_t port = 6379;
+  if (has_port) {
+    if (Status s = ReadNumber("port", host.substr(colon + 1), 1, 65'535, &port); !s.ok()) return s;
+    host = host.substr(0, colon);
+  }
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host.empty()) return InvalidArgument("the URL names a server without a host");
+  *place = {std::string(host), fmt::format("{}", port)};
+  return {};
+}
+
+Status ReadPlaces(const BackendUrl& url, detail::RedisAddress* address,
+                  std::vector<detail::RedisPlace>* places) {
   std::string database(url.Find("database").value_or("0"));
   if (url.host.empty()) {
     if (url.path.empty() || url.path[0] != '/' || address->tls) {
@@ -43,17 +60,15 @@ Status ReadPlace(const BackendUrl& url, detail::RedisAddress* address) {
     }
     address->socket = url.path;
   } else {
-    std::string_view host = url.host;
-    const size_t colon = host.rfind(':');
-    const bool has_port = colon != host.npos && host.find(']', colon) == host.npos;
-    int64_t port = 6379;
-    if (has_port) {
-      if (Status s = ReadNumber("port", host.substr(colon + 1), 1, 65'535, &port); !s.ok()) return s;
-      host = host.substr(0, colon);
+    std::string_view hosts = url.host;
+    for (size_t at = 0; at != hosts.npos;) {
+      const size_t comma = hosts.find(',', at);
+      const std::string_view host = hosts.substr(at, comma == hosts.npos ? comma : comma - at);
+      if (Status s = ReadHost(host, &places->emplace_back()); !s.ok()) return s;
+      at = comma == hosts.npos ? comma : comma + 1;
     }
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    address->host = host;
-    address->port = fmt::format("{}", port);
+    address->host = places->front().host;
+    address->port = places->front().port;
     if (!url.path.empty()) database = url.path;
   }
   int64_t number = 0;
@@ -65,7 +80,7 @@ Status ReadPlace(const BackendUrl& url, detail::RedisAddress* address) {
 StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bool tls,
                           Runtime& runtime) {
   if (Status status = url.CheckParameters(
-          {"namespace", "ca", "database", "connect_timeout", "reply_timeout"});
+          {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout"});
       !status.ok()) {
     return status;
   }
@@ -76,15 +91,21 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bo
   address.ca_file = url.Find("ca").value_or(options.ca_file);
   address.connect_timeout = options.connect_timeout;
   address.reply_timeout = options.reply_timeout;
-  Status status = ReadPlace(url, &address);
+  std::vector<detail::RedisPlace> places;
+  Status status = ReadPlaces(url, &address, &places);
   if (status.ok()) status = ReadMillis(url, "connect_timeout", &address.connect_timeout);
   if (status.ok()) status = ReadMillis(url, "reply_timeout", &address.reply_timeout);
+  int64_t partitions = 0;
+  if (const auto text = url.Find("partitions"); text && status.ok()) {
+    status = ReadNumber("partitions", *text, 1, 1024, &partitions);
+  }
   if (!status.ok()) return status;
   const std::string name_space(url.Find("namespace").value_or("default"));
   if (name_space.empty() || name_space.size() > limits::kMaxNameBytes) {
     return InvalidArgument(fmt::format("a namespace has 1 to {} bytes", limits::kMaxNameBytes));
   }
-  auto store = detail::RedisStore::Open(address, name_space, options, runtime);
+  auto store = detail::RedisPartitions::Open(std::move(address), std::move(places), name_space,
+                                             static_cast<int>(partitions), options, runtime);
   if (!store.ok()) return store.status();
   return Ports{*store, *store};
 }
@@ -104,11 +125,11 @@ Backend RedisTlsBackend(RedisOptions defaults) {
 }
 
 void RedisSync(StateStore& store, DoneStatus done) {
-  static_cast<detail::RedisStore&>(store).Sync(std::move(done));
+  static_cast<detail::RedisPartitions&>(store).Sync(std::move(done));
 }
 
 int64_t RedisDueVisited(const StateStore& store) {
-  return static_cast<const detail::RedisStore&>(store).due_visited();
+  return static_cast<const detail::RedisPartitions&>(store).due_visited();
 }
 
 }  // namespace marathon::inline MARATHON_ABI

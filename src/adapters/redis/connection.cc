@@ -18,9 +18,11 @@ RedisLoop::Micros ToMicros(Duration duration) {
 
 }  // namespace
 
-RedisConnection::RedisConnection(RedisAddress address, std::vector<RedisCommand> greeting,
-                                 uint64_t jitter, Owner* owner)
+RedisConnection::RedisConnection(RedisAddress address, RedisNodes& nodes, uint16_t slot,
+                                 std::vector<RedisCommand> greeting, uint64_t jitter, Owner* owner)
     : address_(std::move(address)),
+      nodes_(nodes),
+      slot_(slot),
       greeting_(std::move(greeting)),
       owner_(owner),
       jitter_(jitter | 1) {}
@@ -31,6 +33,12 @@ void RedisConnection::Connect() {
   reader_.reset(redisReaderCreate());
   out_.clear();
   appended_ = written_ = 0;
+  if (InCluster()) {
+    const RedisPlace& place = ask_owner_ ? nodes_.OwnerOf(slot_) : nodes_.Any(failures_);
+    address_.host = place.host;
+    address_.port = place.port;
+    ask_owner_ = !ask_owner_;  // next time
+  }
   auto socket = RedisSocket::Connect(address_);
   if (!socket.ok()) return Lose(socket.status());
   socket_ = *std::move(socket);
@@ -48,17 +56,32 @@ void RedisConnection::Greet() {
   commands.insert(commands.end(), greeting_.begin(), greeting_.end());
   commands.emplace_back("PING");
   greetings_left_ = commands.size();
+  if (InCluster()) {  // a server that is in none, or may not tell, answers with an error
+    Append(RedisCommand("CLUSTER", "SLOTS"), [this](const Reply& reply) {
+      if (reply.ok()) nodes_.LearnSlots(*reply, Place());
+    });
+  }
   for (const RedisCommand& command : commands) {
     Append(command, [this](Reply reply) {
       if (!reply.ok()) return;
       if (reply->is_error()) return Lose(StatusOfError(reply->text()));
-      if (--greetings_left_ > 0) return;
-      state_ = State::kReady;
-      status_ = Status();
-      failures_ = 0;
-      owner_->OnConnected(*this);
+      if (--greetings_left_ == 0) OnGreeted();
     });
   }
+}
+
+void RedisConnection::OnGreeted() {
+  if (nodes_.is_cluster() && nodes_.OwnerOf(slot_) != Place()) {
+    ask_owner_ = true;
+    Rest(Unavailable(fmt::format("Redis at {} does not have slot {}", address_.Name(), slot_)));
+    if (failures_ == 0) deadline_ = RedisLoop::Now();
+    return;
+  }
+  state_ = State::kReady;
+  status_ = Status();
+  failures_ = 0;
+  ask_owner_ = true;
+  owner_->OnConnected(*this);
 }
 
 void RedisConnection::Append(const RedisCommand& command, Callback<void(Reply)> done) {
@@ -139,6 +162,7 @@ void RedisConnection::Deliver(RedisReply reply) {
   const bool elsewhere =
       state_ == State::kReady && reply.is_error() && AsksToReconnect(reply.text());
   Status why = elsewhere ? StatusOfError(reply.text()) : Status();
+  if (elsewhere && reply.text().starts_with("MOVED")) nodes_.LearnMove(reply.text(), Place());
   first.done(std::move(reply));
   if (elsewhere && state_ == State::kReady) Lose(std::move(why));
 }
@@ -163,11 +187,17 @@ void RedisConnection::OnDeadline() {
   Lose(Unavailable(fmt::format("Redis at {} does not answer", address_.Name())));
 }
 
-// Answers all that waits, and connects again after a pause.
 void RedisConnection::Lose(Status why) {
+  Rest(std::move(why));
+  ++failures_;
+  if (state_ == State::kResting) owner_->OnLost(*this);
+}
+
+// Answers all that waits, and connects again after a pause.
+void RedisConnection::Rest(Status why) {
   socket_.reset();
   status_ = std::move(why);
-  RedisLoop::Micros pause = kFirstPause << std::min(failures_++, 10);
+  RedisLoop::Micros pause = kFirstPause << std::min(failures_, 10);
   pause = std::min(pause, kLongestPause);
   jitter_ = jitter_ * 6364136223846793005u + 1442695040888963407u;
   pause = pause / 2 + static_cast<RedisLoop::Micros>((jitter_ >> 33) % static_cast<uint64_t>(pause / 2));
@@ -177,7 +207,6 @@ void RedisConnection::Lose(Status why) {
   for (Pending& one : pending) {
     one.done(one.end <= written_ ? Unknown(MessageOf(status_)) : Unavailable(MessageOf(status_)));
   }
-  if (state_ == State::kResting) owner_->OnLost(*this);
 }
 
 void RedisConnection::Close() {

@@ -1,5 +1,6 @@
 // RedisConnection: commands out, replies in, in order and without waiting for each other; and the
-// same again after the connection is lost, with back-off.
+// same again after the connection is lost, with back-off. In a cluster it is always one to the server
+// that has its slot.
 //
 // On its loop's thread only, but for the constructor.
 #pragma once
@@ -17,6 +18,7 @@
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/status.h"
+#include "nodes.h"
 #include "socket.h"
 #include "wire.h"
 
@@ -39,11 +41,15 @@ class RedisConnection final : public RedisLoop::Waiter {
   using Reply = StatusOr<RedisReply>;
 
   // `jitter` is any number. `greeting` is sent first on each connection, after AUTH and SELECT, and must be
-  // answered without error.
-  RedisConnection(RedisAddress address, std::vector<RedisCommand> greeting, uint64_t jitter,
-                  Owner* owner);
+  // answered without error. `nodes` knows where `slot` is; not asked for a Unix socket.
+  RedisConnection(RedisAddress address, RedisNodes& nodes, uint16_t slot,
+                  std::vector<RedisCommand> greeting, uint64_t jitter, Owner* owner);
 
   bool connected() const { return state_ == State::kReady; }
+  // Of the server, for messages.
+  std::string Name() const { return address_.Name(); }
+  // Attempts in a row that came to nothing.
+  int failures() const { return failures_; }
   // Why there is no connection; OK: there is.
   const Status& status() const { return status_; }
 
@@ -71,14 +77,21 @@ class RedisConnection final : public RedisLoop::Waiter {
     RedisLoop::Micros since = 0;
   };
 
+  bool InCluster() const { return address_.socket.empty(); }  // possibly
+  RedisPlace Place() const { return {address_.host, address_.port}; }
+
   void Connect();
   void Greet();
+  void OnGreeted();
+  void Rest(Status why);
   void Append(const RedisCommand& command, Callback<void(Reply)> done);
   void Flush();
   void ReadReplies();
   void Deliver(RedisReply reply);
 
-  const RedisAddress address_;
+  RedisAddress address_;
+  RedisNodes& nodes_;
+  const uint16_t slot_;
   const std::vector<RedisCommand> greeting_;
   Owner* const owner_;
   uint64_t jitter_;
@@ -86,6 +99,7 @@ class RedisConnection final : public RedisLoop::Waiter {
   State state_ = State::kResting;
   Status status_ = Unavailable("not connected yet");
   int failures_ = 0;
+  bool ask_owner_ = true;  // of the slot; or anybody
   RedisLoop::Micros deadline_ = 0;  // to connect again, or to have connected
   std::unique_ptr<RedisSocket> socket_;
   std::unique_ptr<redisReader, void (*)(redisReader*)> reader_{nullptr, redisReaderFree};

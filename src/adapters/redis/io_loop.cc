@@ -42,8 +42,9 @@ RedisLoop::RedisLoop() : state_(std::make_shared<State>()) {}
 
 RedisLoop::~RedisLoop() = default;
 
-void RedisLoop::Start(std::vector<Waiter*> waiters, std::shared_ptr<void> owner) {
-  state_->waiters = std::move(waiters);
+void RedisLoop::Add(Waiter* waiter) { state_->waiters.push_back(waiter); }
+
+void RedisLoop::Start(std::shared_ptr<void> owner) {
   thread_ = std::thread([state = state_, owner = std::move(owner)] { state->Run(); });
   const std::lock_guard lock(state_->mutex);
   state_->thread = thread_.get_id();

@@ -36,8 +36,10 @@ class RedisLoop {
   RedisLoop(const RedisLoop&) = delete;
   RedisLoop& operator=(const RedisLoop&) = delete;
 
-  // Starts the thread, which keeps `owner` alive, and `waiters` belong to that.
-  void Start(std::vector<Waiter*> waiters, std::shared_ptr<void> owner);
+  // Starts the thread, which keeps `owner` alive: waiters belong to that.
+  void Start(std::shared_ptr<void> owner);
+  // From posted work.
+  void Add(Waiter* waiter);
   // Work posted after Stop() is destroyed, not run.
   void Post(Callback<void()> work);
   // Ends the thread after what has been posted, and waits for it unless that is the caller.

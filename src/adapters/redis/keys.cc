@@ -26,7 +26,7 @@ std::optional<std::string_view> TakeText(std::string_view& text) {
 }
 
 // A namespace inside of a hash tag: its braces must not end the tag.
-std::string Prefix(std::string_view name_space) {
+std::string Prefix(std::string_view name_space, int partition) {
   std::string escaped;
   for (const char c : name_space) {
     if (c == '{' || c == '}' || c == '%') {
@@ -35,7 +35,7 @@ std::string Prefix(std::string_view name_space) {
       escaped += c;
     }
   }
-  return fmt::format("marathon:{{{}:0}}:", escaped);
+  return fmt::format("marathon:{{{}:{}}}:", escaped, partition);
 }
 
 }  // namespace
@@ -107,8 +107,8 @@ bool ParseHintName(std::string_view name, TaskHint* hint) {
   return true;
 }
 
-RedisKeys::RedisKeys(std::string_view name_space)
-    : prefix(Prefix(name_space)),
+RedisKeys::RedisKeys(std::string_view name_space, int partition)
+    : prefix(Prefix(name_space, partition)),
       runs(prefix + "runs"),
       due(prefix + "due"),
       due_sessions(prefix + "due:sessions"),
@@ -117,6 +117,7 @@ RedisKeys::RedisKeys(std::string_view name_space)
       hint_counter(prefix + "n:hints"),
       run_counter(prefix + "n:runs"),
       store_counter(prefix + "n:stores"),
+      meta(prefix + "meta"),
       due_channel(prefix + "soon") {}
 
 std::string RedisKeys::Of(std::string_view kind, std::string_view name) const {

@@ -33,7 +33,8 @@ bool ParseHintName(std::string_view name, TaskHint* hint);
 
 class RedisKeys {
  public:
-  explicit RedisKeys(std::string_view name_space);
+  // Keys of a partition share its tag, and so a slot of a cluster.
+  RedisKeys(std::string_view name_space, int partition);
 
   // ---- Of a run, by its name
   std::string Run(std::string_view name) const { return Of("r:", name); }
@@ -67,7 +68,7 @@ class RedisKeys {
   // ---- One of each
   const std::string prefix;
   const std::string runs, due, due_sessions, sessions, receivers, hint_counter, run_counter,
-      store_counter, due_channel;
+      store_counter, meta, due_channel;
 
  private:
   std::string Of(std::string_view kind, std::string_view name) const;

@@ -10,6 +10,11 @@
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
 
+// Of keys and values.
+constexpr int kFormat = 1;
+
+constexpr int kClusterPartitions = 16;
+
 std::string_view InfoField(std::string_view info, std::string_view name) {
   const std::string start = fmt::format("\n{}:", name);
   const size_t at = info.find(start);
@@ -30,47 +35,39 @@ int VersionOf(std::string_view text) {
 
 }  // namespace
 
-RedisStore::RedisStore(const RedisAddress& address, const std::string& name_space,
-                       const RedisOptions& options, Runtime& runtime)
-    : domain_(fmt::format("redis:{}/{}?namespace={}", address.Name(), address.database, name_space)),
-      options_(options),
-      keys_(name_space),
-      clock_(options.server_clock ? nullptr : &runtime),
-      commands_(address, {RedisCommand("SCRIPT", "LOAD", kRedisStepScript)}, runtime.Random(), this),
-      subscriber_(address, {}, runtime.Random(), this),
+RedisStore::RedisStore(RedisShared& shared, int partition)
+    : shared_(shared),
+      hub_(shared.hub),
+      loop_(shared.loop),
+      partition_(partition),
+      keys_(shared.name_space, partition),
+      clock_(shared.options.server_clock ? nullptr : &shared.runtime),
+      commands_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix),
+                {RedisCommand("SCRIPT", "LOAD", kRedisStepScript)}, shared.runtime.Random(), this),
+      subscriber_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix), {},
+                  shared.runtime.Random(), this),
       script_(commands_, clock_),
       lanes_(keys_, writer_, script_, clock_, this) {
-  writer_.random = fmt::format("{:x}", runtime.Random());
+  writer_.random = fmt::format("{:x}", shared.runtime.Random());
 }
 
-StatusOr<std::shared_ptr<RedisStore>> RedisStore::Open(const RedisAddress& address,
-                                                       const std::string& name_space,
-                                                       const RedisOptions& options,
-                                                       Runtime& runtime) {
-  std::shared_ptr<RedisStore> store(new RedisStore(address, name_space, options, runtime));
-  std::future<Status> opened = store->opening_.emplace().get_future();
-  store->loop_.Start({&store->commands_, &store->subscriber_}, store);
-  const Status status = opened.get();
-  if (!status.ok()) {
-    store->Close();
-    return status;
-  }
-  // The loop keeps the store alive until it has ended; the pointers that are given out end the loop.
-  RedisStore* const raw = store.get();
-  return std::shared_ptr<RedisStore>(raw, [store = std::move(store)](RedisStore*) { store->Close(); });
+void RedisStore::Open(int partitions, Callback<void(StatusOr<int>)> done) {
+  partitions_ = partitions;
+  opening_ = std::move(done);
+  loop_.Add(&commands_);
+  loop_.Add(&subscriber_);
 }
 
 void RedisStore::Close() {
-  loop_.Post([this] {
-    commands_.Close();
-    subscriber_.Close();
-  });
-  loop_.Stop();
+  commands_.Close();
+  subscriber_.Close();
 }
 
 void RedisStore::FinishOpening(Status status) {
-  if (opening_) opening_->set_value(std::move(status));
-  opening_.reset();
+  if (!opening_) return;
+  auto done = std::exchange(opening_, nullptr);
+  if (status.ok()) return done(partitions_);
+  done(std::move(status));
 }
 
 void RedisStore::OnConnected(RedisConnection& connection) {
@@ -85,38 +82,82 @@ void RedisStore::OnConnected(RedisConnection& connection) {
 }
 
 void RedisStore::OnLost(RedisConnection& connection) {
-  if (opening_) FinishOpening(connection.status());
+  if (connection.failures() >= shared_.nodes.count()) FinishOpening(connection.status());
   if (&connection == &commands_) receiving_.clear();  // a server that was restarted may know of nobody
 }
 
+// ---- What is looked at, one after the other
+
 void RedisStore::LookAtServer() {
+  commands_.Send(RedisCommand("INFO"), [this](const RedisConnection::Reply& info) {
+    if (!info.ok()) return FinishOpening(info.status());
+    if (Status status = CheckServer(info->text()); !status.ok()) return FinishOpening(status);
+    LookAtSettings();
+  });
+}
+
+// A server whose settings may not be asked for says nothing about them.
+void RedisStore::LookAtSettings() {
+  commands_.Send(RedisCommand("CONFIG", "GET", "appendfsync"),
+                 [this](const RedisConnection::Reply& reply) {
+                   if (!reply.ok()) return FinishOpening(reply.status());
+                   const std::string_view fsync = (*reply)[1].text();
+                   if (!fsync.empty() && fsync != "always") {
+                     Warn(fmt::format("has appendfsync {}: when it is killed, the last seconds of what "
+                                      "was written are lost",
+                                      fsync));
+                   }
+                   Enter();
+                 });
+}
+
+// Draws a number, and learns or lays down how many partitions there are.
+void RedisStore::Enter() {
+  const int fresh = partitions_ > 0              ? partitions_
+                    : shared_.nodes.is_cluster() ? kClusterPartitions
+                                                 : 1;
   RedisStep step;
   step.Read("INCR", keys_.store_counter);
+  step.Read("HSETNX", keys_.meta, "format", kFormat);
+  step.Read("HSETNX", keys_.meta, "partitions", fresh);
+  step.Read("HMGET", keys_.meta, "format", "partitions");
   script_.Send(std::move(step), std::nullopt, [this](const StatusOr<RedisStepReply>& reply) {
     if (!reply.ok()) return FinishOpening(reply.status());
     writer_.id = fmt::format("{}", reply->replies[0].number());
-    commands_.Send(RedisCommand("INFO"), [this](RedisConnection::Reply info) {
-      if (!info.ok()) return FinishOpening(info.status());
-      Status status = CheckServer(info->text());
-      if (!status.ok()) return FinishOpening(std::move(status));
-      Listen(keys_.due_channel, [this](std::optional<std::string_view> message) {
-        if (!message) return LookAtDue();
-        const size_t space = message->find(' ');
-        if (space == message->npos || message->substr(0, space) == writer_.id) return;
-        Effects effects;
-        effects.NoteDue(
-            FromMicros(static_cast<int64_t>(RedisNumber(message->substr(space + 1)))));
-        hub_.Publish(std::move(effects));
-      });
-      Listen(keys_.StoreChannel(writer_.id), [this](std::optional<std::string_view> message) {
-        if (!message) {
-          for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
-        } else if (const auto run = ParseRedisName(*message)) {
-          LookAtAwaited(*run);
-        }
-      });
-      FinishOpening(Status());
-    });
+    const RedisReply stored = reply->replies[3];
+    if (stored[0].number() != kFormat) {
+      return FinishOpening(FailedPrecondition(fmt::format(
+          "what namespace {} of Redis holds is of format {}; this version of Marathon reads {}",
+          shared_.name_space, stored[0].text(), kFormat)));
+    }
+    const int count = static_cast<int>(stored[1].number());
+    if (partitions_ > 0 && partitions_ != count) {
+      return FinishOpening(FailedPrecondition(fmt::format(
+          "namespace {} of Redis was laid out in {} partitions, which cannot change: open it "
+          "without partitions={}",
+          shared_.name_space, count, partitions_)));
+    }
+    partitions_ = count;
+    ListenToOthers();
+    FinishOpening(Status());
+  });
+}
+
+void RedisStore::ListenToOthers() {
+  Listen(keys_.due_channel, [this](std::optional<std::string_view> message) {
+    if (!message) return LookAtDue();
+    const size_t space = message->find(' ');
+    if (space == message->npos || message->substr(0, space) == writer_.id) return;
+    Effects effects;
+    effects.NoteDue(FromMicros(static_cast<int64_t>(RedisNumber(message->substr(space + 1)))));
+    hub_.Publish(std::move(effects));
+  });
+  Listen(keys_.StoreChannel(writer_.id), [this](std::optional<std::string_view> message) {
+    if (!message) {
+      for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
+    } else if (const auto run = ParseRedisName(*message)) {
+      LookAtAwaited(*run);
+    }
   });
 }
 
@@ -135,22 +176,25 @@ Status RedisStore::CheckServer(std::string_view info) {
         "Redis may evict keys (maxmemory-policy {}), and workflows with them: set it to noeviction",
         eviction));
   }
-  if (InfoField(info, "aof_enabled") == "0" && options_.log != nullptr) {
-    options_.log->Log(LogLevel::kWarning,
-                      "Redis keeps no append-only file: when it ends, what was written since its last "
-                      "snapshot is lost (docs/redis.md)");
+  if (InfoField(info, "aof_enabled") == "0") {
+    Warn("keeps no append-only file: when it ends, what was written since its last snapshot is lost");
   }
   return {};
+}
+
+// Once for each setting of each server, however many partitions it has.
+void RedisStore::Warn(std::string_view what) {
+  std::string text = fmt::format("Redis at {} {} (docs/redis.md)", commands_.Name(), what);
+  LogSink* const log = shared_.options.log.get();
+  if (log != nullptr && shared_.warned.insert(text).second) log->Log(LogLevel::kWarning, text);
 }
 
 // ---- For tests
 
 void RedisStore::Sync(DoneStatus done) {
-  loop_.Post([this, done = std::move(done)]() mutable {
-    commands_.Send(RedisCommand("PING"), [this, done = std::move(done)](auto) mutable {
-      subscriber_.Send(RedisCommand("PING"), [done = std::move(done)](auto reply) mutable {
-        done(reply.status());
-      });
+  commands_.Send(RedisCommand("PING"), [this, done = std::move(done)](auto) mutable {
+    subscriber_.Send(RedisCommand("PING"), [done = std::move(done)](auto reply) mutable {
+      done(reply.status());
     });
   });
 }

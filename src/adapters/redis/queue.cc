@@ -1,4 +1,4 @@
-// RedisStore: the task queue, and what other processes push.
+// RedisStore: its part of the task queue, and what other processes push.
 //
 // A hint goes to a receiver of this process if one is parked, else into a sorted set of its queue, each once.
 // Whoever receives looks there before it waits; the first hint in an empty set wakes all who wait.
@@ -11,40 +11,6 @@
 #include "store.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
-
-// ---- TaskQueue
-
-void RedisStore::Send(std::vector<TaskHint> hints, DoneStatus done) {
-  loop_.Post([this, hints = std::move(hints), done = std::move(done)]() mutable {
-    SendHints(std::move(hints), std::move(done));
-  });
-}
-
-void RedisStore::Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) {
-  hub_.Receive(ReceiveRequest(request), std::move(done));
-  loop_.Post([this, request = std::move(request)] { Fetch(request); });
-}
-
-// A delivered hint is off the queue at once: the store publishes again what nobody claims.
-void RedisStore::Ack(std::vector<std::string>, DoneStatus done) { done(Status()); }
-
-void RedisStore::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
-  std::vector<TaskHint> hints;
-  for (Delivery& delivery : deliveries) hints.push_back(std::move(delivery.hint));
-  Send(std::move(hints), std::move(done));
-}
-
-void RedisStore::StopReceiving(const SessionId& session) {
-  hub_.StopReceiving(session);
-  loop_.Post([this, session] {
-    receiving_.erase(session);
-    ReturnOwnQueues(session);
-    // What was fetched for it, others may have.
-    if (std::vector<TaskHint> left = hub_.TakeWaiting(); !left.empty()) {
-      SendHints(std::move(left), [](const Status&) {});
-    }
-  });
-}
 
 // ---- Giving
 
@@ -82,7 +48,11 @@ void RedisStore::SendHints(std::vector<TaskHint> hints, DoneStatus done) {
 
 // ---- Taking
 
-// Looks for what `request` may have, and listens for what comes later.
+void RedisStore::StopFetching(const SessionId& session) {
+  receiving_.erase(session);
+  ReturnOwnQueues(session);
+}
+
 void RedisStore::Fetch(const ReceiveRequest& request) {
   if (!hub_.IsParked(request)) return;
   RedisStep step;

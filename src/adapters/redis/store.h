@@ -1,15 +1,14 @@
-// RedisStore: StateStore and TaskQueue over one Redis server.
+// RedisStore: one partition of a namespace, as StateStore.
 //
 // A call becomes an operation of a lane (lanes.h), on the thread of the store's loop; StoreProtocol says
 // what it does, RedisTables which rows it needs, and the script makes one atomic step of it. LocalHub tells
 // this process; a second connection subscribes to what others have to tell.
 //
-// Safe from any thread. Everything private is the loop's.
+// Safe from any thread, but for what says otherwise. Everything private is the loop's.
 #pragma once
 
 #include <atomic>
 #include <functional>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,24 +29,36 @@
 #include "marathon/state_store.h"
 #include "marathon/store/local_hub.h"
 #include "marathon/task_queue.h"
+#include "nodes.h"
 #include "script.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// What the partitions of a namespace have in common.
+struct RedisShared {
+  const RedisAddress address;
+  const std::string name_space;
+  const RedisOptions options;
+  Runtime& runtime;
+  RedisNodes nodes;
+  std::set<std::string> warned;  // about what; the loop's
+  LocalHub hub;
+  RedisLoop loop;
+};
+
 class RedisStore final : public StateStore,
-                         public TaskQueue,
                          private RedisConnection::Owner,
                          private RedisLanes::Spreader {
  public:
-  // The store closes when the last copy of the pointer goes.
-  static StatusOr<std::shared_ptr<RedisStore>> Open(const RedisAddress& address,
-                                                    const std::string& name_space,
-                                                    const RedisOptions& options, Runtime& runtime);
+  RedisStore(RedisShared& shared, int partition);
 
-  // ---- Both ports
-  std::string_view domain() const override { return domain_; }
+  // ---- Opening, in this order: from the loop's thread; `partitions` as RedisPartitions::Open says. The
+  // answer is OK, and then this is how many there are, or why there is none.
+  void Open(int partitions, Callback<void(StatusOr<int>)> done);
+  void Close();
 
   // ---- StateStore
+  std::string_view domain() const override { return {}; }  // of all partitions together
   Time Now() const override { return clock_.Now(); }
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override;
   void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override;
@@ -69,14 +80,13 @@ class RedisStore final : public StateStore,
   uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override { hub_.TakeAwaiter(name); }
 
-  // ---- TaskQueue
-  void Send(std::vector<TaskHint> hints, DoneStatus done) override;
-  void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) override;
-  void Ack(std::vector<std::string> receipts, DoneStatus done) override;
-  void Nack(std::vector<Delivery> deliveries, DoneStatus done) override;
-  void StopReceiving(const SessionId& session) override;
+  // ---- This partition's part of the task queue; on the loop's thread
+  void SendHints(std::vector<TaskHint> hints, DoneStatus done);
+  // Looks for what `request`, which is parked at the hub, may have, and listens for what comes later.
+  void Fetch(const ReceiveRequest& request);
+  void StopFetching(const SessionId& session);
 
-  // ---- For tests
+  // ---- For tests; on the loop's thread
   // Answers when everything the server has sent so far has been dealt with, on both connections.
   void Sync(DoneStatus done);
   int64_t due_visited() const { return due_visited_.load(); }
@@ -91,16 +101,16 @@ class RedisStore final : public StateStore,
   // A message on a channel; none: the subscription has just begun, so messages may have been missed.
   using Listener = std::function<void(std::optional<std::string_view> message)>;
 
-  RedisStore(const RedisAddress& address, const std::string& name_space,
-             const RedisOptions& options, Runtime& runtime);
-  void Close();
-
   // ---- Opening (open.cc)
   void OnConnected(RedisConnection& connection) override;
   void OnLost(RedisConnection& connection) override;
   void OnPush(const RedisReply& message) override;
+  void Enter();
   void LookAtServer();
+  void LookAtSettings();
+  void ListenToOthers();
   Status CheckServer(std::string_view info);
+  void Warn(std::string_view what);
   void FinishOpening(Status status);
 
   // ---- Operations (operation.h)
@@ -122,16 +132,15 @@ class RedisStore final : public StateStore,
   // ---- Queues and pushes (queue.cc)
   void Listen(const std::string& channel, Listener listener);
   void WriteHints(RedisStep& step, std::vector<TaskHint>& hints);
-  void SendHints(std::vector<TaskHint> hints, DoneStatus done);
-  void Fetch(const ReceiveRequest& request);
   void FetchFor(TaskKind kind, const std::string& task_queue);
   void ReturnOwnQueues(const SessionId& session);
   void LookAtDue();
 
-  const std::string domain_;
-  const RedisOptions options_;
+  RedisShared& shared_;
+  LocalHub& hub_;
+  RedisLoop& loop_;
+  const int partition_;
   const RedisKeys keys_;
-  LocalHub hub_;
   RedisClock clock_;
   RedisWriter writer_;
   RedisConnection commands_, subscriber_;
@@ -139,9 +148,9 @@ class RedisStore final : public StateStore,
   RedisLanes lanes_;
   std::unordered_map<std::string, Listener> listeners_;  // by channel
   std::set<SessionId> receiving_;                        // sessions that the server knows to receive
-  std::optional<std::promise<Status>> opening_;
+  int partitions_ = 0;
+  Callback<void(StatusOr<int>)> opening_;  // until it is open
   std::atomic<int64_t> due_visited_{0};
-  RedisLoop loop_;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

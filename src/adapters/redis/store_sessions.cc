@@ -9,7 +9,8 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-void RedisStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) {
+// The hub knows the watcher already.
+void RedisStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher>, Done<Time> done) {
   row.host.clear();
   const SessionId id = row.id;
   Enqueue<StatusOr<Time>>(
@@ -19,9 +20,8 @@ void RedisStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher
         tx.tables.writes().Write("SADD", keys_.receivers, row.id);
         return tx.sessions().Open(SessionRow(row));
       },
-      [this, id, watcher = std::move(watcher), done = std::move(done)](StatusOr<Time> now) mutable {
+      [this, id, done = std::move(done)](StatusOr<Time> now) mutable {
         if (now.ok()) {
-          hub_.AddWatcher(id, std::move(watcher));
           // What a push does not tell, the next renewal does.
           Listen(keys_.CancelChannel(id), [this, id](std::optional<std::string_view> message) {
             auto activity = message ? ParseActivityName(*message) : std::nullopt;

@@ -94,7 +94,8 @@ Status StatusOfError(std::string_view error) {
 }
 
 bool AsksToReconnect(std::string_view error) {
-  static constexpr std::string_view kElsewhere[] = {"READONLY", "MASTERDOWN", "LOADING", "NOAUTH"};
+  static constexpr std::string_view kElsewhere[] = {"MOVED",   "READONLY", "MASTERDOWN",
+                                                    "LOADING", "NOAUTH",   "CLUSTERDOWN"};
   return IsOneOf(error, kElsewhere);
 }
 

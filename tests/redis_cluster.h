@@ -1,0 +1,135 @@
+// A Redis Cluster of a test's own: three servers on loopback, each with a third of the slots.
+//
+// One thread at a time.
+#pragma once
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../src/adapters/redis/wire.h"
+#include "redis_server.h"
+
+namespace marathon::tests {
+
+// A loopback port that nobody listens on now.
+inline int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof name;
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&name), size), 0);
+  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size), 0);
+  close(fd);
+  return ntohs(name.sin_port);
+}
+
+class RedisCluster {
+ public:
+  static constexpr size_t kServers = 3;
+  static constexpr int kSlots = 16384;
+
+  RedisCluster() {
+    for (size_t i = 0; i < kServers; ++i) {
+      ports_[i] = FreePort();
+      buses_[i] = FreePort();
+      servers_[i] = std::make_unique<RedisServer>(std::vector<std::string>{
+          "--bind", "127.0.0.1", "--port", std::to_string(ports_[i]), "--cluster-enabled", "yes",
+          "--cluster-port", std::to_string(buses_[i]), "--cluster-node-timeout", "2000",
+          "--appendonly", "yes", "--appendfsync", "everysec"});
+      const int first = static_cast<int>(i) * kSlots / static_cast<int>(kServers);
+      const int last = static_cast<int>(i + 1) * kSlots / static_cast<int>(kServers) - 1;
+      Call(i, {"CLUSTER", "ADDSLOTSRANGE", std::to_string(first), std::to_string(last)});
+    }
+    for (size_t i = 1; i < kServers; ++i) {
+      Call(0,
+           {"CLUSTER", "MEET", "127.0.0.1", std::to_string(ports_[i]), std::to_string(buses_[i])});
+    }
+    for (size_t i = 0; i < kServers; ++i) WaitUntilWhole(i);
+  }
+
+  RedisServer& server(size_t i) { return *servers_[i]; }
+  // Seeds of the cluster: all servers but the `without` first.
+  std::string Url(const std::string& parameters, size_t without = 0) const {
+    std::string hosts;
+    for (size_t i = without; i < kServers; ++i) {
+      hosts += (hosts.empty() ? "" : ",") + ("127.0.0.1:" + std::to_string(ports_[i]));
+    }
+    return "redis://" + hosts + "/0?" + parameters;
+  }
+
+  // The reply of one server, as text.
+  std::string Call(size_t i, std::vector<std::string> words) {
+    auto context = servers_[i]->Connect();
+    if (context == nullptr) return "no connection";
+    std::vector<const char*> argv;
+    std::vector<size_t> sizes;
+    for (const std::string& word : words) {
+      argv.push_back(word.data());
+      sizes.push_back(word.size());
+    }
+    const marathon::detail::RedisReply reply(static_cast<redisReply*>(
+        redisCommandArgv(context.get(), static_cast<int>(argv.size()), argv.data(), sizes.data())));
+    std::string text(reply.text());
+    for (size_t part = 0; part < reply.size(); ++part) {
+      text += std::string(reply[part].text()) + "\n";
+    }
+    return text;
+  }
+
+  size_t OwnerOf(int slot) const { return static_cast<size_t>(slot) * kServers / kSlots; }
+
+  // Moves a slot with all its keys from server to server, as an administrator would.
+  void Move(int slot, size_t from, size_t to) {
+    const std::string number = std::to_string(slot);
+    EXPECT_EQ(Call(to, {"CLUSTER", "SETSLOT", number, "IMPORTING", Id(from)}), "OK");
+    EXPECT_EQ(Call(from, {"CLUSTER", "SETSLOT", number, "MIGRATING", Id(to)}), "OK");
+    for (;;) {
+      const std::string keys = Call(from, {"CLUSTER", "GETKEYSINSLOT", number, "100"});
+      if (keys.empty()) break;
+      std::vector<std::string> migrate = {
+          "MIGRATE", "127.0.0.1", std::to_string(ports_[to]), "", "0", "5000", "KEYS"};
+      for (size_t at = 0; at < keys.size(); at = keys.find('\n', at) + 1) {
+        migrate.push_back(keys.substr(at, keys.find('\n', at) - at));
+      }
+      EXPECT_EQ(Call(from, migrate), "OK");
+    }
+    for (const size_t server : {to, from, kServers - to - from}) {
+      EXPECT_EQ(Call(server, {"CLUSTER", "SETSLOT", number, "NODE", Id(to)}), "OK");
+    }
+  }
+
+  // Until this server and the others know each other and all slots.
+  void WaitUntilWhole(size_t i) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    const std::string known = "cluster_known_nodes:" + std::to_string(kServers);
+    for (;;) {
+      const std::string info = Call(i, {"CLUSTER", "INFO"});
+      if (info.find("cluster_state:ok") != info.npos && info.find(known) != info.npos) return;
+      if (std::chrono::steady_clock::now() > deadline) {
+        ADD_FAILURE() << "the cluster did not come together: " << info;
+        return;
+      }
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  std::string Id(size_t i) { return Call(i, {"CLUSTER", "MYID"}); }
+
+  std::array<int, kServers> ports_{}, buses_{};
+  std::array<std::unique_ptr<RedisServer>, kServers> servers_;
+};
+
+}  // namespace marathon::tests

@@ -1,0 +1,301 @@
+// needs: redis
+// What is Redis's own: servers that are let in and servers that are refused, servers that restart,
+// forget their scripts or go back in time, and a cluster whose slots move and whose servers die.
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "../../src/adapters/redis/nodes.h"
+#include "../redis_cluster.h"
+#include "fixture.h"
+
+namespace marathon::tests {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int kSteps = 5;
+
+inline constexpr ActivityDef<int(int)> kDouble{"Double"};
+
+// Every step waits for a signal before it runs.
+Workflow<int> Steps(WorkflowContext& ctx, int x) {
+  for (int i = 0; i < kSteps; ++i) {
+    x += co_await ctx.Receive<int>("go");
+    x = co_await ctx.Run(kDouble, x, {.retry = &kThreeTries});
+  }
+  co_return x;
+}
+constexpr int kStepsFromOne = 94;  // of 1 and five signals of 1: 4, 10, 22, 46, 94
+
+Registry Workflows() {
+  Registry registry;
+  registry.Use(RedisBackend({.log = nullptr}));
+  registry.Use(RedisTlsBackend({.log = nullptr}));
+  registry.Bind(kDouble, [](ActivityContext&, int x) { return 2 * x; });
+  registry.Bind("Steps", Steps);
+  return registry;
+}
+
+StatusOr<Engine> OpenAt(const std::string& url) {
+  return Engine::Open(
+      url, Workflows(),
+      {.turn_threads = 2, .verify_determinism = true, .log = std::make_shared<CollectingLog>()});
+}
+
+// Until the store takes it: a server that is away comes back.
+Status SignalUntilTaken(const Run& run, const std::string& request_id) {
+  Status status;
+  EXPECT_TRUE(Eventually([&] {
+    status = run.Signal("go", 1, {.request_id = request_id});
+    return status.code() != StatusCode::kUnavailable && status.code() != StatusCode::kUnknown;
+  }));
+  return status;
+}
+
+// Signals a run step by step, with `between` after each signal; the result is right.
+template <class Between>
+void WalkThrough(const Run& run, Between between) {
+  for (int i = 0; i < kSteps; ++i) {
+    const Status signaled = SignalUntilTaken(run, std::to_string(i));
+    ASSERT_TRUE(signaled.ok()) << signaled;
+    between(i);
+  }
+  const auto result = run.Result<int>(kPatience);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(*result, kStepsFromOne);
+}
+
+void WalkThrough(const std::string& url) {
+  auto engine = OpenAt(url);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  WalkThrough(*run, [](int) {});
+}
+
+std::string Ask(RedisServer& server, const char* command) {
+  auto context = server.Connect();
+  if (context == nullptr) return "no connection";
+  const detail::RedisReply reply(static_cast<redisReply*>(redisCommand(context.get(), command)));
+  return std::string(reply.text());
+}
+
+// ---- Who is let in
+
+TEST(RedisDoorTest, AUserWithOnlyTheRightsOfTheManualIsEnough) {
+  const std::string place = "127.0.0.1:" + std::to_string(FreePort());
+  RedisServer server({"--port", place.substr(place.find(':') + 1)});
+  ASSERT_EQ(
+      Ask(server,
+          "ACL SETUSER wf on >sesame ~marathon:* &marathon:* -@all +@read +@write +@transaction "
+          "+@connection +@pubsub +eval +evalsha +script|load +time -@dangerous -keys +info"),
+      "OK");
+  WalkThrough("redis://wf:sesame@" + place);
+  const auto refused = OpenAt("redis://wf:guess@" + place);
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition) << refused.status();
+  EXPECT_THAT(std::string(refused.status().message()), Not(HasSubstr("guess")));
+}
+
+TEST(RedisDoorTest, AServerThatMayEvictIsRefused) {
+  RedisServer server({"--maxmemory-policy", "allkeys-lru"});
+  const auto engine = OpenAt("redis:" + server.socket());
+  EXPECT_EQ(engine.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(engine.status().message()), HasSubstr("noeviction"));
+}
+
+TEST(RedisDoorTest, SettingsThatCanLoseWritesAreNamed) {
+  const auto warnings = [](std::vector<std::string> settings) {
+    RedisServer server(std::move(settings));
+    auto log = std::make_shared<CollectingLog>();
+    ThreadRuntime runtime{1, 1};
+    auto ports =
+        RedisBackend({.log = log}).open(*ParseBackendUrl("redis:" + server.socket()), runtime);
+    EXPECT_TRUE(ports.ok()) << ports.status();
+    return std::pair(log->Count("append-only file"), log->Count("appendfsync"));
+  };
+  EXPECT_EQ(warnings({}), std::pair(1, 1));
+  EXPECT_EQ(warnings({"--appendonly", "yes", "--appendfsync", "everysec"}), std::pair(0, 1));
+  EXPECT_EQ(warnings({"--appendonly", "yes", "--appendfsync", "always"}), std::pair(0, 0));
+}
+
+TEST(RedisDoorTest, NobodyThereIsSaidWithTheAddress) {
+  const std::string place = "127.0.0.1:" + std::to_string(FreePort());
+  const auto engine = OpenAt("redis://user:secret@" + place);
+  EXPECT_EQ(engine.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(engine.status().message()), HasSubstr(place));
+  EXPECT_THAT(std::string(engine.status().message()), Not(HasSubstr("secret")));
+}
+
+// A server with a certificate for localhost that only its own file vouches for.
+TEST(RedisDoorTest, TlsIsVerified) {
+  std::string folder = "/tmp/marathon-tls-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  for (const char* name : {"good", "other"}) {
+    const std::string file = folder + "/" + name;
+    const std::string command =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " +
+        file + ".key -out " + file + ".pem 2>/dev/null";
+    ASSERT_EQ(std::system(command.c_str()), 0) << "openssl is not installed: cmake/setup.sh";
+  }
+  const std::string port = std::to_string(FreePort());
+  RedisServer server({"--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file",
+                      folder + "/good.pem", "--tls-key-file", folder + "/good.key",
+                      "--tls-ca-cert-file", folder + "/good.pem", "--tls-auth-clients", "no"});
+  WalkThrough("rediss://localhost:" + port + "?ca=" + folder + "/good.pem");
+  const auto foreign = OpenAt("rediss://localhost:" + port + "?ca=" + folder + "/other.pem");
+  EXPECT_EQ(foreign.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(foreign.status().message()), HasSubstr("certificate"));
+  const auto by_address = OpenAt("rediss://127.0.0.1:" + port + "?ca=" + folder + "/good.pem");
+  EXPECT_THAT(std::string(by_address.status().message()), HasSubstr("certificate"))
+      << "it is for another name";
+  std::filesystem::remove_all(folder);
+}
+
+// ---- What a server forgets
+
+TEST(RedisServerTest, AScriptThatWasFlushedIsSentAgain) {
+  RedisServer server;
+  auto engine = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  WalkThrough(*run, [&](int) { EXPECT_EQ(Ask(server, "SCRIPT FLUSH"), "OK"); });
+}
+
+TEST(RedisServerTest, AServerThatIsKilledAndComesBackIsGoneOnWith) {
+  RedisServer server({"--appendonly", "yes", "--appendfsync", "always"});
+  auto engine = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  WalkThrough(*run, [&](int i) {
+    if (i % 2 == 0) return;
+    server.Kill();
+    server.Start();
+  });
+}
+
+// The run that a cache knows is ahead of the one that the server has: the commit ids tell.
+TEST(RedisServerTest, AServerThatGoesBackInTimeIsFollowed) {
+  RedisServer server;
+  const std::string dump = server.folder() + "/dump.rdb";
+  auto engine = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(SignalUntilTaken(*run, "0").ok());
+  const auto events = [&] {
+    const auto history = run->History();
+    return history.ok() ? history->size() : 0;
+  };
+  const size_t one_step = 7;  // a turn with the start, one with the signal, one with the result
+  ASSERT_TRUE(Eventually([&] { return events() == one_step; }));
+  ASSERT_EQ(Ask(server, "SAVE"), "OK");
+  std::filesystem::rename(dump, dump + ".old");
+  ASSERT_TRUE(SignalUntilTaken(*run, "1").ok());
+  ASSERT_TRUE(Eventually([&] { return events() > one_step; }));
+  server.Kill();
+  std::filesystem::rename(dump + ".old", dump);
+  server.Start();
+  WalkThrough(*run, [](int) {});  // the signals once more: the first is known, the second is not
+}
+
+// ---- A cluster
+
+TEST(RedisNodesTest, SlotsAreThoseOfTheSpecification) {
+  EXPECT_EQ(detail::RedisNodes::SlotOf("123456789"), 0x31c3);  // its check value
+  EXPECT_EQ(detail::RedisNodes::SlotOf("a{123456789}b"), 0x31c3);
+  EXPECT_EQ(detail::RedisNodes::SlotOf("{}a"), detail::RedisNodes::SlotOf("{}a"));
+  EXPECT_NE(detail::RedisNodes::SlotOf("{}a"), detail::RedisNodes::SlotOf("{}b")) << "no tag";
+}
+
+using Runs = std::vector<Run>;
+
+class RedisClusterTest : public ::testing::Test {
+ protected:
+  static RedisCluster& cluster() {
+    static RedisCluster cluster;
+    return cluster;
+  }
+  static int SlotOf(const std::string& name_space, int partition) {
+    return detail::RedisNodes::SlotOf("{" + name_space + ":" + std::to_string(partition) + "}");
+  }
+};
+
+TEST_F(RedisClusterTest, RunsAreSpreadOverPartitionsWhoseNumberStays) {
+  const std::string url = cluster().Url("namespace=spread", /*without=*/1);
+  {
+    auto engine = OpenAt(url);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    Runs runs;
+    for (int i = 0; i < 40; ++i) {
+      auto run = engine->Start("Steps", 1);
+      ASSERT_TRUE(run.ok()) << run.status();
+      runs.push_back(*std::move(run));
+    }
+    for (const auto& run : runs) WalkThrough(run, [](int) {});
+    std::set<std::string> listed;
+    ListRequest request{.limit = 7};
+    do {
+      const auto page = engine->List(request);
+      ASSERT_TRUE(page.ok()) << page.status();
+      EXPECT_LE(page->runs.size(), 7u);
+      for (const RunRow& row : page->runs) EXPECT_TRUE(listed.insert(row.key.run_id).second);
+      request.page_token = page->next_page_token;
+    } while (!request.page_token.empty());
+    EXPECT_EQ(listed.size(), runs.size()) << "each once";
+  }
+  std::set<std::string> used;
+  for (size_t server = 0; server < RedisCluster::kServers; ++server) {
+    std::string keys = cluster().Call(server, {"KEYS", "marathon:{spread:*}:runs"});
+    for (size_t at = 0; at < keys.size(); at = keys.find('\n', at) + 1) {
+      used.insert(keys.substr(at, keys.find('\n', at) - at));
+    }
+  }
+  EXPECT_GT(used.size(), 10u) << "of 16";
+  const auto other = OpenAt(url + "&partitions=4");
+  EXPECT_EQ(other.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(other.status().message()), HasSubstr("16 partitions"));
+  EXPECT_TRUE(OpenAt(url + "&partitions=16").ok());
+}
+
+TEST_F(RedisClusterTest, SlotsThatMoveAreFollowed) {
+  auto engine = OpenAt(cluster().Url("namespace=moving&partitions=1"));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  const int slot = SlotOf("moving", 0);
+  size_t at = cluster().OwnerOf(slot);
+  WalkThrough(*run, [&](int) {
+    const size_t to = (at + 1) % RedisCluster::kServers;
+    cluster().Move(slot, at, to);
+    at = to;
+  });
+}
+
+TEST_F(RedisClusterTest, AServerThatDiesIsWaitedFor) {
+  auto engine = OpenAt(cluster().Url("namespace=dying&partitions=6"));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  Runs runs;
+  for (int i = 0; i < 12; ++i) {
+    auto run = engine->Start("Steps", 1);
+    ASSERT_TRUE(run.ok()) << run.status();
+    runs.push_back(*std::move(run));
+  }
+  cluster().server(1).Kill();
+  std::thread back([&] {
+    cluster().server(1).Start();
+    for (size_t i = 0; i < RedisCluster::kServers; ++i) cluster().WaitUntilWhole(i);
+  });
+  for (const auto& run : runs) WalkThrough(run, [](int) {});
+  back.join();
+}
+
+}  // namespace
+}  // namespace marathon::tests
