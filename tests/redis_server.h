@@ -1,11 +1,10 @@
 // A redis-server of a test's own: on a socket in a folder that goes with it, and on a port where it is
 // given one.
 //
-// One thread at a time.
+// One thread at a time. A server that does not come up is a std::runtime_error.
 #pragma once
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <spawn.h>
@@ -14,6 +13,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,15 +55,15 @@ class RedisServer {
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     int log[2];
-    EXPECT_EQ(pipe2(log, O_CLOEXEC), 0);
+    if (pipe2(log, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     log_ = log[0];
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_adddup2(&files, log[1], 1);
-    EXPECT_EQ(posix_spawnp(&pid_, "redis-server", &files, nullptr, argv.data(), environ), 0)
-        << "redis-server is not installed: cmake/setup.sh";
+    const int error = posix_spawnp(&pid_, "redis-server", &files, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&files);
     close(log[1]);
+    if (error != 0) throw std::runtime_error("redis-server is not installed: cmake/setup.sh");
     WaitUntilReady();
   }
   // Null if it did not come up.
@@ -81,10 +81,7 @@ class RedisServer {
     char bytes[4096];
     while (text.find("eady to accept connections") == text.npos) {
       const ssize_t count = read(log_, bytes, sizeof bytes);
-      if (count <= 0) {
-        ADD_FAILURE() << "redis-server did not come up: " << text;
-        return;
-      }
+      if (count <= 0) throw std::runtime_error("redis-server did not come up: " + text);
       text.append(bytes, static_cast<size_t>(count));
     }
   }

@@ -6,4 +6,3 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1" CACHE STRING "")
 set(CMAKE_CXX_FLAGS
     "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" CACHE STRING "")
 set(MARATHON_WERROR ON CACHE BOOL "")
-set(MARATHON_REDIS ON CACHE BOOL "")

@@ -70,6 +70,11 @@ inline constexpr int kMaxDeliveries = 5;
 // and the late signals are recorded as unread.
 inline constexpr int kMaxCloseRefusals = 10;
 
+// A run that a worker gives back, for want of its code, is anyone's again after this, doubling up to the
+// second.
+inline constexpr Duration kGiveBackFirst = std::chrono::seconds(1);
+inline constexpr Duration kGiveBackMax = std::chrono::minutes(1);
+
 inline constexpr Duration kDefaultStartToClose = std::chrono::minutes(10);
 
 }  // namespace marathon::inline MARATHON_ABI::limits

@@ -288,7 +288,9 @@ class StateStore {
   // kFailedPrecondition: a signal came before the close. kOutOfRange: the run would go over a limit of
   // limits.h.
   virtual void Commit(TurnCommit commit, Done<CommitReply> done) = 0;
-  // Stops an open run's turns at `version` until Unblock. kAborted: another version.
+  // Stops an open run's turns at `version` until Unblock. With any `info.retry_at` but kNever it is given
+  // back instead: it has no owner, this delivery does not count, and it is ready for anyone after
+  // kGiveBackFirst, doubling with each time since the last commit. kAborted: another version.
   virtual void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) = 0;
   // Lets a blocked run try again, with its deliveries forgotten; it is ready if its inbox is not empty.
   // OK if it was not blocked.

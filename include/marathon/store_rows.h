@@ -25,12 +25,14 @@ enum class RunStatus : uint8_t {
 };
 
 // Why a run takes no turns until somebody acts: its code no longer matches its history, its history
-// cannot be read, or its turns keep killing workers.
+// cannot be read, or its turns keep killing workers. Or, until `retry_at`: this worker does not have its
+// code, but another one may.
 struct BlockInfo {
-  std::string build_id;  // of the worker that gave up; another build may try again by itself
+  std::string build_id;  // of the worker that gave up
   std::string reason;    // what does not match, where; a sentence or several, for people
   EventId event_id = 0;  // where in history; 0: nowhere in particular
   Time since{};
+  Time retry_at = kNever;  // then anyone may try again
 
   friend bool operator==(const BlockInfo&, const BlockInfo&) = default;
 };
@@ -64,6 +66,7 @@ struct RunRow {
   int32_t resends = 0;            // times published again since it became ready
 
   std::optional<BlockInfo> blocked;
+  int32_t give_backs = 0;         // times blocked with a retry since the last commit
 
   friend bool operator==(const RunRow&, const RunRow&) = default;
 };

@@ -6,17 +6,22 @@
 
 #include <marathon/marathon.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
+
+namespace marathon::tests {
+class RedisServer;
+}
 
 namespace bench {
 
 struct Figures {
   std::string workload;
   std::string backend;
-  std::string sync;     // "none", "full", "normal"
+  std::string sync;     // "none"; "full", "normal"; "always", "everysec", "no"
   int threads = 1;      // that call Start and Result
   int in_flight = 1;
   int payload_bytes = 0;
@@ -67,12 +72,51 @@ double MemoryFloor(const marathon::History& sample,
 double SqliteFloor(const std::string& path, bool full_sync, int group,
                    const marathon::History& sample,
                    const std::function<void(const marathon::Payload&)>& convert, double seconds);
+// Writes each turn as one transaction to a server, a group of runs in one pipeline.
+double RedisFloor(marathon::tests::RedisServer& server, int group, const marathon::History& sample,
+                  const std::function<void(const marathon::Payload&)>& convert, double seconds);
 // Decodes the records of `sample`. Gives histories a second.
 double DecodeFloor(const marathon::History& sample, double seconds);
 
 // A history cut into the turns that were committed as one.
 std::vector<marathon::History> TurnsOf(const marathon::History& history);
 
+// ---- Measuring
+
+class Place;
+
+struct Settings {
+  std::string json;
+  std::string workload;  // empty: all
+  std::string backend;   // empty: all
+  std::string folder = ".";
+  double seconds = 3;    // a round
+  int rounds = 5;
+  int threads = 0;       // 0: chosen
+  int in_flight = 0;     // 0: 1 and 128
+  int payload = -1;      // -1: all
+};
+
+// So many runs in flight at all times; the median of rounds that alternate with the floor.
+Figures MeasureLoop(const Settings& settings, Place& place, const Workload& workload, int in_flight);
+// Runs that are rebuilt from long histories.
+Figures MeasureReplay(const Settings& settings, Place& place, const Workload& workload);
+Workload ReplayWorkload();
+// 100,000 runs that sleep, with so many of them in the cache.
+Figures MeasureParked(const Settings& settings, Place& place, size_t cache_runs);
+
+void CheckHistory(const marathon::Run& run, const Workload& workload);
+double SecondsSince(std::chrono::steady_clock::time_point begin);
+double MicrosSince(std::chrono::steady_clock::time_point begin);
+double Percentile(std::vector<double>& values, double share);
+double RssMb();
+
 [[noreturn]] void Die(const std::string& message);
+
+template <class T>
+T Must(marathon::StatusOr<T> value) {
+  if (!value.ok()) Die(std::string(value.status().message()));
+  return *std::move(value);
+}
 
 }  // namespace bench

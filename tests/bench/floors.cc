@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "bench.h"
+#include "floor_rows.h"
 
 namespace bench {
 namespace {
@@ -15,12 +16,6 @@ using marathon::Event;
 using marathon::EventType;
 using marathon::History;
 using marathon::Payload;
-using Convert = std::function<void(const Payload&)>;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 const Payload* PayloadOf(const marathon::EventBody& body) {
   return std::visit(
       []<class E>(const E& event) -> const Payload* {
@@ -33,13 +28,6 @@ const Payload* PayloadOf(const marathon::EventBody& body) {
         }
       },
       body);
-}
-
-// User code makes every value once and reads it once.
-void ConvertAll(const History& turn, const Convert& convert) {
-  for (const Event& event : turn) {
-    if (const Payload* payload = PayloadOf(event.body)) convert(*payload);
-  }
 }
 
 // A connection for one thread, whose statements are prepared once.
@@ -95,27 +83,13 @@ class Database {
 class SqliteLoop {
  public:
   SqliteLoop(Database& db, const History& sample, const Convert& convert)
-      : db_(db), turns_(TurnsOf(sample)), convert_(convert) {
-    marathon::RunRow run;
-    run.key = {std::string(36, 'i'), std::string(36, 'i')};
-    run.workflow_type = "OneActivity";
-    run.task_queue = "default";
-    run.request_id = run.owner = std::string(36, 'i');
-    run_row_ = marathon::EncodeRow(run);
-    marathon::ActivityRow activity;
-    activity.key.run = run.key;
-    activity.activity_type = "Increment";
-    activity.task_queue = "default";
-    activity.workflow_type = run.workflow_type;
-    activity.session = run.owner;
-    activity_row_ = marathon::EncodeRow(activity);
-  }
+      : db_(db), rows_(sample), convert_(convert) {}
 
   // So many runs, a turn of each in one transaction.
   void RunGroup(int group) {
     const int64_t first = next_;
     next_ += group;
-    for (size_t turn = 0; turn < turns_.size(); ++turn) {
+    for (size_t turn = 0; turn < rows_.turns.size(); ++turn) {
       PutMessages(turn, first);
       db_.Run("BEGIN IMMEDIATE");
       for (int64_t run = first; run < next_; ++run) Commit(turn, run);
@@ -126,32 +100,32 @@ class SqliteLoop {
  private:
   // What comes from outside is written before the turn that takes it: a timer's fire, a signal.
   void PutMessages(size_t turn, int64_t first) {
-    for (const Event& event : turns_[turn]) {
+    for (const Event& event : rows_.turns[turn]) {
       const EventType type = marathon::TypeOf(event.body);
       if (type != EventType::kTimerFired && type != EventType::kSignalReceived) continue;
       db_.Run("BEGIN IMMEDIATE");
       for (int64_t run = first; run < next_; ++run) {
         db_.Run("INSERT INTO items VALUES (?, ?, ?)", run, -event.id,
                 marathon::EncodeBody(event.body));
-        db_.Run("UPDATE runs SET row = ? WHERE id = ?", run_row_, run);
+        db_.Run("UPDATE runs SET row = ? WHERE id = ?", rows_.run, run);
       }
       db_.Run("COMMIT");
     }
   }
 
   void Commit(size_t turn, int64_t run) {
-    const History& events = turns_[turn];
+    const History& events = rows_.turns[turn];
     ConvertAll(events, convert_);
     db_.Run("INSERT INTO log (run, version, record) VALUES (?, ?, ?)", run, events.back().id,
             marathon::EncodeRecord(1, events));
     if (turn == 0) {
       const std::string name = std::to_string(run) + std::string(28, 'i');
-      db_.Run("INSERT INTO runs VALUES (?, ?)", run, run_row_);
+      db_.Run("INSERT INTO runs VALUES (?, ?)", run, rows_.run);
       for (int64_t kind = 0; kind < 3; ++kind) {
         db_.Run("INSERT INTO names VALUES (?, ?, ?, ?)", name, kind, name, run);
       }
     } else {
-      db_.Run("UPDATE runs SET row = ? WHERE id = ?", run_row_, run);
+      db_.Run("UPDATE runs SET row = ? WHERE id = ?", rows_.run, run);
     }
     for (const Event& event : events) Item(run, event);
   }
@@ -159,7 +133,7 @@ class SqliteLoop {
   void Item(int64_t run, const Event& event) {
     constexpr const char* kErase = "DELETE FROM items WHERE run = ? AND event = ?";
     if (std::holds_alternative<marathon::ActivityScheduled>(event.body)) {
-      db_.Run("INSERT INTO items VALUES (?, ?, ?)", run, event.id, activity_row_);
+      db_.Run("INSERT INTO items VALUES (?, ?, ?)", run, event.id, rows_.activity);
     } else if (std::holds_alternative<marathon::TimerStarted>(event.body)) {
       db_.Run("INSERT INTO items VALUES (?, ?, ?)", run, event.id, std::string(8, '\0'));
     } else if (const auto* done = std::get_if<marathon::ActivityCompleted>(&event.body)) {
@@ -173,10 +147,8 @@ class SqliteLoop {
   }
 
   Database& db_;
-  const std::vector<History> turns_;
+  const FloorRows rows_;
   const Convert& convert_;
-  std::string run_row_;
-  std::string activity_row_;
   int64_t next_ = 1;
 };
 
@@ -192,47 +164,73 @@ std::vector<History> TurnsOf(const History& history) {
   return turns;
 }
 
-double MemoryFloor(const History& sample, const Convert& convert, double seconds) {
-  const std::vector<History> turns = TurnsOf(sample);
-  std::unordered_map<int64_t, std::vector<std::string>> store;
-  const double begin = Now();
-  int64_t runs = 0;
-  while (runs % 64 != 0 || Now() - begin < seconds) {
-    for (const History& turn : turns) {
-      ConvertAll(turn, convert);
-      store[runs].push_back(marathon::EncodeRecord(1, turn));
-    }
-    ++runs;
+FloorRows::FloorRows(const History& sample) : turns(TurnsOf(sample)) {
+  marathon::RunRow row;
+  row.key = {std::string(36, 'i'), std::string(36, 'i')};
+  row.workflow_type = "OneActivity";
+  row.task_queue = "default";
+  row.request_id = row.owner = std::string(36, 'i');
+  run = marathon::EncodeRow(row);
+  marathon::ActivityRow item;
+  item.key.run = row.key;
+  item.activity_type = "Increment";
+  item.task_queue = "default";
+  item.workflow_type = row.workflow_type;
+  item.session = row.owner;
+  activity = marathon::EncodeRow(item);
+}
+
+void ConvertAll(const History& turn, const Convert& convert) {
+  for (const Event& event : turn) {
+    if (const Payload* payload = PayloadOf(event.body)) convert(*payload);
   }
-  return static_cast<double>(runs) / (Now() - begin);
+}
+
+double RateOf(double seconds, const std::function<int64_t()>& step) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
+  int64_t runs = 0;
+  while (elapsed() < seconds) runs += step();
+  return static_cast<double>(runs) / elapsed();
+}
+
+double MemoryFloor(const History& sample, const Convert& convert, double seconds) {
+  const FloorRows rows(sample);
+  std::unordered_map<int64_t, std::vector<std::string>> store;
+  int64_t run = 0;
+  return RateOf(seconds, [&] {
+    constexpr int64_t kGroup = 64;
+    for (const int64_t end = run + kGroup; run < end; ++run) {
+      for (const History& turn : rows.turns) {
+        ConvertAll(turn, convert);
+        store[run].push_back(marathon::EncodeRecord(1, turn));
+      }
+    }
+    return kGroup;
+  });
 }
 
 double SqliteFloor(const std::string& path, bool full_sync, int group, const History& sample,
                    const Convert& convert, double seconds) {
   Database db(path, full_sync);
   SqliteLoop loop(db, sample, convert);
-  const double begin = Now();
-  int64_t runs = 0;
-  while (Now() - begin < seconds) {
+  return RateOf(seconds, [&] {
     loop.RunGroup(group);
-    runs += group;
-  }
-  return static_cast<double>(runs) / (Now() - begin);
+    return int64_t{group};
+  });
 }
 
 double DecodeFloor(const History& sample, double seconds) {
   std::vector<std::string> records;
   for (const History& turn : TurnsOf(sample)) records.push_back(marathon::EncodeRecord(1, turn));
-  const double begin = Now();
-  int64_t histories = 0;
-  while (Now() - begin < seconds) {
+  return RateOf(seconds, [&] {
     History history;
     for (const std::string& record : records) {
       if (!marathon::AppendRecord(record, history).ok()) Die("a record cannot be read");
     }
-    ++histories;
-  }
-  return static_cast<double>(histories) / (Now() - begin);
+    return int64_t{1};
+  });
 }
 
 }  // namespace bench

@@ -57,6 +57,14 @@ struct OwnRedisServer {
 class RedisServerHarness final : private OwnRedisServer, public RedisHarness {
  public:
   RedisServerHarness() : RedisHarness("redis:" + server.socket()) {}
+
+  // How many keys the server has.
+  int64_t KeyCount() {
+    auto context = server.Connect();
+    const detail::RedisReply reply(
+        static_cast<redisReply*>(redisCommand(context.get(), "DBSIZE")));
+    return reply.number();
+  }
 };
 
 class RedisClusterHarness final : public RedisHarness {

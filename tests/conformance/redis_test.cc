@@ -2,7 +2,10 @@
 // The Redis store against the suites of both ports, over a real server and a real cluster of three.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "marathon/testing/state_store_conformance.h"
 #include "marathon/testing/task_queue_conformance.h"
@@ -21,6 +24,34 @@ const HarnessMaker kCluster{"RedisCluster", [] {
 
 INSTANTIATE_TEST_SUITE_P(Redis, StateStoreConformance, ::testing::Values(kRedis, kCluster));
 INSTANTIATE_TEST_SUITE_P(Redis, TaskQueueConformance, ::testing::Values(kRedis, kCluster));
+
+class RedisRetention : public StateStoreConformance {};
+INSTANTIATE_TEST_SUITE_P(, RedisRetention, ::testing::Values(kRedis));
+
+TEST_P(RedisRetention, NothingIsLeftOfARunThatHasBeenKeptForItsTime) {
+  const auto live_and_go = [&](const std::string& id) {
+    Hints();  // somebody receives
+    ASSERT_TRUE(Open(id + "-session").ok());
+    TurnCommit first;
+    first.activities.push_back(Activity(2, /*claim=*/true));
+    first.timers.push_back({.id = 1, .duration = std::chrono::hours(9)});
+    const RunKey run = Started(id, id + "-session", std::move(first));
+    ASSERT_TRUE(Put(run, Signal("s", id + "-key")).ok());
+    TurnCommit close = Turn(run, 2, 4, id + "-session", 2);
+    close.close = RunStatus::kCompleted;
+    ASSERT_TRUE(Commit(close).ok());
+    ASSERT_TRUE(CloseSession(id + "-session").ok());
+    Advance(limits::kRetention);
+    Poll();
+    Hints();
+    ASSERT_EQ(Read({.run = run}).status().code(), StatusCode::kNotFound);
+  };
+  auto& redis = static_cast<RedisServerHarness&>(harness());
+  live_and_go("first");
+  const int64_t before = redis.KeyCount();  // counters, and what is there once
+  live_and_go("second");
+  EXPECT_EQ(redis.KeyCount(), before);
+}
 
 }  // namespace
 }  // namespace marathon::testing

@@ -118,7 +118,9 @@ inline RunRow FullRunRow() {
   row.owner_until = kSampleTime + std::chrono::seconds(6);
   row.deliveries = 1;
   row.resends = 2;
-  row.blocked = BlockInfo{"build-7", "event 4 does not match", 4, kSampleTime};
+  row.blocked = BlockInfo{"build-7", "event 4 does not match", 4, kSampleTime,
+                          kSampleTime + std::chrono::seconds(1)};
+  row.give_backs = 3;
   return row;
 }
 

@@ -80,6 +80,21 @@ TEST_P(BadInputTest, ARunNobodyHasTheCodeOfIsBlocked) {
   EXPECT_EQ(engine.Find("w").Result<int>(kPatience).value_or(0), 3);
 }
 
+TEST_P(BadInputTest, AWorkerWithoutTheCodeLeavesARunToOthers) {
+  Registry registry;
+  registry.Bind("Unheard", [](WorkflowContext&) -> Workflow<int> { co_return 3; });
+  Engine without = Open(Workflows());
+  Engine with = Open(registry);
+  Engine client = Open(Registry());
+  std::vector<marathon::Run> runs;
+  EXPECT_TRUE(Eventually([&] {  // who gets the first hint is chance
+    auto run = client.Start("Unheard");
+    if (run.ok()) runs.push_back(*std::move(run));
+    return log_->Count("is given back: workflow type \"Unheard\"") > 0;
+  }));
+  for (const auto& run : runs) EXPECT_EQ(run.Result<int>(kPatience).value_or(0), 3);
+}
+
 TEST_P(BadInputTest, AnActivityNobodyRegisteredIsRetriedAndTold) {
   Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<int> {
     co_return co_await ctx.Run<int>("Unheard", 1);

@@ -101,6 +101,15 @@ TEST(RedisDoorTest, AUserWithOnlyTheRightsOfTheManualIsEnough) {
   EXPECT_THAT(std::string(refused.status().message()), Not(HasSubstr("guess")));
 }
 
+TEST(RedisDoorTest, AUserWhoMayNotDoAllIsRefusedAtTheDoor) {
+  const std::string place = "127.0.0.1:" + std::to_string(FreePort());
+  RedisServer server({"--port", place.substr(place.find(':') + 1)});
+  ASSERT_EQ(Ask(server, "ACL SETUSER wf on >sesame ~* &* +@all -xtrim"), "OK");
+  const auto engine = OpenAt("redis://wf:sesame@" + place);
+  EXPECT_FALSE(engine.ok());
+  EXPECT_THAT(std::string(engine.status().message()), HasSubstr("xtrim"));
+}
+
 TEST(RedisDoorTest, AServerThatMayEvictIsRefused) {
   RedisServer server({"--maxmemory-policy", "allkeys-lru"});
   const auto engine = OpenAt("redis:" + server.socket());

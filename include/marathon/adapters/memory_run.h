@@ -140,6 +140,7 @@ struct MemoryRun : MemoryDueItem, ListLink {
   Time owner_until{};
   int32_t deliveries = 0;
   int32_t resends = 0;
+  int32_t give_backs = 0;
   Boxed<BlockInfo> blocked;
 
   uint64_t sequence = 0;  // of its start, over all shards

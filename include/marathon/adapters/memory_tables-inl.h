@@ -148,6 +148,7 @@ MARATHON_INLINE RunRow MemoryShard::ToRow(const Run& run) const {
   row.deliveries = run.deliveries;
   row.resends = run.resends;
   if (run.blocked) row.blocked = *run.blocked;
+  row.give_backs = run.give_backs;
   return row;
 }
 

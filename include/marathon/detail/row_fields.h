@@ -46,6 +46,7 @@ struct Layout<BlockInfo> {
       Field{"reason", &BlockInfo::reason},
       Field{"event_id", &BlockInfo::event_id},
       Field{"since", &BlockInfo::since},
+      Field{"retry_at", &BlockInfo::retry_at},
   };
 };
 
@@ -75,6 +76,7 @@ struct Layout<RunRow> {
       Field{"deliveries", &RunRow::deliveries},
       Field{"resends", &RunRow::resends},
       Field{"blocked", &RunRow::blocked},
+      Field{"give_backs", &RunRow::give_backs},
   };
 };
 

@@ -267,14 +267,26 @@ MARATHON_INLINE void TurnRunner::Block(SlotPtr slot, std::string reason, EventId
   host_.Log(LogLevel::kError,
             fmt::format("run {} of workflow \"{}\" is blocked: {}", slot->key.run_id,
                         slot->key.workflow_id, reason));
+  Leave(std::move(slot), {host_.options().build_id, std::move(reason), event_id});
+}
+
+MARATHON_INLINE void TurnRunner::GiveBack(SlotPtr slot, std::string reason, EventId event_id) {
+  host_.Log(LogLevel::kWarning,
+            fmt::format("run {} of workflow \"{}\" is given back: {}", slot->key.run_id,
+                        slot->key.workflow_id, reason));
+  BlockInfo info{host_.options().build_id, std::move(reason), event_id};
+  info.retry_at = Time();  // when, the store says
+  Leave(std::move(slot), std::move(info));
+}
+
+MARATHON_INLINE void TurnRunner::Leave(SlotPtr slot, BlockInfo info) {
   Undo(*slot);
   ReturnOutcomes(*slot);
-  BlockInfo info{host_.options().build_id, reason, event_id, {}};
-  host_.store().Block(slot->key, slot->base_version, std::move(info),
-                      [self = host_.Self(), slot, reason, event_id](Status status) {
+  host_.store().Block(slot->key, slot->base_version, info,
+                      [self = host_.Self(), slot, info](Status status) {
                         if (!IsTransient(status)) return self->turns().Finish(slot, false);
-                        self->AfterBackoff(++slot->failures, [self, slot, reason, event_id] {
-                          self->turns().Block(slot, reason, event_id);
+                        self->AfterBackoff(++slot->failures, [self, slot, info] {
+                          self->turns().Leave(slot, info);
                         });
                       });
 }

@@ -13,6 +13,14 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// Whose turn is the last in a part of a history.
+inline std::string_view BuildOf(const History& history) {
+  for (auto event = history.rbegin(); event != history.rend(); ++event) {
+    if (const auto* marker = std::get_if<TurnStarted>(&event->body)) return marker->build_id;
+  }
+  return {};
+}
+
 MARATHON_INLINE TurnRunner::TurnRunner(Host& host, const EngineOptions& options)
     : host_(host), cache_(options.cache_runs, options.cache_bytes), watchdog_(host, cache_) {}
 
@@ -138,10 +146,10 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
     slot->verified.clear();
   }
   if (!slot->replayer) {
-    return Block(slot,
-                 fmt::format("workflow type \"{}\" is not registered in this worker; it has {}",
-                             snapshot.row.workflow_type, host_.registry().WorkflowNames()),
-                 0);
+    return GiveBack(slot,
+                    fmt::format("workflow type \"{}\" is not registered in this worker; it has {}",
+                                snapshot.row.workflow_type, host_.registry().WorkflowNames()),
+                    0);
   }
   if (!history.empty()) {
     watchdog_.Begin(slot);
@@ -150,7 +158,9 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
     slot->bytes += FrameBytesOfThisThread() - before;
     watchdog_.End(slot);
     if (mismatch) {
-      return Block(slot, "nondeterminism: " + mismatch->ToString(), mismatch->event_id);
+      const bool own = BuildOf(history) == host_.options().build_id;
+      return (this->*(own ? &TurnRunner::Block : &TurnRunner::GiveBack))(
+          slot, "nondeterminism: " + mismatch->ToString(), mismatch->event_id);
     }
   }
   slot->commit_id = snapshot.row.commit_id;

@@ -66,6 +66,9 @@ class TurnRunner {
   void LookUpCommit(SlotPtr slot);
   void FailRun(SlotPtr slot, Failure failure);
   void Block(SlotPtr slot, std::string reason, EventId event_id);
+  // The same, until another worker may try: one that has the code.
+  void GiveBack(SlotPtr slot, std::string reason, EventId event_id);
+  void Leave(SlotPtr slot, BlockInfo info);
   void ReturnOutcomes(RunSlot& slot);
   void GiveUp(SlotPtr slot);
   // Asks the store again in a while; gives up when the engine is shutting down and it stays away.

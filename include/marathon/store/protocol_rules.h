@@ -37,7 +37,14 @@ bool IsReady(const Run& run) {
 template <class Run>
 Time RunDue(const Run& run) {
   if (run.status != RunStatus::kRunning) return AddSaturated(run.close_time, limits::kRetention);
+  if (run.blocked) return std::min<Time>(run.run_deadline, (*run.blocked).retry_at);
   return IsReady(run) ? std::min<Time>(run.run_deadline, ResendAt(run)) : run.run_deadline;
+}
+
+// How long a run rests that has been given back so many times before.
+inline Duration GiveBackPause(int32_t times) {
+  const int doublings = std::min(times, 10);
+  return std::min(limits::kGiveBackFirst * (1 << doublings), limits::kGiveBackMax);
 }
 
 // About what a message weighs in a turn.

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <variant>
@@ -263,7 +264,7 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
   }
   for (EventId id : commit.cancel_timers) t_.EraseTimer(run, id);
 
-  run.deliveries = 0;
+  run.deliveries = run.give_backs = 0;
   run.ready_since = kNever;
   if (!commit.session.empty() && run.owner != commit.session) t_.SetOwner(run, commit.session);
   if (!MARATHON_MUTANT("commit_forgets_the_rest")) MakeReady(run, commit.session);
@@ -341,6 +342,11 @@ Status StoreProtocol<Tables>::Block(const RunKey& key, EventId version, BlockInf
                                run->version));
   }
   info.since = now_;
+  if (info.retry_at != kNever) {
+    info.retry_at = AddSaturated(now_, detail::GiveBackPause(run->give_backs++));
+    run->deliveries = std::max(run->deliveries - 1, 0);  // this was none
+    t_.SetOwner(*run, SessionId());
+  }
   run->blocked = std::move(info);
   run->ready_since = kNever;
   Update(*run);
@@ -353,7 +359,7 @@ Status StoreProtocol<Tables>::Unblock(const RunKey& key) {
   if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(key)));
   if (!run->blocked) return {};
   run->blocked.reset();
-  run->deliveries = 0;
+  run->deliveries = run->give_backs = 0;
   MakeReady(*run, SessionId());
   Update(*run);
   return {};

@@ -86,6 +86,10 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
     if (detail::RunDue(*run) <= now_) return t_.EraseRun(*run);  // kept long enough
     return Update(*run);
   }
+  if (run->blocked && (*run->blocked).retry_at <= now_) {
+    run->blocked.reset();
+    MakeReady(*run, SessionId());
+  }
   if (detail::IsReady(*run) && detail::ResendAt(*run) <= now_) {
     while (detail::ResendAt(*run) <= now_) ++run->resends;
     if (!MARATHON_MUTANT("no_resend")) HintTurn(*run, SessionId());
@@ -94,6 +98,7 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
   reply.expired_runs.push_back(t_.ToRow(*run));
   Time again = AddSaturated(now_, limits::kDueAgain);
   if (detail::IsReady(*run)) again = std::min(again, detail::ResendAt(*run));
+  if (run->blocked) again = std::min(again, (*run->blocked).retry_at);
   t_.UpdateRun(*run, again);
   effects_.NoteDue(again);
 }

@@ -229,6 +229,33 @@ TEST_P(StateStoreConformance, ABlockedRunWaitsUntilItIsUnblocked) {
   EXPECT_EQ(turn->inbox.size(), 2u);
 }
 
+TEST_P(StateStoreConformance, ARunThatIsGivenBackIsAnyonesAfterAPause) {
+  ASSERT_TRUE(Open("s1").ok());
+  ASSERT_TRUE(Open("s2").ok());
+  const RunKey run = Started("w", "s1");
+  ASSERT_TRUE(Put(run, Signal("go"), "s1").ok());
+  Hints();
+  auto pause = limits::kGiveBackFirst;
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(Block(run, 2, /*retry_at=*/Time()).ok());
+    EXPECT_EQ(ReadAll(run).row.blocked->retry_at, store().Now() + pause);
+    EXPECT_EQ(Take(run, "s1").status().code(), StatusCode::kFailedPrecondition);
+    Advance(pause - std::chrono::microseconds(1));
+    Poll();
+    EXPECT_TRUE(ReadAll(run).row.blocked.has_value());
+    EXPECT_TRUE(Hints().empty());
+    Advance(std::chrono::microseconds(1));
+    Poll();
+    EXPECT_EQ(Hints().size(), 1u) << "for anyone";
+    ASSERT_TRUE(Take(run, i % 2 == 0 ? "s2" : "s1").ok());
+    EXPECT_EQ(ReadAll(run).row.deliveries, 1) << "those given back do not count";
+    pause = std::min<Duration>(pause * 2, limits::kGiveBackMax);
+  }
+  EXPECT_EQ(pause, limits::kGiveBackMax);
+  ASSERT_TRUE(Commit(Turn(run, 2, 3, "s1", 2)).ok());
+  EXPECT_EQ(ReadAll(run).row.give_backs, 0);
+}
+
 TEST_P(StateStoreConformance, ABlockedRunCanBeTerminated) {
   ASSERT_TRUE(Open("s1").ok());
   const RunKey run = Started("w", "s1");

@@ -159,9 +159,9 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
   Reply Commit(const TurnCommit& commit) {
     return Await<Reply>(*harness_, [&](auto done) { store().Commit(commit, std::move(done)); });
   }
-  Status Block(const RunKey& run, EventId version) {
+  Status Block(const RunKey& run, EventId version, Time retry_at = kNever) {
     return Await<Status>(*harness_, [&](auto done) {
-      store().Block(run, version, BlockInfo{"build", "reason", 1, {}}, std::move(done));
+      store().Block(run, version, BlockInfo{"build", "reason", 1, {}, retry_at}, std::move(done));
     });
   }
   Status Unblock(const RunKey& run) {

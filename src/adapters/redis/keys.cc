@@ -118,6 +118,7 @@ RedisKeys::RedisKeys(std::string_view name_space, int partition)
       run_counter(prefix + "n:runs"),
       store_counter(prefix + "n:stores"),
       meta(prefix + "meta"),
+      probe(prefix + "probe"),
       due_channel(prefix + "soon") {}
 
 std::string RedisKeys::Of(std::string_view kind, std::string_view name) const {

@@ -117,14 +117,15 @@ void RedisStore::Enter() {
                     : shared_.nodes.is_cluster() ? kClusterPartitions
                                                  : 1;
   RedisStep step;
+  step.Read("PROBE", keys_.probe);
   step.Read("INCR", keys_.store_counter);
   step.Read("HSETNX", keys_.meta, "format", kFormat);
   step.Read("HSETNX", keys_.meta, "partitions", fresh);
   step.Read("HMGET", keys_.meta, "format", "partitions");
   script_.Send(std::move(step), std::nullopt, [this](const StatusOr<RedisStepReply>& reply) {
     if (!reply.ok()) return FinishOpening(reply.status());
-    writer_.id = fmt::format("{}", reply->replies[0].number());
-    const RedisReply stored = reply->replies[3];
+    writer_.id = fmt::format("{}", reply->replies[1].number());
+    const RedisReply stored = reply->replies[4];
     if (stored[0].number() != kFormat) {
       return FinishOpening(FailedPrecondition(fmt::format(
           "what namespace {} of Redis holds is of format {}; this version of Marathon reads {}",

@@ -141,6 +141,26 @@ function verbs.TELL(_, channel, message)
   redis.call('PUBLISH', channel, message)
 end
 
+-- Does once, with a key of its own, all that steps ever do: a user who may not do some of it is found out
+-- before that can tear a step.
+function verbs.PROBE(key)
+  local function all(commands)
+    redis.call('DEL', key)
+    for _, command in ipairs(commands) do redis.call(command[1], key, unpack(command, 2)) end
+  end
+  all{{'HSET', 'a', '1'}, {'HSETNX', 'b', '1'}, {'HGET', 'a'}, {'HMGET', 'a'}, {'HEXISTS', 'a'}, {'HKEYS'},
+      {'HGETALL'}, {'HDEL', 'b'}}
+  all{{'SADD', 'a', 'b'}, {'SREM', 'b'}, {'SMEMBERS'}, {'SCARD'}, {'SISMEMBER', 'a'}}
+  all{{'ZADD', '1', 'a'}, {'ZADD', '2', 'b'}, {'ZSCORE', 'a'}, {'ZREVRANK', 'a'}, {'ZCARD'},
+      {'ZRANGE', '0', '0'}, {'ZREM', 'b'}, {'ZREMRANGEBYSCORE', '5', '6'}, {'ZREMRANGEBYRANK', '5', '6'},
+      {'ZPOPMIN'}}
+  all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
+      {'XTRIM', 'MINID', '2-0'}}
+  all{{'INCR'}, {'EXISTS'}}
+  redis.call('DEL', key)
+  redis.call('PUBLISH', key, '')
+end
+
 local function holds(kind, key, field, value)
   if kind == '=' then return redis.call('HGET', key, field) == value end
   if kind == '+' then return redis.call('HEXISTS', key, field) == 1 end
