@@ -124,6 +124,9 @@ void RedisStore::Enter() {
   step.Read("HMGET", keys_.meta, "format", "partitions");
   script_.Send(std::move(step), std::nullopt, [this](const StatusOr<RedisStepReply>& reply) {
     if (!reply.ok()) return FinishOpening(reply.status());
+    if (const RedisReply probe = reply->replies[0]; probe.is_error()) {
+      return FinishOpening(StatusOfError(probe.text()));
+    }
     writer_.id = fmt::format("{}", reply->replies[1].number());
     const RedisReply stored = reply->replies[4];
     if (stored[0].number() != kFormat) {

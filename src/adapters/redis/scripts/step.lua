@@ -142,11 +142,18 @@ function verbs.TELL(_, channel, message)
 end
 
 -- Does once, with a key of its own, all that steps ever do: a user who may not do some of it is found out
--- before that can tear a step.
+-- before that can tear a step. Answers with the first error, or with nothing.
 function verbs.PROBE(key)
+  local failed
+  local function try(command, ...)
+    local reply = redis.pcall(command, ...)
+    if not failed and type(reply) == 'table' and reply.err then
+      failed = redis.error_reply('NOPERM ' .. command .. ': ' .. reply.err)
+    end
+  end
   local function all(commands)
-    redis.call('DEL', key)
-    for _, command in ipairs(commands) do redis.call(command[1], key, unpack(command, 2)) end
+    try('DEL', key)
+    for _, command in ipairs(commands) do try(command[1], key, unpack(command, 2)) end
   end
   all{{'HSET', 'a', '1'}, {'HSETNX', 'b', '1'}, {'HGET', 'a'}, {'HMGET', 'a'}, {'HEXISTS', 'a'}, {'HKEYS'},
       {'HGETALL'}, {'HDEL', 'b'}}
@@ -157,8 +164,9 @@ function verbs.PROBE(key)
   all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
       {'XTRIM', 'MINID', '2-0'}}
   all{{'INCR'}, {'EXISTS'}}
-  redis.call('DEL', key)
-  redis.call('PUBLISH', key, '')
+  try('DEL', key)
+  try('PUBLISH', key, '')
+  return failed
 end
 
 local function holds(kind, key, field, value)
