@@ -62,10 +62,9 @@ Status ReadPlace(const BackendUrl& url, detail::RedisAddress* address) {
   return {};
 }
 
-StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bool tls,
-                          Runtime& runtime) {
+StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls, Runtime& runtime) {
   if (Status status = url.CheckParameters(
-          {"namespace", "ca", "database", "connect_timeout", "reply_timeout"});
+          {"namespace", "ca", "database", "connect_timeout", "reply_timeout", "resend"});
       !status.ok()) {
     return status;
   }
@@ -79,6 +78,7 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bo
   Status status = ReadPlace(url, &address);
   if (status.ok()) status = ReadMillis(url, "connect_timeout", &address.connect_timeout);
   if (status.ok()) status = ReadMillis(url, "reply_timeout", &address.reply_timeout);
+  if (status.ok()) status = ReadMillis(url, "resend", &options.resend);
   if (!status.ok()) return status;
   const std::string name_space(url.Find("namespace").value_or("default"));
   if (name_space.empty() || name_space.size() > limits::kMaxNameBytes) {

@@ -62,7 +62,7 @@ void RedisLanes::Try(std::unique_ptr<Transaction> transaction) {
   tables.Begin();
   transaction->effects = Effects();
   transaction->ends.clear();
-  RedisTransaction view{tables, now, transaction->effects, transaction->ends};
+  RedisTransaction view{tables, now, transaction->effects, transaction->ends, resend_};
   for (const auto& operation : transaction->operations) operation->Apply(view);
   if (!tables.error().ok()) return Finish(std::move(transaction), tables.error());
   transaction->reads = tables.wants_more();

@@ -39,7 +39,7 @@ RedisStore::RedisStore(const RedisAddress& address, const std::string& name_spac
       commands_(address, {RedisCommand("SCRIPT", "LOAD", kRedisStepScript)}, runtime.Random(), this),
       subscriber_(address, {}, runtime.Random(), this),
       script_(commands_, clock_),
-      lanes_(keys_, writer_, script_, clock_, this) {
+      lanes_(keys_, writer_, script_, clock_, options.resend, this) {
   writer_.random = fmt::format("{:x}", runtime.Random());
 }
 
