@@ -111,10 +111,9 @@ void RedisLanes::Finish(std::unique_ptr<Transaction> transaction, Status status)
   const std::string name = lane.name;  // the lane may go while others are called
   if (status.ok()) spreader_->SpreadHere(std::move(effects), std::move(ends));
   for (const auto& operation : operations) operation->Finish(status);
-  if (const auto found = lanes_.find(name); found != lanes_.end() && !found->second->busy) {
-    Run(*found->second);
-    Tidy(*found->second);
-  }
+  if (const auto found = lanes_.find(name); found != lanes_.end()) Run(*found->second);
+  // Without a connection what ran has ended already, and perhaps its lane.
+  if (const auto found = lanes_.find(name); found != lanes_.end()) Tidy(*found->second);
 }
 
 // A lane that rests and knows nothing goes.
