@@ -77,6 +77,9 @@ void RedisStore::OnConnected(RedisConnection& connection) {
   if (&connection == &commands_) {
     if (opening_) return LookAtServer();
     for (const ReceiveRequest& parked : hub_.ParkedRequests()) Fetch(parked);
+    // The other connection may have come back before this one, and could not ask.
+    LookAtDue();
+    for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
     return;
   }
   RedisCommand subscribe("SUBSCRIBE");
