@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
@@ -165,8 +163,8 @@ template <class T, class Call>
 StatusOr<T> Auditor::Await(Call&& call) {
   for (;;) {
     StatusOr<T> answer = absl::UnknownError("");
-    const auto ready = runtime_.NewOneShot();
-    call(Done<T>([&](StatusOr<T> value) {
+    const std::shared_ptr<OneShot> ready = runtime_.NewOneShot();
+    call(Done<T>([&answer, ready](StatusOr<T> value) {  // which must outlive its own Set()
       answer = std::move(value);
       ready->Set();
     }));

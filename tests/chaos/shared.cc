@@ -91,7 +91,8 @@ void MakeQuicker(SimStep& step, SeededRandom& random) {
   // Rounds of a millisecond would fill the history of a run whose user has died.
   if (step.kind == SimStep::Kind::kPatient) step.millis = std::max<uint32_t>(step.millis, 100);
   const bool overruns = step.work.mode == SimWork::Mode::kOverruns;
-  if (overruns && random.Below(4) != 0) step.work.mode = SimWork::Mode::kSucceeds;
+  // Six seconds are longer than many a worker lives here: too many of these would be dead letters.
+  if (overruns && random.Below(10) != 0) step.work.mode = SimWork::Mode::kSucceeds;
 }
 
 }  // namespace
