@@ -10,42 +10,18 @@
 #include <variant>
 
 #include "backend.h"
+#include "facts.h"
+#include "shared.h"
 #include "marathon/engine/replayer.h"
 #include "marathon/event_codec.h"
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
-#include "shared.h"
 
 namespace marathon::chaos {
 namespace {
 
 // Turns and claims tell the time of one machine, by clocks that are estimated now and then.
 constexpr int64_t kClockMicros = 250'000;
-
-struct JobFacts {
-  std::set<std::string> runs;                  // that starts were answered with
-  std::map<std::string, int64_t> taken;        // signals, by sender: the highest, plus one
-  bool begun = false, terminate = false;
-  std::string how, text;                       // how it ended, as its user was told
-};
-
-struct Execution {
-  int64_t begin = 0, claimed = 0;
-  int attempt = 0;
-  std::string pid, type;
-  bool ended = false;
-};
-
-struct ActivityFacts {
-  std::vector<Execution> executions;
-  std::set<int64_t> results;  // of those that succeeded
-  int resolved = 0;           // ends that were acknowledged
-};
-
-struct RunFactsOfLedger {
-  std::map<EventId, CommitId> commits;  // acknowledged ones that wrote events
-  std::map<EventId, ActivityFacts> activities;
-};
 
 struct StoredRun {
   RunSnapshot snapshot;
@@ -56,17 +32,14 @@ struct StoredRun {
 class Auditor {
  public:
   Auditor(const std::string& folder, uint64_t seed, Violations& violations)
-      : seed_(seed), violations_(violations) {
-    ReadDriver(DriverPath(folder));
-    ReadEffects(EffectsPath(folder));
+      : seed_(seed), violations_(violations), facts_(folder) {
+    for (const std::string& wrong : facts_.wrong_answers) violations_.Add("answers", wrong);
     registry_.Bind(testing::kSimWorkflow, testing::RunSimProgram);
   }
 
   AuditResult Run(const std::string& url);
 
  private:
-  void ReadDriver(const std::string& path);
-  void ReadEffects(const std::string& path);
   bool Open(const std::string& url);
   template <class T, class Call>
   StatusOr<T> Await(Call&& call);
@@ -87,75 +60,12 @@ class Auditor {
 
   const uint64_t seed_;
   Violations& violations_;
-  std::map<int64_t, JobFacts> jobs_;
-  std::map<std::string, RunFactsOfLedger> runs_;  // by run id
+  Facts facts_;
   Registry registry_;
   ThreadRuntime runtime_{2, 2};
   Ports ports_;
   AuditResult result_;
 };
-
-// ---- The ledgers
-
-void Auditor::ReadDriver(const std::string& path) {
-  Ledger::ForEachLine(path, [this](int64_t, std::istringstream& rest) {
-    std::string what, text;
-    int64_t number = 0;
-    rest >> what >> number;
-    JobFacts& job = jobs_[number];
-    if (what == "start") job.begun = true;
-    if (what == "terminate") job.terminate = true;
-    if (what == "started") {
-      rest >> text;
-      job.runs.insert(text);
-    } else if (what == "signaled") {
-      int64_t value = 0;
-      rest >> text >> value;
-      job.taken[text] = std::max(job.taken[text], value + 1);
-    } else if (what == "ended") {
-      rest >> job.how;
-      std::getline(rest >> std::ws, job.text);
-    } else if (what == "wrong") {
-      std::getline(rest >> std::ws, text);
-      violations_.Add("answers", fmt::format("job-{}: {}", number, text));
-    }
-  });
-}
-
-void Auditor::ReadEffects(const std::string& path) {
-  Ledger::ForEachLine(path, [this](int64_t micros, std::istringstream& rest) {
-    std::string what, key;
-    rest >> what >> key;
-    const size_t slash = key.find('/');
-    RunFactsOfLedger& run = runs_[key.substr(0, slash)];
-    if (what == "committed") {
-      EventId version = 0;
-      CommitId commit = 0;
-      rest >> version >> commit;
-      if (commit != 0) run.commits[version] = commit;
-      return;
-    }
-    ActivityFacts& activity = run.activities[std::stoll(key.substr(slash + 1))];
-    if (what == "resolved") {
-      ++activity.resolved;
-    } else if (what == "begin") {
-      Execution begun;
-      int deliveries = 0;
-      begun.begin = micros;
-      rest >> begun.attempt >> deliveries >> begun.pid >> begun.type >> begun.claimed;
-      activity.executions.push_back(std::move(begun));
-    } else if (what == "end") {
-      int attempt = 0;
-      int64_t value = 0;
-      std::string pid, how;
-      rest >> attempt >> pid >> how >> value;
-      if (how == "ok") activity.results.insert(value);
-      for (Execution& one : activity.executions) {
-        if (one.pid == pid && one.attempt == attempt) one.ended = how != "stopped";
-      }
-    }
-  });
-}
 
 // ---- The store
 
@@ -244,7 +154,7 @@ AuditResult Auditor::Run(const std::string& url) {
     if (!ids.insert(row.key.workflow_id).second) Add("starts", row.key, "is the second of its id");
     CheckRun(row);
   }
-  for (const auto& [number, job] : jobs_) {
+  for (const auto& [number, job] : facts_.jobs) {
     if (job.runs.size() > 1) {
       violations_.Add("starts", fmt::format("job-{} was answered with several runs", number));
     }
@@ -264,7 +174,7 @@ AuditResult Auditor::Run(const std::string& url) {
 void Auditor::CheckRun(const RunRow& row) {
   int64_t number = 0;
   if (row.key.workflow_id.starts_with("job-")) number = std::stoll(row.key.workflow_id.substr(4));
-  if (!jobs_.contains(number) || !jobs_[number].begun) {
+  if (!facts_.jobs.contains(number) || !facts_.jobs[number].begun) {
     return Add("starts", row.key, "was never asked for");
   }
   const std::optional<StoredRun> run = Read(row.key);
@@ -277,8 +187,8 @@ void Auditor::CheckRun(const RunRow& row) {
                              a.key.id, static_cast<int>(a.state), a.attempt, a.epoch, a.session);
     }
     Add("liveness", row.key,
-        fmt::format("is open at version {}, {} messages wait, ready {}, owner \"{}\"{}{}", now.version,
-                    now.inbox_size, now.ready_since != kNever, now.owner, pending,
+        fmt::format("is open at version {}, {} messages wait, ready {}, owner \"{}\"{}{}",
+                    now.version, now.inbox_size, now.ready_since != kNever, now.owner, pending,
                     now.blocked ? "; blocked: " + now.blocked->reason : ""));
     return;
   }
@@ -306,10 +216,11 @@ void Auditor::CheckHistory(const StoredRun& run) {
       Add("history", key, fmt::format("event {} is {}", event.id, Describe(event.body)));
     }
   }
-  for (const auto& [version, commit] : runs_[key.run_id].commits) {
+  for (const auto& [version, commit] : facts_.runs[key.run_id].commits) {
     const auto stored = run.commits.find(version);
     if (stored == run.commits.end() || stored->second != commit) {
-      Add("commits", key, fmt::format("the commit to version {} was acknowledged and is lost", version));
+      Add("commits", key,
+          fmt::format("the commit to version {} was acknowledged and is lost", version));
     }
   }
   const RunRow& row = run.snapshot.row;
@@ -327,7 +238,7 @@ bool IsDeadLetter(const Event& event) {
 
 void Auditor::CheckEnd(const StoredRun& run, int64_t number, const Job& job) {
   const RunKey& key = run.snapshot.row.key;
-  const JobFacts& facts = jobs_[number];
+  const JobFacts& facts = facts_.jobs[number];
   const EventBody& end = run.history.back().body;
   const bool given_up = std::any_of(run.history.begin(), run.history.end(), IsDeadLetter);
   std::string how, text;
@@ -352,7 +263,8 @@ void Auditor::CheckEnd(const StoredRun& run, int64_t number, const Job& job) {
   }
   const bool tells_text = how == "completed" || how == "failed";
   if (!facts.how.empty() && (facts.how != how || (tells_text && facts.text != text))) {
-    Add("answers", key, fmt::format("its user was told {} {}; it is {} {}", facts.how, facts.text, how, text));
+    Add("answers", key,
+        fmt::format("its user was told {} {}; it is {} {}", facts.how, facts.text, how, text));
   }
 }
 
@@ -365,15 +277,16 @@ void Auditor::CheckSignals(const StoredRun& run, int64_t number, const Job& job)
     const int64_t value = Decode<int64_t>(signal->input).value_or(-1);
     int64_t& next = received[signal->name];
     if (value != next) {
-      Add("signals", key, fmt::format("event {}: {} {} comes instead of {}", event.id, signal->name,
-                                      value, next));
+      Add("signals", key,
+          fmt::format("event {}: {} {} comes instead of {}", event.id, signal->name, value, next));
     }
     next = std::max(next, value + 1);
   }
-  for (const auto& [sender, taken] : jobs_[number].taken) {
+  for (const auto& [sender, taken] : facts_.jobs[number].taken) {
     if (received[sender] < taken) {
-      Add("signals", key, fmt::format("{} {} was acknowledged, and {} are recorded", sender, taken - 1,
-                                      received[sender]));
+      Add("signals", key,
+          fmt::format("{} {} was acknowledged, and {} are recorded", sender, taken - 1,
+                      received[sender]));
     }
   }
   if (received[std::string(testing::kSimSignal.name)] > job.signals ||
@@ -412,7 +325,7 @@ void Auditor::CheckActivities(const StoredRun& run) {
   for (const Event& event : run.history) {
     if (std::holds_alternative<ActivityScheduled>(event.body)) scheduled.insert(event.id);
   }
-  for (const auto& [id, activity] : runs_[key.run_id].activities) {
+  for (const auto& [id, activity] : facts_.runs[key.run_id].activities) {
     if (!activity.executions.empty() && !scheduled.contains(id)) {
       Add("effects", key, fmt::format("activity {} was executed and is not in history", id));
     }
@@ -423,48 +336,54 @@ void Auditor::CheckActivity(const StoredRun& run, const Event& scheduled, const 
                             Time recorded) {
   const RunKey& key = run.snapshot.row.key;
   const auto& plan = std::get<ActivityScheduled>(scheduled.body);
-  const ActivityFacts& facts = runs_[key.run_id].activities[scheduled.id];
+  const ActivityFacts& facts = facts_.runs[key.run_id].activities[scheduled.id];
   if (facts.resolved > 1) {
-    Add("activities", key, fmt::format("{} ends of activity {} were acknowledged", facts.resolved, scheduled.id));
+    Add("activities", key,
+        fmt::format("{} ends of activity {} were acknowledged", facts.resolved, scheduled.id));
   }
   const int most = plan.policy.retry.maximum_attempts;
   std::map<int, int> begins;
-  int unfinished = 0;
   bool late = false;
   for (const Execution& one : facts.executions) {
     ++begins[one.attempt];
-    unfinished += one.ended ? 0 : 1;
     late |= recorded != kNever && one.begin > ToMicros(recorded);
     if (one.type != plan.activity_type || (most > 0 && one.attempt > most)) {
-      Add("effects", key, fmt::format("activity {} is {} at attempt {}, and was executed as {}",
-                                      scheduled.id, plan.activity_type, one.attempt, one.type));
+      Add("effects", key,
+          fmt::format("activity {} is {} at attempt {}, and was executed as {}", scheduled.id,
+                      plan.activity_type, one.attempt, one.type));
     }
     if (recorded != kNever && one.claimed > ToMicros(recorded) + kClockMicros) {
-      Add("claims", key, fmt::format("activity {} was claimed {} ms after its end was recorded",
-                                     scheduled.id, (one.claimed - ToMicros(recorded)) / 1000));
+      Add("claims", key,
+          fmt::format("activity {} was claimed {} ms after its end was recorded", scheduled.id,
+                      (one.claimed - ToMicros(recorded)) / 1000));
     }
   }
-  result_.duplicates += std::any_of(begins.begin(), begins.end(),
-                                    [](const auto& begin) { return begin.second > 1; });
+  result_.duplicates +=
+      std::any_of(begins.begin(), begins.end(), [](const auto& begin) { return begin.second > 1; });
   result_.late_starts += late;
   if (outcome == nullptr) return;
   if (const auto* completed = std::get_if<ActivityCompleted>(outcome)) {
     if (!facts.results.contains(Decode<int64_t>(completed->result).value_or(-1))) {
-      Add("effects", key, fmt::format("activity {} completed with a result that nobody worked for",
-                                      scheduled.id));
+      Add("effects", key,
+          fmt::format("activity {} completed with a result that nobody worked for", scheduled.id));
     }
-  } else if (std::get<ActivityFailed>(*outcome).failure.type == failure_type::kDeadLetter) {
+    return;
+  }
+  const auto& failed = std::get<ActivityFailed>(*outcome);
+  if (failed.failure.type == failure_type::kDeadLetter) {
     ++result_.dead_letters;
-    constexpr int kFewest = 3;  // of its five deaths, some may come before it notes its begin
-    if (unfinished < kFewest) {
-      Add("dead letters", key, fmt::format("activity {} was given up after {} executions that did not end",
-                                           scheduled.id, unfinished));
+    // Of its five deaths, some may come before it notes its begin.
+    constexpr int kFewest = 3;
+    if (begins[failed.attempt] < kFewest) {
+      Add("dead letters", key,
+          fmt::format("activity {} was given up after {} executions of its last attempt",
+                      scheduled.id, begins[failed.attempt]));
     }
   }
 }
 
 void Auditor::CheckLedger(const std::set<std::string>& known_runs) {
-  for (const auto& [run, facts] : runs_) {
+  for (const auto& [run, facts] : facts_.runs) {
     if (!known_runs.contains(run)) {
       violations_.Add("effects", fmt::format("run {} has effects, and is not in the store", run));
     }
@@ -472,45 +391,6 @@ void Auditor::CheckLedger(const std::set<std::string>& known_runs) {
 }
 
 }  // namespace
-
-// ---- Violations
-
-Violations::Violations() {
-  for (const char* name :
-       {"liveness", "results", "starts", "answers", "history", "commits", "replay", "signals",
-        "activities", "effects", "claims", "leftovers", "dead letters", "crashes", "shutdown", "store"}) {
-    by_invariant_.emplace_back(name, std::vector<std::string>());
-  }
-}
-
-void Violations::Add(std::string_view invariant, std::string what) {
-  for (auto& [name, list] : by_invariant_) {
-    if (name == invariant) return list.push_back(std::move(what));
-  }
-  by_invariant_.emplace_back(invariant, std::vector<std::string>{std::move(what)});
-}
-
-int64_t Violations::count() const {
-  int64_t sum = 0;
-  for (const auto& [name, list] : by_invariant_) sum += static_cast<int64_t>(list.size());
-  return sum;
-}
-
-std::string Violations::Summary() const {
-  std::string text;
-  for (const auto& [name, list] : by_invariant_) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", list.size(), name);
-  }
-  return text;
-}
-
-void Violations::Print() const {
-  constexpr size_t kShown = 5;
-  for (const auto& [name, list] : by_invariant_) {
-    for (size_t i = 0; i < std::min(list.size(), kShown); ++i) fmt::print("VIOLATION {}: {}\n", name, list[i]);
-    if (list.size() > kShown) fmt::print("VIOLATION {}: {} more\n", name, list.size() - kShown);
-  }
-}
 
 AuditResult Audit(const std::string& folder, const std::string& url, uint64_t seed,
                   Violations& violations) {

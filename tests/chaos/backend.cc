@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "shared.h"
 #include "marathon/adapters/redis.h"
 #include "marathon/adapters/sqlite.h"
-#include "shared.h"
 
 namespace marathon::chaos {
 namespace {
@@ -23,10 +23,11 @@ ChaosBackend RedisHere(const std::string& folder) {
   ChaosBackend backend;
   backend.name = "redis";
   const std::string socket = folder + "/redis.socket";
-  backend.servers.push_back({"redis",
-                             {"redis-server", "--port", "0", "--unixsocket", socket, "--dir", folder,
-                              "--save", "", "--appendonly", "yes", "--appendfsync", "always"},
-                             socket});
+  backend.servers.push_back(
+      {"redis",
+       {"redis-server", "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "",
+        "--appendonly", "yes", "--appendfsync", "always"},
+       socket});
   backend.direct_url = fmt::format("redis:{}?resend={}", socket, kResend.count());
   backend.url = [](const std::vector<int>& ports) {
     return fmt::format("redis://127.0.0.1:{}?resend={}", ports[0], kResend.count());

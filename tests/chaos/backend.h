@@ -1,5 +1,5 @@
-// The backends that chaos knows: for each, the servers it needs, its URL, and how a process opens it.
-// One more is one more function in backend.cc.
+// The backends that chaos knows: for each, the servers it needs, its URL, and how a process opens
+// it. One more is one more function in backend.cc.
 //
 // Values; no thread rule.
 #pragma once

@@ -83,8 +83,10 @@ bool Child::Reap(End* end) {
   end->status = by_signal ? -1 : WEXITSTATUS(status);
   end->how = by_signal ? fmt::format("ended by signal {}", WTERMSIG(status))
                        : fmt::format("ended with status {}", end->status);
-  end->expected = killed_ ? (by_signal && WTERMSIG(status) == SIGKILL) || end->status == 0
-                          : ending() && end->status == 0;
+  const int signal = by_signal ? WTERMSIG(status) : 0;
+  // A process that has only just begun does not wait for SIGTERM yet.
+  end->expected = (killed_ && signal == SIGKILL) ||
+                  ((killed_ || ending()) && (end->status == 0 || signal == SIGTERM));
   pid_ = 0;
   resume_at_ = ending_since_ = 0;
   return true;

@@ -1,5 +1,5 @@
-// A process of a chaos run, which its supervisor starts again whenever it has ended. It ends with the
-// supervisor, whatever becomes of that.
+// A process of a chaos run, which its supervisor starts again whenever it has ended. It ends with
+// the supervisor, whatever becomes of that.
 //
 // One thread at a time: PR_SET_PDEATHSIG goes by the thread that forked.
 #pragma once

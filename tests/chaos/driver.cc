@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "backend.h"
-#include "marathon/marathon.h"
 #include "shared.h"
+#include "marathon/marathon.h"
 
 namespace marathon::chaos {
 namespace {

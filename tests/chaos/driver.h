@@ -1,6 +1,6 @@
-// The driver of a chaos run: the users of its workflows. It starts them, signals them in order, ends
-// some, and waits for all; what it means to do and what it was told goes into its ledger, so that the
-// next driver goes on where a killed one was.
+// The driver of a chaos run: the users of its workflows. It starts them, signals them in order,
+// ends some, and waits for all; what it means to do and what it was told goes into its ledger, so
+// that the next driver goes on where a killed one was.
 //
 //   start N            a workflow is about to be started
 //   started N RUN      … and was

@@ -1,7 +1,7 @@
 // Chaos: real processes, real kills. One program, in the roles that its first word says:
-//   marathon_chaos --backend sqlite|redis --seconds N --seed S    the supervisor, which starts the others
-//   marathon_chaos work FOLDER URL SEED                           a worker
-//   marathon_chaos drive FOLDER URL SEED                          the driver
+//   marathon_chaos --backend sqlite|redis --seconds N --seed S    the supervisor, which starts the
+//   others marathon_chaos work FOLDER URL SEED                           a worker marathon_chaos
+//   drive FOLDER URL SEED                          the driver
 // needs: testing sqlite redis
 #include <fmt/format.h>
 

@@ -29,17 +29,18 @@ void ObservedStore::Commit(TurnCommit commit, Done<CommitReply> done) {
                                   commit.record.empty() ? 0 : commit.commit_id);
   std::vector<std::string> resolved;
   for (const HandedOver& handed : commit.handed_over) {
-    resolved.push_back(fmt::format("resolved {}/{} {}", commit.run.run_id, handed.id, handed.epoch));
+    resolved.push_back(
+        fmt::format("resolved {}/{} {}", commit.run.run_id, handed.id, handed.epoch));
   }
-  base()->Commit(std::move(commit), [effects = effects_, lines = std::move(lines),
-                                     resolved = std::move(resolved),
-                                     done = std::move(done)](StatusOr<CommitReply> reply) mutable {
-    if (reply.ok()) {
-      effects->Jot(lines);
-      for (const std::string& one : resolved) effects->Jot(one);
-    }
-    done(std::move(reply));
-  });
+  base()->Commit(std::move(commit),
+                 [effects = effects_, lines = std::move(lines), resolved = std::move(resolved),
+                  done = std::move(done)](StatusOr<CommitReply> reply) mutable {
+                   if (reply.ok()) {
+                     effects->Jot(lines);
+                     for (const std::string& one : resolved) effects->Jot(one);
+                   }
+                   done(std::move(reply));
+                 });
 }
 
 void ObservedStore::ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
@@ -60,11 +61,12 @@ void ObservedStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
   if (end.kind == AttemptEnd::Kind::kFinal) {
     line = fmt::format("resolved {} {}", KeyText(end.key), end.epoch);
   }
-  base()->EndAttempt(std::move(end), [effects = effects_, line = std::move(line),
-                                      done = std::move(done)](StatusOr<AttemptReply> reply) mutable {
-    if (reply.ok() && reply->applied && !line.empty()) effects->Jot(line);
-    done(std::move(reply));
-  });
+  base()->EndAttempt(std::move(end),
+                     [effects = effects_, line = std::move(line),
+                      done = std::move(done)](StatusOr<AttemptReply> reply) mutable {
+                       if (reply.ok() && reply->applied && !line.empty()) effects->Jot(line);
+                       done(std::move(reply));
+                     });
 }
 
 int64_t ObservedStore::ClaimedAt(const ActivityKey& key) {

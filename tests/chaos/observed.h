@@ -1,5 +1,5 @@
-// What a worker of a chaos run puts between its engine and its ports: a store that writes down what it
-// was told is done, and a queue that loses and doubles hints when the supervisor asks for it.
+// What a worker of a chaos run puts between its engine and its ports: a store that writes down what
+// it was told is done, and a queue that loses and doubles hints when the supervisor asks for it.
 //
 // Safe from any thread.
 #pragma once
@@ -9,16 +9,17 @@
 #include <mutex>
 #include <vector>
 
+#include "shared.h"
 #include "marathon/backend.h"
 #include "marathon/testing/forwarding_state_store.h"
 #include "marathon/testing/forwarding_task_queue.h"
-#include "shared.h"
 
 namespace marathon::chaos {
 
 // Writes into the ledger of effects, for each answer that arrives:
 //   committed RUN VERSION COMMIT      a turn
-//   resolved RUN/ACTIVITY EPOCH       the end of an activity, by its attempt or handed over in a turn
+//   resolved RUN/ACTIVITY EPOCH       the end of an activity, by its attempt or handed over in a
+//   turn
 class ObservedStore final : public testing::ForwardingStateStore {
  public:
   ObservedStore(std::shared_ptr<StateStore> base, Ledger* effects)
@@ -50,7 +51,8 @@ class LossyQueue final : public testing::ForwardingTaskQueue {
     explicit State(Shared* given) : shared(given) {}
     Shared* const shared;
     std::mutex mutex;
-    std::vector<Delivery> copies;  // of hints that were delivered; the next receiver gets them again
+    std::vector<Delivery>
+        copies;  // of hints that were delivered; the next receiver gets them again
   };
 
   std::shared_ptr<State> state_;

@@ -90,8 +90,8 @@ void Proxy::Work(const std::vector<pollfd>& fds) {
     const short client = fds[link.first_fd].revents, server = fds[link.first_fd + 1].revents;
     Move(link, link.up, client);
     Move(link, link.down, server);
-    const bool done = (link.up.ended && link.up.bytes.empty()) ||
-                      (link.down.ended && link.down.bytes.empty());
+    const bool done =
+        (link.up.ended && link.up.bytes.empty()) || (link.down.ended && link.down.bytes.empty());
     if (!link.closed && done) Close(link, false);
     if (!link.closed && link.cutting && NowMicros() >= link.cut_deadline) {
       ++cuts_;

@@ -1,5 +1,5 @@
-// A TCP proxy before a server on a Unix socket, that cuts its connections in the middle of a byte stream
-// when it is told to. It has no thread: its owner polls.
+// A TCP proxy before a server on a Unix socket, that cuts its connections in the middle of a byte
+// stream when it is told to. It has no thread: its owner polls.
 //
 // One thread at a time.
 #pragma once
@@ -26,7 +26,8 @@ class Proxy {
   int port() const { return port_; }
   int64_t cuts() const { return cuts_; }
 
-  // One connection is to end after some more bytes in one of its directions, or, if it is idle, soon.
+  // One connection is to end after some more bytes in one of its directions, or, if it is idle,
+  // soon.
   void CutOne();
 
   // Adds what is to be polled for, and, called with the same array after the poll, does the work.
@@ -37,8 +38,8 @@ class Proxy {
   static constexpr int64_t kNoCut = -1;
   struct Direction {
     int from = -1, to = -1;
-    std::string bytes;       // read and not yet written
-    bool ended = false;      // `from` has nothing more
+    std::string bytes;           // read and not yet written
+    bool ended = false;          // `from` has nothing more
     int64_t cut_after = kNoCut;  // bytes
   };
   struct Link {

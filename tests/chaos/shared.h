@@ -1,5 +1,5 @@
-// What the processes of a chaos run share: a page of counters that outlives each of them, the ledgers
-// that survive them, and the plan of the workload, which follows from the seed alone.
+// What the processes of a chaos run share: a page of counters that outlives each of them, the
+// ledgers that survive them, and the plan of the workload, which follows from the seed alone.
 //
 // Shared: safe from any process. Ledger: safe from any thread. The rest are values.
 #pragma once
@@ -18,7 +18,8 @@
 
 namespace marathon::chaos {
 
-// The intervals of the run, all set through public options. `lease` also decides how long a pause is.
+// The intervals of the run, all set through public options. `lease` also decides how long a pause
+// is.
 inline constexpr Duration kLease{2'000};
 inline constexpr Duration kResend{1'000};
 inline constexpr Duration kLiveness{120'000};  // after the last fault, everything ends within this
@@ -27,10 +28,10 @@ inline constexpr std::string_view kOtherSignal = "other";  // a second sender's;
 
 // In a file that every process maps: what is counted here, kill -9 cannot take back.
 struct Shared {
-  std::atomic<int64_t> drops_wanted{0}, dropped{0};      // hints: the supervisor asks, a worker does it
+  std::atomic<int64_t> drops_wanted{0}, dropped{0};  // hints: the supervisor asks, a worker does it
   std::atomic<int64_t> doubles_wanted{0}, doubled{0};
-  std::atomic<int64_t> jobs{0};                          // begun by the driver
-  std::atomic<bool> enough{false};                       // the driver begins no more jobs
+  std::atomic<int64_t> jobs{0};     // begun by the driver
+  std::atomic<bool> enough{false};  // the driver begins no more jobs
 
   // Null, with a message on stderr, if the file cannot be mapped. Never unmapped.
   static Shared* Map(const std::string& folder);
@@ -39,8 +40,8 @@ static_assert(std::atomic<int64_t>::is_always_lock_free);
 
 int64_t NowMicros();  // of the clock that all processes share
 
-// A file of lines, written by many processes, each line whole. What `Note` has written is on disk before
-// the work goes on; what `Jot` has written survives the process only.
+// A file of lines, written by many processes, each line whole. What `Note` has written is on disk
+// before the work goes on; what `Jot` has written survives the process only.
 class Ledger {
  public:
   explicit Ledger(const std::string& path);  // aborts if it cannot be opened
@@ -52,8 +53,9 @@ class Ledger {
   void Jot(std::string_view line);
 
   // The lines of a ledger, each without its time, which comes first in it.
-  static void ForEachLine(const std::string& path,
-                          const std::function<void(int64_t micros, std::istringstream& rest)>& what);
+  static void ForEachLine(
+      const std::string& path,
+      const std::function<void(int64_t micros, std::istringstream& rest)>& what);
 
  private:
   const int file_;
@@ -66,7 +68,7 @@ inline std::string DriverPath(const std::string& folder) { return folder + "/dri
 struct Job {
   std::string id;
   testing::SimProgram program;
-  int64_t signals = 0;        // the numbers 0, 1, 2 …; those the program does not read race with its end
+  int64_t signals = 0;  // the numbers 0, 1, 2 …; those the program does not read race with its end
   int64_t other_signals = 0;  // from a second sender, at the same time
   bool signal_with_start = false;
   bool terminate = false;

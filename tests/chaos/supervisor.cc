@@ -107,11 +107,12 @@ void Supervisor::StartAll() {
   for (const Server& server : backend_.servers) {
     proxies_.push_back(std::make_unique<Proxy>(server.socket, random_.Fork(server.name).Next()));
     ports.push_back(proxies_.back()->port());
-    servers_.push_back(std::make_unique<Child>(server.name, folder_,
-                                               [command = server.command](int) { return command; }));
+    servers_.push_back(std::make_unique<Child>(
+        server.name, folder_, [command = server.command](int) { return command; }));
     servers_.back()->Start();
   }
-  const std::string self = "/proc/self/exe";  // this very program, though it is built anew meanwhile
+  const std::string self =
+      "/proc/self/exe";  // this very program, though it is built anew meanwhile
   const std::string url = backend_.url(ports);
   fmt::print("chaos: {}, seed {}, {} s, {}; lease {} ms, resend {} ms, {} workers; in {}\n",
              backend_.name, options_.seed, options_.seconds, url, kLease.count(), kResend.count(),
@@ -215,7 +216,8 @@ void Supervisor::PlanFaults() {
   AddFault("pause", 5'000, 8'500, [this](SeededRandom& random) {
     Child* const worker = Pick(workers_, random);
     if (worker == nullptr) return;
-    worker->PauseUntil(NowMicros() + random.Between(kLease.count() * 5 / 4, kLease.count() * 2) * 1'000);
+    worker->PauseUntil(NowMicros() +
+                       random.Between(kLease.count() * 5 / 4, kLease.count() * 2) * 1'000);
     ++counts_.pauses;
   });
   AddFault("restart", 8'000, 14'000, [this](SeededRandom& random) {
@@ -238,9 +240,8 @@ void Supervisor::PlanFaults() {
     server->Kill();
     ++counts_.store_kills;
   });
-  AddFault("cut", 250, 800, [this](SeededRandom& random) {
-    proxies_[random.Below(proxies_.size())]->CutOne();
-  });
+  AddFault("cut", 250, 800,
+           [this](SeededRandom& random) { proxies_[random.Below(proxies_.size())]->CutOne(); });
 }
 
 void Supervisor::Strike(int64_t now) {
@@ -261,7 +262,8 @@ void Supervisor::ComeToRest() {
   for (const auto& proxy : proxies_) counts_.cuts += proxy->cuts();
   const int64_t deadline = NowMicros() + kLiveness.count() * 1'000;
   if (RunUntil(deadline, [this] { return driver_done_; })) return;
-  violations_.Add("liveness", fmt::format("not all has ended {} ms after the last fault", kLiveness.count()));
+  violations_.Add("liveness",
+                  fmt::format("not all has ended {} ms after the last fault", kLiveness.count()));
 }
 
 void Supervisor::EndWorkers() {
@@ -273,8 +275,9 @@ void Supervisor::EndWorkers() {
     if (worker->whole()) worker->Terminate(now);
   }
   RunUntil(now + 2 * kShutdownMicros, [this] {
-    return !driver_->running() && std::none_of(workers_.begin(), workers_.end(),
-                                               [](const auto& worker) { return worker->running(); });
+    return !driver_->running() &&
+           std::none_of(workers_.begin(), workers_.end(),
+                        [](const auto& worker) { return worker->running(); });
   });
 }
 
@@ -316,15 +319,18 @@ int Supervisor::Verdict(const AuditResult& audit) {
   const auto if_servers = [this](int64_t count) {
     return backend_.has_servers() ? fmt::format("{}", count) : std::string("-");
   };
-  fmt::print("also: {} driver kills, {} graceful restarts, {} hints doubled, {} late starts, {} dead letters\n",
-             counts_.driver_kills, counts_.restarts, shared_.doubled.load(), audit.late_starts,
-             audit.dead_letters);
   fmt::print(
-      "chaos: {}, {}, seed {}, {} s: {} workflows, {} worker kills, {} store kills, {} pauses, {} cuts, "
+      "also: {} driver kills, {} graceful restarts, {} hints doubled, {} late starts, {} dead "
+      "letters\n",
+      counts_.driver_kills, counts_.restarts, shared_.doubled.load(), audit.late_starts,
+      audit.dead_letters);
+  fmt::print(
+      "chaos: {}, {}, seed {}, {} s: {} workflows, {} worker kills, {} store kills, {} pauses, {} "
+      "cuts, "
       "{} dropped, {} duplicates by key; violations: {}\n",
       ok ? "ok" : "FAILED", backend_.name, options_.seed, options_.seconds, audit.workflows,
-      counts_.worker_kills, if_servers(counts_.store_kills), counts_.pauses, if_servers(counts_.cuts),
-      shared_.dropped.load(), audit.duplicates, violations_.Summary());
+      counts_.worker_kills, if_servers(counts_.store_kills), counts_.pauses,
+      if_servers(counts_.cuts), shared_.dropped.load(), audit.duplicates, violations_.Summary());
   return ok ? 0 : 1;
 }
 

@@ -1,5 +1,5 @@
-// The supervisor of a chaos run: starts the servers, the workers and the driver, brings the faults over
-// them that its seed decides, lets all come to rest, and has everything audited.
+// The supervisor of a chaos run: starts the servers, the workers and the driver, brings the faults
+// over them that its seed decides, lets all come to rest, and has everything audited.
 #pragma once
 
 #include <cstdint>

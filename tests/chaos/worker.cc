@@ -12,10 +12,10 @@
 #include <utility>
 
 #include "backend.h"
-#include "marathon/marathon.h"
-#include "marathon/runtime/thread_runtime.h"
 #include "observed.h"
 #include "shared.h"
+#include "marathon/marathon.h"
+#include "marathon/runtime/thread_runtime.h"
 
 namespace marathon::chaos {
 namespace {
@@ -89,7 +89,9 @@ StatusOr<int64_t> Workbench::Outcome(const ActivityContext& ctx, const SimWork& 
   failure.non_retryable = !fails && !stopped && work.mode == SimWork::Mode::kRefuses;
   const bool succeeds = !fails && !stopped && !failure.non_retryable;
   effects_.Note(fmt::format("end {} {} {} {} {}", ctx.idempotency_key(), ctx.attempt(), getpid(),
-                            succeeds ? "ok" : stopped ? "stopped" : "failed",
+                            succeeds  ? "ok"
+                            : stopped ? "stopped"
+                                      : "failed",
                             succeeds ? work.Result() : 0));
   if (succeeds) return work.Result();
   return FailureStatus(failure);
@@ -103,11 +105,10 @@ void Workbench::Execution::Begin() {
       if (const auto self = weak.lock()) self->End();
     });
   });
-  workbench.runtime_.SetAlarm(Duration(workbench.BusyMillis(context, work)),
-                              [self = shared_from_this()] {
-                                self->workbench.runtime_.Post(Lane::kActivity,
-                                                              [self] { self->End(); });
-                              });
+  workbench.runtime_.SetAlarm(
+      Duration(workbench.BusyMillis(context, work)), [self = shared_from_this()] {
+        self->workbench.runtime_.Post(Lane::kActivity, [self] { self->End(); });
+      });
   if (work.mode == SimWork::Mode::kBeats) {
     workbench.runtime_.SetAlarm(Duration(100), [self = shared_from_this()] { self->Beat(); });
   }
