@@ -8,7 +8,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
-always=(gcc-debug clang-asan clang-tsan sim examples)
+always=(gcc-debug clang-asan clang-tsan sim chaos examples)
+chaos_backends=(sqlite redis)  # a minute of one, chosen by the commit count
 rotating=(gcc-asan gcc-tsan fuzz clang-tidy header-only consumers)
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
@@ -57,6 +58,7 @@ run_cell() {
       setarch -R true 2>/dev/null && prefix=(setarch -R)
       build "$1" tests_threads && run_ctest "$1" -L '^threads$' ;;
     sim) run_script tests/sim/run.sh --seeds 2000 && run_script tests/sim/run.sh --mutants ;;
+    chaos) run_script tests/chaos/run.sh --backend "${chaos_backends[commits % ${#chaos_backends[@]}]}" ;;
     examples) [[ -x examples/research.sh ]] || result=absent; examples/run.sh ;;
     header-only) build header-only tests_unit tests_workflow all_verify_interface_header_sets &&
                  run_ctest header-only -L '^(unit|workflow)$' ;;
@@ -68,10 +70,10 @@ run_cell() {
   esac
 }
 
+commits=$(git rev-list --count HEAD 2>/dev/null || echo 0)
 cells=()
 case ${1:-} in
-  '') commits=$(git rev-list --count HEAD 2>/dev/null || echo 0)
-      cells=("${always[@]}" "${rotating[commits % ${#rotating[@]}]}") ;;
+  '') cells=("${always[@]}" "${rotating[commits % ${#rotating[@]}]}") ;;
   --quick) cells=(quick) ;;
   --full) cells=("${always[@]}" "${rotating[@]}") ;;
   --cell) while [[ ${1:-} == --cell ]]; do cells+=("${2:-}"); shift; shift; done ;;

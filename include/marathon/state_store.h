@@ -158,7 +158,7 @@ struct AttemptEnd {
   enum class Kind : uint8_t {
     kFinal,     // `outcome` goes to the inbox, the row goes
     kRetry,     // the next attempt is claimable after `delay`; `failure` is kept
-    kGiveBack,  // claimable again at once, as if never delivered
+    kGiveBack,  // claimable again after `delay`, as if never delivered
     kDetach,    // completes later, from anywhere; keeps its deadlines, needs no session
   };
   ActivityKey key;

@@ -4,12 +4,10 @@
 
 #include <algorithm>
 
-#include "marathon/limits.h"
-
 namespace marathon::inline MARATHON_ABI {
 
-MARATHON_INLINE Time NextResend(Time since, int32_t resends) {
-  Duration gap = limits::kResendFirst;
+MARATHON_INLINE Time NextResend(Time since, int32_t resends, Duration first) {
+  Duration gap = first;
   Duration total = gap;
   int32_t left = std::max(resends, 0);
   for (; left > 0 && gap < limits::kResendMax; --left) {
@@ -19,7 +17,7 @@ MARATHON_INLINE Time NextResend(Time since, int32_t resends) {
   return AddSaturated(since, total + gap * left);
 }
 
-MARATHON_INLINE ActivityDue NextDue(const ActivityRow& row) {
+MARATHON_INLINE ActivityDue NextDue(const ActivityRow& row, Duration resend_first) {
   using What = ActivityDue::What;
   ActivityDue due;
   const auto consider = [&](Time at, What what, TimeoutKind timeout = TimeoutKind::kNone) {
@@ -34,7 +32,7 @@ MARATHON_INLINE ActivityDue NextDue(const ActivityRow& row) {
   switch (row.state) {
     case ActivityState::kClaimable:
       deadline(row.available_at, row.policy.schedule_to_start, TimeoutKind::kScheduleToStart);
-      consider(NextResend(row.available_at, row.resends), What::kResend);
+      consider(NextResend(row.available_at, row.resends, resend_first), What::kResend);
       break;
     case ActivityState::kBackoff:
       consider(row.available_at, What::kRetry);

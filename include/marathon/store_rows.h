@@ -10,6 +10,7 @@
 #include "marathon/config.h"
 #include "marathon/event.h"
 #include "marathon/ids.h"
+#include "marathon/limits.h"
 #include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -120,18 +121,19 @@ struct ActivityRow {
 
 // The next instant at which `row` needs attention, and for what: the end of a back-off, one of its four
 // deadlines (only those that apply in its state), or, while claimable, its next re-send. kNever: none.
+// `resend_first`: see NextResend.
 struct ActivityDue {
   enum class What : uint8_t { kNothing, kRetry, kTimeout, kResend };
   Time at = kNever;
   What what = What::kNothing;
   TimeoutKind timeout = TimeoutKind::kNone;  // for kTimeout
 };
-ActivityDue NextDue(const ActivityRow& row);
+ActivityDue NextDue(const ActivityRow& row, Duration resend_first = limits::kResendFirst);
 
-// When what was published at `since`, and `resends` times again, is published next: the gaps are
-// limits::kResendFirst, doubling to kResendMax. `since` is an activity's available_at, a run's
+// When what was published at `since`, and `resends` times again, is published next: the first gap is
+// `first`, the others double up to limits::kResendMax. `since` is an activity's available_at, a run's
 // ready_since.
-Time NextResend(Time since, int32_t resends);
+Time NextResend(Time since, int32_t resends, Duration first = limits::kResendFirst);
 
 // A worker process: it holds activities and owns runs for as long as it renews.
 struct SessionRow {

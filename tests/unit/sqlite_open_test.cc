@@ -63,7 +63,8 @@ TEST_F(SqliteOpenTest, RefusesUrlsThatItCannotMean) {
   for (const char* text : {"sqlite:", "sqlite::memory:", "sqlite://host/app.db", "sqlite:/tmp",
                            "sqlite:x.db?sync=full", "sqlite:x.db?synchronous=off",
                            "sqlite:x.db?check=yes", "sqlite:x.db?busy_timeout=-1",
-                           "sqlite:x.db?busy_timeout=soon", "sqlite:x.db?namespace="}) {
+                           "sqlite:x.db?busy_timeout=soon", "sqlite:x.db?resend=0",
+                           "sqlite:x.db?namespace="}) {
     const auto url = ParseBackendUrl(text);
     ASSERT_TRUE(url.ok()) << text;
     const auto opened = SqliteBackend().open(*url, process.runtime);

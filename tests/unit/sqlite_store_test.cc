@@ -158,6 +158,16 @@ TEST_F(SqliteStoreTest, WaitsForAnotherWriterOnlySoLong) {
   EXPECT_TRUE(process.Start(StartOf(1)).ok());
 }
 
+TEST_F(SqliteStoreTest, TheFirstIntervalOfResendsIsTheUrls) {
+  Process process(world_);
+  ASSERT_TRUE(process.Open(file(), "?resend=5000").ok());
+  const StatusOr<StartReply> started = process.Start(StartOf(1));
+  ASSERT_TRUE(started.ok()) << started.status();
+  const auto due = process.Call(&StateStore::PollDue, DueRequest{});
+  ASSERT_TRUE(due.ok()) << due.status();
+  EXPECT_EQ(due->next_due, started->now + Duration(5'000));
+}
+
 TEST_F(SqliteStoreTest, ACommitWhoseSyncFailedIsUnknown) {
   FaultyVfs vfs;
   Process process(world_);

@@ -219,6 +219,16 @@ TEST(NextResendTest, GapsDoubleFromAMinuteToAnHour) {
   EXPECT_EQ(NextResend(kNever, 3), kNever);
 }
 
+TEST(NextResendTest, TheFirstGapIsTheStores) {
+  const Duration first = std::chrono::minutes(20);
+  EXPECT_EQ(NextResend(At(0), 0, first), At(20 * 60));
+  EXPECT_EQ(NextResend(At(0), 1, first), At((20 + 40) * 60));
+  EXPECT_EQ(NextResend(At(0), 2, first), At((20 + 40 + 60) * 60));
+  ActivityRow row;
+  row.available_at = At(5);
+  EXPECT_EQ(NextDue(row, first).at, At(5 + 20 * 60));
+}
+
 TEST(AddSaturatedTest, NeverOverflows) {
   EXPECT_EQ(AddSaturated(At(0), Duration(1'500)), At(0) + std::chrono::milliseconds(1'500));
   EXPECT_EQ(AddSaturated(At(0), Duration(-1'500)), At(0) - std::chrono::milliseconds(1'500));

@@ -13,6 +13,8 @@
 //   database=N            with a Unix socket
 //   connect_timeout=MS    5000
 //   reply_timeout=MS      a server that leaves a command unanswered so long counts as gone; 10000
+//   resend=MS             how long work that was published waits to be taken before it is published
+//                         again, at first; 60000
 // Link marathon::redis. Needs Redis 6.2 or newer, which must not evict keys.
 #pragma once
 
@@ -23,6 +25,7 @@
 #include "marathon/backend.h"
 #include "marathon/callback.h"
 #include "marathon/config.h"
+#include "marathon/limits.h"
 #include "marathon/log_sink.h"
 #include "marathon/state_store.h"
 #include "marathon/time.h"
@@ -33,6 +36,9 @@ namespace marathon::inline MARATHON_ABI {
 struct RedisOptions {
   Duration connect_timeout{5'000};
   Duration reply_timeout{10'000};
+  // How long work that was published waits to be taken before it is published again; each further time
+  // twice as long. 1 ms to an hour; the same for all processes.
+  Duration resend = limits::kResendFirst;
   std::string ca_file;
   // Leases and timers go by the server's clock. False: by the runtime's, which all processes that share
   // the server must then share, too; for tests that turn the clock.

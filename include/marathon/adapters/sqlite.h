@@ -9,6 +9,8 @@
 //   check=auto|quick|none    PRAGMA quick_check at open: after an unclean end, always, never
 //   busy_timeout=MS          how long to wait for another process's write; 5000
 //   poll_interval=MS         how often to look for another process's writes; 20
+//   resend=MS                how long work that was published waits to be taken before it is published
+//                            again, at first; 60000
 // Link marathon::sqlite.
 #pragma once
 
@@ -17,6 +19,7 @@
 
 #include "marathon/backend.h"
 #include "marathon/config.h"
+#include "marathon/limits.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
 #include "marathon/time.h"
@@ -32,6 +35,9 @@ struct SqliteOptions {
   int64_t max_pages = 0;
   // How often another process's writes are looked for, while somebody waits for them.
   Duration poll_interval{20};
+  // How long work that was published waits to be taken before it is published again; each further time
+  // twice as long. 1 ms to an hour; the same for all processes.
+  Duration resend = limits::kResendFirst;
 };
 
 MARATHON_EXPORT Backend SqliteBackend(SqliteOptions defaults = {});

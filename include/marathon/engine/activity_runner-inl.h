@@ -115,15 +115,23 @@ MARATHON_INLINE void ActivityRunner::Run(std::shared_ptr<Attempt> attempt) {
 }
 
 // What has killed workers before runs while no other such does, so that the next death has one suspect.
+// The others are given back for a moment: waiting here, they would be counted as killers, too.
 MARATHON_INLINE void ActivityRunner::RunSuspect(std::shared_ptr<Attempt> attempt) {
+  constexpr uint64_t kMomentMillis = 500;
+  bool alone;
   {
     std::lock_guard lock(mutex_);
-    if (std::exchange(suspect_running_, true)) {
-      suspects_.push_back(std::move(attempt));
-      return;
-    }
+    alone = suspect_ == nullptr;
+    if (alone) suspect_ = attempt.get();
   }
-  Run(std::move(attempt));
+  if (alone) return Run(std::move(attempt));
+  AttemptEnd end;
+  end.key = attempt->row().key;
+  end.epoch = attempt->row().epoch;
+  end.kind = AttemptEnd::Kind::kGiveBack;
+  end.delay = Duration(kMomentMillis / 2 + host_.runtime().Random() % kMomentMillis);
+  SendEnd(std::move(end));
+  Forget(*attempt);
 }
 
 MARATHON_INLINE bool ActivityRunner::IsRunning(const ActivityKey& key, Epoch epoch) {
@@ -187,10 +195,8 @@ MARATHON_INLINE std::string ActivityRunner::DescribeRunning() {
 
 MARATHON_INLINE void ActivityRunner::Abandon() {
   Running running;
-  std::vector<std::shared_ptr<Attempt>> suspects;
   std::lock_guard lock(mutex_);
   running.swap(running_);
-  suspects.swap(suspects_);
 }
 
 // ---- Ends ------------------------------------------------------------------------------------------
@@ -235,7 +241,6 @@ MARATHON_INLINE void ActivityRunner::Ended(Attempt& attempt, AttemptResult resul
 
 MARATHON_INLINE void ActivityRunner::Forget(Attempt& attempt) {
   std::shared_ptr<Attempt> keep;
-  std::shared_ptr<Attempt> next_suspect;
   {
     std::lock_guard lock(mutex_);
     const auto [first, last] = running_.equal_range(attempt.row().key);
@@ -245,16 +250,8 @@ MARATHON_INLINE void ActivityRunner::Forget(Attempt& attempt) {
       running_.erase(entry);
       break;
     }
-    const int deaths = attempt.row().deliveries;
-    if (deaths >= limits::kSuspectDeliveries && deaths < limits::kMaxDeliveries) {
-      suspect_running_ = !suspects_.empty();
-      if (suspect_running_) {
-        next_suspect = std::move(suspects_.back());
-        suspects_.pop_back();
-      }
-    }
+    if (suspect_ == &attempt) suspect_ = nullptr;
   }
-  if (next_suspect) Run(std::move(next_suspect));
   host_.session().Release();
   LanesOf(attempt.asynchronous()).used.fetch_sub(1);
   if (--running_count_ == 0 && host_.stopping()) host_.TryFinishShutdown();

@@ -96,8 +96,7 @@ class ActivityRunner {
   Running running_;
   std::multiset<ActivityKey> claiming_;             // from the queue
   std::deque<ActivityKey> early_cancels_;           // for attempts that do not run here yet
-  std::vector<std::shared_ptr<Attempt>> suspects_;  // waiting to run alone
-  bool suspect_running_ = false;
+  const Attempt* suspect_ = nullptr;                // runs alone among its like
   bool receiving_ = false;
 };
 

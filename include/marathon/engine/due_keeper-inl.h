@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "marathon/engine/host.h"
+#include "marathon/limits.h"
 #include "marathon/retry_policy.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -87,7 +88,8 @@ MARATHON_INLINE void DueKeeper::OnPolled(StatusOr<DueReply> reply) {
 
 // A deadline of an activity has passed: the policy says whether it is tried again.
 MARATHON_INLINE void DueKeeper::Expire(const ActivityRow& row, Time now) {
-  const ActivityDue due = NextDue(row);
+  // The store has its own interval of re-sends; with the longest, none comes before the deadline.
+  const ActivityDue due = NextDue(row, limits::kResendMax);
   if (due.what != ActivityDue::What::kTimeout) return;
   static constexpr std::string_view kNames[] = {"", "start-to-close", "schedule-to-start",
                                                 "schedule-to-close", "heartbeat", ""};

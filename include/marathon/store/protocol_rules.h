@@ -23,9 +23,10 @@ namespace marathon::inline MARATHON_ABI::detail {
 // When a ready run is published to anyone (again). While somebody owns it, that is first when his
 // time is over; a run without an owner was published to anyone when it became ready.
 template <class Run>
-Time ResendAt(const Run& run) {
-  if (run.owner.empty()) return NextResend(run.ready_since, run.resends);
-  return run.resends == 0 ? run.owner_until : NextResend(run.owner_until, run.resends - 1);
+Time ResendAt(const Run& run, Duration resend_first) {
+  if (run.owner.empty()) return NextResend(run.ready_since, run.resends, resend_first);
+  if (run.resends == 0) return run.owner_until;
+  return NextResend(run.owner_until, run.resends - 1, resend_first);
 }
 
 template <class Run>
@@ -35,10 +36,11 @@ bool IsReady(const Run& run) {
 
 // The instant of a run in the due index.
 template <class Run>
-Time RunDue(const Run& run) {
+Time RunDue(const Run& run, Duration resend_first) {
   if (run.status != RunStatus::kRunning) return AddSaturated(run.close_time, limits::kRetention);
   if (run.blocked) return std::min<Time>(run.run_deadline, (*run.blocked).retry_at);
-  return IsReady(run) ? std::min<Time>(run.run_deadline, ResendAt(run)) : run.run_deadline;
+  if (!IsReady(run)) return run.run_deadline;
+  return std::min<Time>(run.run_deadline, ResendAt(run, resend_first));
 }
 
 // How long a run rests that has been given back so many times before.

@@ -136,8 +136,10 @@ class StoreProtocol {
  public:
   using Run = typename Tables::Run;
 
-  StoreProtocol(Tables& tables, Time now, Effects& effects)
-      : t_(tables), now_(now), effects_(effects) {}
+  // `resend_first`: how long what was published waits to be taken before it is published again.
+  StoreProtocol(Tables& tables, Time now, Effects& effects,
+                Duration resend_first = limits::kResendFirst)
+      : t_(tables), now_(now), effects_(effects), resend_first_(resend_first) {}
 
   // ---- Runs
   StatusOr<StartReply> Start(StartRequest&& request);
@@ -200,6 +202,7 @@ class StoreProtocol {
   Tables& t_;
   const Time now_;
   Effects& effects_;
+  const Duration resend_first_;
 };
 
 template <class Tables>

@@ -71,12 +71,12 @@ bool StoreProtocol<Tables>::Rearm(ActivityRow& row, AttemptEnd&& end) {
   row.session.clear();
   if (end.kind == AttemptEnd::Kind::kDetach) {
     row.state = ActivityState::kDetached;
-  } else if (end.kind == AttemptEnd::Kind::kGiveBack) {
-    MakeClaimable(row);
   } else {
-    ++row.attempt;
-    row.deliveries = 0;
-    row.last_failure = std::move(end.failure);
+    if (end.kind == AttemptEnd::Kind::kRetry) {
+      ++row.attempt;
+      row.deliveries = 0;
+      row.last_failure = std::move(end.failure);
+    }
     if (end.delay > Duration(0)) {
       row.state = ActivityState::kBackoff;
       row.available_at = AddSaturated(now_, end.delay);

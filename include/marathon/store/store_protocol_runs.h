@@ -292,7 +292,7 @@ void StoreProtocol<Tables>::ScheduleActivity(Run& run, NewActivity&& activity,
     HintActivity(row);
   }
   ++run.pending_activities;
-  const Time due = NextDue(row).at;
+  const Time due = NextDue(row, resend_first_).at;
   effects_.NoteDue(due);
   t_.InsertActivity(run, std::move(row), due);
 }

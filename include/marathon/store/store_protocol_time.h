@@ -55,16 +55,17 @@ template <class Tables>
 void StoreProtocol<Tables>::ActivityIsDue(const DueEntry& entry, DueReply& reply) {
   ActivityRow* row = t_.FindActivity(entry.run, entry.id);
   if (row == nullptr) return;
-  const ActivityDue due = NextDue(*row);
+  ActivityDue due = NextDue(*row, resend_first_);
   if (due.at > now_) return Update(*row);  // it was put off, and has moved on meanwhile
   switch (due.what) {
     case ActivityDue::What::kRetry:
       MakeClaimable(*row);
       return Update(*row);
     case ActivityDue::What::kResend:
-      while (NextDue(*row).what == ActivityDue::What::kResend && NextDue(*row).at <= now_) {
+      do {
         ++row->resends;
-      }
+        due = NextDue(*row, resend_first_);
+      } while (due.what == ActivityDue::What::kResend && due.at <= now_);
       if (!MARATHON_MUTANT("no_resend")) HintActivity(*row);
       return Update(*row);
     case ActivityDue::What::kTimeout: {
@@ -83,21 +84,21 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
   Run* run = t_.FindRun(entry.run);
   if (run == nullptr) return;
   if (run->status != RunStatus::kRunning) {
-    if (detail::RunDue(*run) <= now_) return t_.EraseRun(*run);  // kept long enough
+    if (detail::RunDue(*run, resend_first_) <= now_) return t_.EraseRun(*run);  // kept long enough
     return Update(*run);
   }
   if (run->blocked && (*run->blocked).retry_at <= now_) {
     run->blocked.reset();
     MakeReady(*run, SessionId());
   }
-  if (detail::IsReady(*run) && detail::ResendAt(*run) <= now_) {
-    while (detail::ResendAt(*run) <= now_) ++run->resends;
+  if (detail::IsReady(*run) && detail::ResendAt(*run, resend_first_) <= now_) {
+    while (detail::ResendAt(*run, resend_first_) <= now_) ++run->resends;
     if (!MARATHON_MUTANT("no_resend")) HintTurn(*run, SessionId());
   }
   if (run->run_deadline > now_) return Update(*run);
   reply.expired_runs.push_back(t_.ToRow(*run));
   Time again = AddSaturated(now_, limits::kDueAgain);
-  if (detail::IsReady(*run)) again = std::min(again, detail::ResendAt(*run));
+  if (detail::IsReady(*run)) again = std::min(again, detail::ResendAt(*run, resend_first_));
   if (run->blocked) again = std::min(again, (*run->blocked).retry_at);
   t_.UpdateRun(*run, again);
   effects_.NoteDue(again);
@@ -195,14 +196,14 @@ void SessionProtocol<Tables>::PollDue(const DueRequest& request, DueReply& reply
 
 template <class Tables>
 void StoreProtocol<Tables>::Update(Run& run) {
-  const Time due = detail::RunDue(run);
+  const Time due = detail::RunDue(run, resend_first_);
   t_.UpdateRun(run, due);
   effects_.NoteDue(due);
 }
 
 template <class Tables>
 void StoreProtocol<Tables>::Update(ActivityRow& row) {
-  const Time due = NextDue(row).at;
+  const Time due = NextDue(row, resend_first_).at;
   t_.UpdateActivity(row, due);
   effects_.NoteDue(due);
 }

@@ -158,6 +158,25 @@ TEST_P(StateStoreConformance, GivingBackCountsAsNothing) {
   EXPECT_EQ(row.epoch, 2);
 }
 
+TEST_P(StateStoreConformance, GivingBackForAWhileCountsAsNothing) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = StartedWithActivity("w", "s1", true);
+  AttemptEnd end = End({run, 2}, 1, AttemptEnd::Kind::kGiveBack);
+  end.delay = std::chrono::seconds(3);
+  ASSERT_TRUE(EndAttempt(end)->applied);
+  EXPECT_EQ(OnlyActivity(run).available_at, store().Now() + std::chrono::seconds(3));
+  EXPECT_TRUE(Claim("s1", {ClaimRequest{{run, 2}, 1}})->empty());
+  EXPECT_TRUE(Hints().empty());
+
+  Advance(std::chrono::seconds(3));
+  Poll();
+  EXPECT_EQ(Hints().size(), 1u);
+  const ActivityRow row = Claim("s1", {ClaimRequest{{run, 2}, 1}})->at(0);
+  EXPECT_EQ(row.attempt, 1);
+  EXPECT_EQ(row.deliveries, 0);
+  EXPECT_FALSE(row.last_failure.has_value());
+}
+
 TEST_P(StateStoreConformance, ADetachedActivityOutlivesItsSession) {
   ASSERT_TRUE(Open("s1").ok());
   const RunKey run = StartedWithActivity("w", "s1", true);

@@ -68,6 +68,23 @@ inline Workflow<std::string> SimBranch(WorkflowContext& ctx, int64_t packed, Dur
   co_return SimOutcome(outcome);
 }
 
+inline Workflow<std::string> SimTold(WorkflowContext& ctx, int64_t packed, int& left) {
+  const Outcome<int64_t> outcome =
+      co_await ctx.TryRun(kSimWork, packed, SimOptionsFor(SimWork::Unpack(packed)));
+  --left;
+  co_return SimOutcome(outcome);
+}
+
+inline Workflow<std::string> SimCondition(WorkflowContext& ctx, SimStep step) {
+  int left = 2;
+  const auto a = ctx.Spawn(SimTold(ctx, step.work.Pack(), left));
+  const auto b = ctx.Spawn(SimTold(ctx, SimPart(step.work, 1).Pack(), left));
+  co_await ctx.WaitUntil([&left] { return left == 0; });
+  const std::string from_a = co_await a;
+  const std::string from_b = co_await b;
+  co_return from_a + from_b;
+}
+
 inline Workflow<std::string> SimFan(WorkflowContext& ctx, SimStep step) {
   std::vector<ActivityHandle<int64_t>> handles;
   for (uint32_t i = 0; i < step.count; ++i) {
@@ -128,6 +145,7 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step) {
       const std::string from_a = co_await a;
       co_return from_a + from_b;
     }
+    case SimStep::Kind::kCondition: co_return co_await SimCondition(ctx, step);
     case SimStep::Kind::kRecord: {
       const uint64_t random = ctx.Random();
       const uint64_t recorded = co_await ctx.SideEffect([random] { return random; });
@@ -153,7 +171,7 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kQuick,   SimStep::Kind::kFan,     SimStep::Kind::kSleep,
       SimStep::Kind::kSleep,   SimStep::Kind::kReceive, SimStep::Kind::kReceive,
       SimStep::Kind::kPatient, SimStep::Kind::kBranches, SimStep::Kind::kRecord,
-      SimStep::Kind::kRace,    SimStep::Kind::kCancel};
+      SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition};
   SimProgram program;
   const size_t length = 2 + random.Below(6);
   for (size_t i = 0; i < length; ++i) {
@@ -229,6 +247,7 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
         }
         break;
       case SimStep::Kind::kBranches:
+      case SimStep::Kind::kCondition:
         log += internal::SimExpected(step.work);
         log += internal::SimExpected(internal::SimPart(step.work, 1));
         break;

@@ -58,6 +58,7 @@ struct SimStep {
     kReceive = 'R',   // the next signal
     kPatient = 'P',   // the next signal, in rounds of `millis`
     kBranches = 'B',  // two branches, each an activity and a sleep
+    kCondition = 'U',  // until two branches, an activity each, have both said so
     kRecord = 'E',    // a side effect
     kRace = 'X',      // an activity against a timer; both are awaited in the end
     kCancel = 'C',    // an activity that is canceled after `millis`, often long before its end

@@ -77,10 +77,9 @@ Status ReadPlaces(const BackendUrl& url, detail::RedisAddress* address,
   return {};
 }
 
-StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bool tls,
-                          Runtime& runtime) {
+StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls, Runtime& runtime) {
   if (Status status = url.CheckParameters(
-          {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout"});
+          {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout", "resend"});
       !status.ok()) {
     return status;
   }
@@ -95,6 +94,7 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, const RedisOptions& options, bo
   Status status = ReadPlaces(url, &address, &places);
   if (status.ok()) status = ReadMillis(url, "connect_timeout", &address.connect_timeout);
   if (status.ok()) status = ReadMillis(url, "reply_timeout", &address.reply_timeout);
+  if (status.ok()) status = ReadMillis(url, "resend", &options.resend);
   int64_t partitions = 0;
   if (const auto text = url.Find("partitions"); text && status.ok()) {
     status = ReadNumber("partitions", *text, 1, 1024, &partitions);

@@ -62,7 +62,7 @@ void RedisLanes::Try(std::unique_ptr<Transaction> transaction) {
   tables.Begin();
   transaction->effects = Effects();
   transaction->ends.clear();
-  RedisTransaction view{tables, now, transaction->effects, transaction->ends};
+  RedisTransaction view{tables, now, transaction->effects, transaction->ends, resend_};
   for (const auto& operation : transaction->operations) operation->Apply(view);
   if (!tables.error().ok()) return Finish(std::move(transaction), tables.error());
   transaction->reads = tables.wants_more();
@@ -111,10 +111,9 @@ void RedisLanes::Finish(std::unique_ptr<Transaction> transaction, Status status)
   const std::string name = lane.name;  // the lane may go while others are called
   if (status.ok()) spreader_->SpreadHere(std::move(effects), std::move(ends));
   for (const auto& operation : operations) operation->Finish(status);
-  if (const auto found = lanes_.find(name); found != lanes_.end() && !found->second->busy) {
-    Run(*found->second);
-    Tidy(*found->second);
-  }
+  if (const auto found = lanes_.find(name); found != lanes_.end()) Run(*found->second);
+  // Without a connection what ran has ended already, and perhaps its lane.
+  if (const auto found = lanes_.find(name); found != lanes_.end()) Tidy(*found->second);
 }
 
 // A lane that rests and knows nothing goes.

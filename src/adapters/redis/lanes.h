@@ -31,7 +31,8 @@ struct RedisTransaction {
   Time now;
   Effects& effects;
   std::vector<RunSnapshot>& ends;  // of runs that it closes and somebody here awaits
-  RedisProtocol protocol() { return {tables, now, effects}; }
+  Duration resend;
+  RedisProtocol protocol() { return {tables, now, effects, resend}; }
   RedisSessionProtocol sessions() { return {tables, now, effects}; }
 };
 
@@ -59,8 +60,13 @@ class RedisLanes {
   };
 
   RedisLanes(const RedisKeys& keys, RedisWriter& writer, RedisScript& script, const Clock& clock,
-             Spreader* spreader)
-      : keys_(keys), writer_(writer), script_(script), clock_(clock), spreader_(spreader) {}
+             Duration resend, Spreader* spreader)
+      : keys_(keys),
+        writer_(writer),
+        script_(script),
+        clock_(clock),
+        resend_(resend),
+        spreader_(spreader) {}
 
   static std::string OfWorkflow(std::string_view id) { return 'w' + std::string(id); }
   static std::string OfSession(std::string_view id) { return 's' + std::string(id); }
@@ -86,6 +92,7 @@ class RedisLanes {
   RedisWriter& writer_;
   RedisScript& script_;
   const Clock& clock_;
+  const Duration resend_;  // RedisOptions::resend
   Spreader* const spreader_;
   std::unordered_map<std::string, std::unique_ptr<Lane>> lanes_;
 };

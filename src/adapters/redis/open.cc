@@ -47,7 +47,7 @@ RedisStore::RedisStore(RedisShared& shared, int partition)
       subscriber_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix), {},
                   shared.runtime.Random(), this),
       script_(commands_, clock_),
-      lanes_(keys_, writer_, script_, clock_, this) {
+      lanes_(keys_, writer_, script_, clock_, shared.options.resend, this) {
   writer_.random = fmt::format("{:x}", shared.runtime.Random());
 }
 
@@ -74,6 +74,9 @@ void RedisStore::OnConnected(RedisConnection& connection) {
   if (&connection == &commands_) {
     if (opening_) return LookAtServer();
     for (const ReceiveRequest& parked : hub_.ParkedRequests()) Fetch(parked);
+    // The other connection may have come back before this one, and could not ask.
+    LookAtDue();
+    for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
     return;
   }
   RedisCommand subscribe("SUBSCRIBE");

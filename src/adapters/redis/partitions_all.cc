@@ -139,8 +139,13 @@ void RedisPartitions::ClaimActivities(SessionId session, std::vector<ClaimReques
         won.emplace(std::move(key), std::move(row));
       }
     }
-    if (won.empty()) {
-      if (Status error = FirstError(replies); !error.ok()) return done(std::move(error));
+    if (Status error = FirstError(replies); !error.ok()) {
+      const bool in_doubt = std::any_of(replies.begin(), replies.end(), [](const Reply& reply) {
+        return reply.status().code() == StatusCode::kUnknown;
+      });
+      // As in a partition: what was won, and what perhaps was, the caller is to look at.
+      if (won.empty() && !in_doubt) return done(std::move(error));
+      return done(Unknown(MessageOf(error)));
     }
     std::vector<ActivityRow> rows;
     for (const ActivityKey& key : order) {

@@ -102,16 +102,20 @@ void RedisStore::ClaimActivities(SessionId session, std::vector<ClaimRequest> re
           if (--claims->left > 0) return;
           std::vector<ActivityRow> won;
           Status error;
+          bool in_doubt = false;
           for (Claimed& one : claims->replies) {
             if (!one.ok()) {
               error = one.status();
+              in_doubt |= error.code() == StatusCode::kUnknown;
             } else if (one->has_value()) {
               won.push_back(**std::move(one));
             }
           }
-          // What was won counts: its lease is the session's, and nobody else would look for it.
-          if (won.empty() && !error.ok()) return claims->done(std::move(error));
-          claims->done(std::move(won));
+          if (error.ok()) return claims->done(std::move(won));
+          // Nobody else would look for what was won, and perhaps for some of what failed: the caller is
+          // to look at each.
+          if (won.empty() && !in_doubt) return claims->done(std::move(error));
+          claims->done(Unknown(MessageOf(error)));
         });
   }
 }

@@ -30,7 +30,7 @@ Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value) 
 
 Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
   if (Status status = url.CheckParameters(
-          {"namespace", "synchronous", "check", "busy_timeout", "poll_interval"});
+          {"namespace", "synchronous", "check", "busy_timeout", "poll_interval", "resend"});
       !status.ok()) {
     return status;
   }
@@ -51,7 +51,12 @@ Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
   if (Status status = ReadMillis(url, "busy_timeout", &options->busy_timeout); !status.ok()) {
     return status;
   }
-  return ReadMillis(url, "poll_interval", &options->poll_interval);
+  if (Status status = ReadMillis(url, "poll_interval", &options->poll_interval); !status.ok()) {
+    return status;
+  }
+  if (Status status = ReadMillis(url, "resend", &options->resend); !status.ok()) return status;
+  if (options->resend == Duration(0)) return InvalidArgument("resend: at least 1 ms");
+  return Status();
 }
 
 // The same file by any name gets the same lock files.

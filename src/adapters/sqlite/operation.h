@@ -23,7 +23,7 @@ class SqliteStore::Operation final : public SqliteOperation {
   void Apply() override {
     effects_ = Effects();
     ends_.clear();
-    Transaction transaction{*store_->tables_, store_->now_, effects_};
+    Transaction transaction{*store_->tables_, store_->now_, effects_, store_->options_.resend};
     reply_.emplace(body_(transaction));
     for (const RunKey& run : effects_.closed) {
       if (!store_->hub_.IsAwaited(run)) continue;

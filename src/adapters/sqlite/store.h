@@ -89,7 +89,8 @@ class SqliteStore final : public StateStore,
     SqliteTables& tables;
     Time now;
     Effects& effects;
-    SqliteProtocol protocol() { return {tables, now, effects}; }
+    Duration resend;
+    SqliteProtocol protocol() { return {tables, now, effects, resend}; }
     SqliteSessionProtocol sessions() { return {tables, now, effects}; }
   };
   template <class Reply, class Body>

@@ -1,0 +1,75 @@
+#include "facts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+
+#include "shared.h"
+
+namespace marathon::chaos {
+
+Facts::Facts(const std::string& folder) {
+  ReadDriver(DriverPath(folder));
+  ReadEffects(EffectsPath(folder));
+}
+
+void Facts::ReadDriver(const std::string& path) {
+  Ledger::ForEachLine(path, [this](int64_t, std::istringstream& rest) {
+    std::string what, text;
+    int64_t number = 0;
+    rest >> what >> number;
+    JobFacts& job = jobs[number];
+    if (what == "start") job.begun = true;
+    if (what == "terminate") job.terminate = true;
+    if (what == "started") {
+      rest >> text;
+      job.runs.insert(text);
+    } else if (what == "signaled") {
+      int64_t value = 0;
+      rest >> text >> value;
+      job.taken[text] = std::max(job.taken[text], value + 1);
+    } else if (what == "ended") {
+      rest >> job.how;
+      std::getline(rest >> std::ws, job.text);
+    } else if (what == "wrong") {
+      std::getline(rest >> std::ws, text);
+      wrong_answers.push_back(fmt::format("job-{}: {}", number, text));
+    }
+  });
+}
+
+void Facts::ReadEffects(const std::string& path) {
+  Ledger::ForEachLine(path, [this](int64_t micros, std::istringstream& rest) {
+    std::string what, key;
+    rest >> what >> key;
+    const size_t slash = key.find('/');
+    RunDeeds& run = runs[key.substr(0, slash)];
+    if (what == "committed") {
+      EventId version = 0;
+      CommitId commit = 0;
+      rest >> version >> commit;
+      if (commit != 0) run.commits[version] = commit;
+      return;
+    }
+    ActivityFacts& activity = run.activities[std::stoll(key.substr(slash + 1))];
+    if (what == "resolved") {
+      ++activity.resolved;
+    } else if (what == "begin") {
+      Execution begun;
+      int deliveries = 0;
+      begun.begin = micros;
+      rest >> begun.attempt >> deliveries >> begun.pid >> begun.type >> begun.claimed;
+      activity.executions.push_back(std::move(begun));
+    } else if (what == "end") {
+      int attempt = 0;
+      int64_t value = 0;
+      std::string pid, how;
+      rest >> attempt >> pid >> how >> value;
+      if (how == "ok") activity.results.insert(value);
+    }
+  });
+}
+
+}  // namespace marathon::chaos

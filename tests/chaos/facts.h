@@ -1,0 +1,53 @@
+// What the ledgers of a chaos run say: what its driver meant to do and was told, and what its
+// activities did.
+//
+// Values; no thread rule.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "marathon/ids.h"
+
+namespace marathon::chaos {
+
+struct JobFacts {
+  std::set<std::string> runs;            // that starts were answered with
+  std::map<std::string, int64_t> taken;  // signals, by sender: the highest, plus one
+  bool begun = false, terminate = false;
+  std::string how, text;  // how it ended, as its user was told
+};
+
+struct Execution {
+  int64_t begin = 0, claimed = 0;
+  int attempt = 0;
+  std::string pid, type;
+};
+
+struct ActivityFacts {
+  std::vector<Execution> executions;
+  std::set<int64_t> results;  // of those that succeeded
+  int resolved = 0;           // ends that were acknowledged
+};
+
+struct RunDeeds {
+  std::map<EventId, CommitId> commits;  // acknowledged ones that wrote events
+  std::map<EventId, ActivityFacts> activities;
+};
+
+struct Facts {
+  explicit Facts(const std::string& folder);
+
+  std::map<int64_t, JobFacts> jobs;      // by number
+  std::map<std::string, RunDeeds> runs;  // by run id
+  std::vector<std::string> wrong_answers;
+
+ private:
+  void ReadDriver(const std::string& path);
+  void ReadEffects(const std::string& path);
+};
+
+}  // namespace marathon::chaos
