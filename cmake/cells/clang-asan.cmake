@@ -7,3 +7,4 @@ set(CMAKE_CXX_FLAGS
     "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" CACHE STRING "")
 set(MARATHON_WERROR ON CACHE BOOL "")
 set(MARATHON_REDIS ON CACHE BOOL "")
+set(MARATHON_SQS ON CACHE BOOL "")

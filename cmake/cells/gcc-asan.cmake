@@ -5,3 +5,4 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1" CACHE STRING "")
 set(CMAKE_CXX_FLAGS
     "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" CACHE STRING "")
 set(MARATHON_REDIS ON CACHE BOOL "")
+set(MARATHON_SQS ON CACHE BOOL "")

@@ -27,6 +27,10 @@
 #ifdef MARATHON_HAS_SQLITE
 #include "marathon/adapters/sqlite.h"
 #endif
+#ifdef MARATHON_HAS_SQS
+#include "../sqs_server.h"
+#include "marathon/adapters/sqs.h"
+#endif
 #ifdef MARATHON_HAS_REDIS
 #include "../redis_server.h"
 #include "marathon/adapters/redis.h"
@@ -125,7 +129,7 @@ class CollectingLog : public LogSink {
   std::vector<std::string> lines_;
 };
 
-enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis };
+enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kSqliteSqs };
 
 inline const char* NameOf(StoreKind kind) {
   switch (kind) {
@@ -133,6 +137,7 @@ inline const char* NameOf(StoreKind kind) {
     case StoreKind::kSplitMemory: return "SplitMemory";  // and a queue of another domain
     case StoreKind::kSqlite: return "Sqlite";
     case StoreKind::kRedis: return "Redis";
+    case StoreKind::kSqliteSqs: return "SqliteSqs";
   }
   return "";
 }
@@ -159,6 +164,9 @@ inline std::vector<Setup> AllSetups() {
     setups.push_back({store, EngineOptions().cache_runs});
     setups.push_back({store, 0});
   }
+#if defined(MARATHON_HAS_SQS) && defined(MARATHON_HAS_SQLITE)
+  setups.push_back({StoreKind::kSqliteSqs, 0});
+#endif
   return setups;
 }
 
@@ -178,9 +186,13 @@ class TestStore {
         break;
       }
       case StoreKind::kSqlite:
-        file_ = std::filesystem::temp_directory_path() /
-                ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
-        Open("sqlite:" + file_.string() + "?synchronous=normal");
+        Open(NewSqliteUrl());
+        break;
+      case StoreKind::kSqliteSqs:
+#ifdef MARATHON_HAS_SQS
+        static tests::SqsServer sqs;
+        Open(NewSqliteUrl() + "&queue=" + sqs.Parameter("test" + NextNumber()));
+#endif
         break;
       case StoreKind::kRedis:
 #ifdef MARATHON_HAS_REDIS
@@ -218,7 +230,18 @@ class TestStore {
 #ifdef MARATHON_HAS_REDIS
     backends.push_back(RedisBackend({.log = nullptr}));
 #endif
+#ifdef MARATHON_HAS_SQS
+    SqsOptions options;
+    options.access_key_id = tests::SqsServer::kKeyId;
+    options.secret_access_key = tests::SqsServer::kSecret;
+    backends.push_back(SqsBackend(options));
+#endif
     return backends;
+  }
+  std::string NewSqliteUrl() {
+    file_ = std::filesystem::temp_directory_path() /
+            ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
+    return "sqlite:" + file_.string() + "?synchronous=normal";
   }
   static std::string NextNumber() {
     static std::atomic<int> count{0};

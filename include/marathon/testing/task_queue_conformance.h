@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -72,6 +73,18 @@ class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
     return hints;
   }
   std::vector<TaskHint> Take(ReceiveRequest request) { return Take(*Receive(std::move(request))); }
+  // As many as there are to come; they may come in several answers, and in any order.
+  std::vector<std::string> Collect(const ReceiveRequest& request, size_t count) {
+    std::vector<std::string> names;
+    while (names.size() < count) {
+      const std::vector<TaskHint> some = Take(request);
+      if (some.empty()) break;
+      EXPECT_LE(some.size(), static_cast<size_t>(request.max));
+      for (const TaskHint& hint : some) names.push_back(hint.run.workflow_id);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
   bool IsOpen(AnswerSlot<Deliveries>& slot) {
     for (int i = 0; i < 20; ++i) harness_->Pump();
     return !slot.has_value();
@@ -85,10 +98,11 @@ class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
 };
 
 using Hints = std::vector<TaskHint>;
+using Names = std::vector<std::string>;
 
 TEST_P(TaskQueueConformance, HintsWaitForAReceiver) {
   Send({Turn("a"), Turn("b")});
-  EXPECT_EQ(Take(From("s1")), (Hints{Turn("a"), Turn("b")}));
+  EXPECT_EQ(Collect(From("s1"), 2), (Names{"a", "b"}));
 }
 
 TEST_P(TaskQueueConformance, AReceiverWaitsForHints) {
@@ -101,16 +115,13 @@ TEST_P(TaskQueueConformance, AReceiverWaitsForHints) {
 
 TEST_P(TaskQueueConformance, NoMoreThanAskedForAreDelivered) {
   Hints all;
-  for (int i = 0; i < 10; ++i) all.push_back(Turn(std::to_string(i)));
-  Send(all);
-  Hints got;
-  while (got.size() < all.size()) {
-    const Hints some = Take(From("s1", 3));
-    ASSERT_FALSE(some.empty());
-    ASSERT_LE(some.size(), 3u);
-    got.insert(got.end(), some.begin(), some.end());
+  Names names;
+  for (int i = 0; i < 10; ++i) {
+    names.push_back(std::to_string(i));
+    all.push_back(Turn(names.back()));
   }
-  EXPECT_EQ(got, all);
+  Send(all);
+  EXPECT_EQ(Collect(From("s1", 3), 10), names);
 }
 
 TEST_P(TaskQueueConformance, OnlyTheQueuesAskedForAreDelivered) {
@@ -118,7 +129,7 @@ TEST_P(TaskQueueConformance, OnlyTheQueuesAskedForAreDelivered) {
   EXPECT_EQ(Take(From("s1")), Hints{Turn("c")});
   const auto waiting = Receive(From("s1"));
   EXPECT_TRUE(IsOpen(*waiting));
-  EXPECT_EQ(Take(From("s2", 100, {"third", "other"})).size(), 2u);
+  EXPECT_EQ(Collect(From("s2", 100, {"third", "other"}), 2), (Names{"a", "b"}));
 }
 
 TEST_P(TaskQueueConformance, TurnsAndActivitiesAreApart) {
@@ -164,20 +175,20 @@ TEST_P(TaskQueueConformance, AcknowledgingTwiceIsHarmless) {
 }
 
 TEST_P(TaskQueueConformance, WhatIsGivenBackGoesToOthers) {
-  Send({Turn("a"), Turn("b")});
+  Send({Turn("a")});
   const auto slot = Receive(From("s1"));
   for (int i = 0; i < kPumpsMax && !slot->has_value(); ++i) harness_->Pump();
   ASSERT_TRUE(slot->has_value());
   Deliveries deliveries = slot->Take();
   ASSERT_TRUE(deliveries.ok());
-  ASSERT_EQ(deliveries->size(), 2u);
+  ASSERT_EQ(deliveries->size(), 1u);
   const auto other = Receive(From("s2"));
   EXPECT_TRUE(IsOpen(*other));
-  std::vector<Delivery> back{std::move(deliveries->at(1))};
+  std::vector<Delivery> back{std::move(deliveries->at(0))};
   const Status nacked = Await<Status>(
       *harness_, [&](auto done) { queue().Nack(std::move(back), std::move(done)); });
   EXPECT_TRUE(nacked.ok()) << nacked;
-  EXPECT_EQ(Take(*other), Hints{Turn("b")});
+  EXPECT_EQ(Take(*other), Hints{Turn("a")});
 }
 
 TEST_P(TaskQueueConformance, StopReceivingEndsReceivesNowAndLater) {
