@@ -9,10 +9,12 @@ import json
 import os
 import sys
 import threading
+import time
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto.sqs import models
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -20,6 +22,39 @@ KEY = Credentials("AKIDMARATHON", "marathon/secret+for=tests")
 TOKENED = Credentials("ASIAMARATHON", "another/secret", "the session token")
 REGION = "eu-west-1"
 SKEW_MAX = datetime.timedelta(minutes=15)
+
+
+def delete_message(queue, handle):
+    """As moto's, which loses what is sent while it copies its list."""
+    if handle in queue.deleted_messages:
+        return
+    with queue._messages_lock:
+        for message in queue._messages:
+            if message.had_receipt_handle(handle):
+                queue._messages = [other for other in queue._messages if other is not message]
+                queue.pending_messages.discard(message)
+                queue.deleted_messages.update(message.all_receipt_handles)
+                return
+    raise models.ReceiptHandleIsInvalid()
+
+
+def mend_moto():
+    """moto looks at all messages of a queue several times for each one sent or received, and does not wake
+    whoever waits for a message when one is given back."""
+    for count in ("", "_delayed", "_not_visible"):
+        setattr(models.Queue, "approximate_number_of_messages" + count, property(lambda queue: 0))
+    models.Queue.delete_message = delete_message
+    slow = models.unix_time_millis
+    models.unix_time_millis = lambda when=None: slow(when) if when else time.time() * 1000
+    change = models.SQSBackend.change_message_visibility
+
+    def change_and_wake(backend, queue_name, receipt_handle, visibility_timeout):
+        change(backend, queue_name, receipt_handle, visibility_timeout)
+        queue = backend.get_queue(queue_name)
+        with queue._messages_lock:
+            queue._messages_lock.notify_all()
+
+    models.SQSBackend.change_message_visibility = change_and_wake
 
 
 class Verifier:
@@ -105,6 +140,7 @@ class Handler(WSGIRequestHandler):
 
 
 def main():
+    mend_moto()
     app = Verifier(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
     server.daemon_threads = True
