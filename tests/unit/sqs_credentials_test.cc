@@ -276,8 +276,10 @@ TEST(CredentialCacheTest, FetchesAnewBeforeTheyExpire) {
   provider.expires += std::chrono::hours(1);
   clock.now += std::chrono::seconds(2);
   EXPECT_EQ(get(), "id3");
-  cache.Expire();
+  EXPECT_FALSE(cache.Expire()) << "there can be no newer ones";
+  EXPECT_EQ(get(), "id3");
   clock.now += std::chrono::seconds(2);
+  EXPECT_TRUE(cache.Expire());
   EXPECT_EQ(get(), "id4") << "the server said that they are no good";
   provider.fails = true;
   clock.now += std::chrono::hours(3);

@@ -147,10 +147,7 @@ void SqsClient::OnReply(const CallPtr& call, StatusOr<HttpReply> reply) {
   if (call->tries == 1 && (reply->status == 400 || reply->status == 403)) {
     if (CorrectClock(*reply)) return Sign(call);
     const json body = json::parse(reply->body, nullptr, false);
-    if (IsOfKeys(CodeOf(body))) {
-      credentials_.Expire();
-      return Sign(call);
-    }
+    if (IsOfKeys(CodeOf(body)) && credentials_.Expire()) return Sign(call);
   }
   answer(SqsError(call->operation, reply->status, reply->body));
 }

@@ -132,6 +132,13 @@ void CredentialCache::Get(Done<AwsKeys> done) {
   provider_->Fetch([this](StatusOr<AwsCredentials> fetched) { OnFetched(std::move(fetched)); });
 }
 
+bool CredentialCache::Expire() {
+  const Time now = clock_.Now();
+  if (now < try_after_) return false;
+  current_.expires = now;
+  return true;
+}
+
 void CredentialCache::OnFetched(StatusOr<AwsCredentials> fetched) {
   fetching_ = false;
   const Time now = clock_.Now();

@@ -55,8 +55,8 @@ class CredentialCache {
       : provider_(std::move(provider)), clock_(clock) {}
 
   void Get(Done<AwsKeys> done);
-  // The server refuses them: the next Get fetches.
-  void Expire() { current_.expires = clock_.Now(); }
+  // The server refuses them: the next Get fetches. False: they are only just fetched.
+  bool Expire();
 
  private:
   void OnFetched(StatusOr<AwsCredentials> fetched);
