@@ -4,7 +4,8 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build python3 libabsl-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
-          libgtest-dev libgmock-dev libsqlite3-dev libhiredis-dev libssl-dev openssl redis-server)
+          libgtest-dev libgmock-dev libsqlite3-dev libhiredis-dev libssl-dev openssl redis-server
+          libcurl4-openssl-dev python3-venv)
 for extra in "$@"; do
   case $extra in
     # The runtimes of the sanitizers and of libFuzzer, and the symbolizer for their stacks.

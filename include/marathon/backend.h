@@ -42,7 +42,8 @@ StatusOr<BackendUrl> ParseBackendUrl(std::string_view text);
 // The URL for messages: without user and password.
 std::string ToString(const BackendUrl& url);
 
-// The store and the queue that belong together. Several engines may share them.
+// The store and the queue that belong together: of one domain, or joined (store/open_ports.h). Several engines
+// may share them. A backend that is a queue only leaves `store` empty: it is named by another's queue=URL.
 struct Ports {
   std::shared_ptr<StateStore> store;
   std::shared_ptr<TaskQueue> queue;

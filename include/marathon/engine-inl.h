@@ -4,19 +4,21 @@
 
 #include <fmt/format.h>
 #include <link.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstring>
 #include <mutex>
 #include <optional>
-#include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "marathon/adapters/memory.h"
 #include "marathon/engine/host-inl.h"
 #include "marathon/event_codec.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/store/open_ports.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -52,10 +54,41 @@ MARATHON_INLINE std::string ExecutableBuildId() {
   return id.empty() ? "unknown" : id;
 }
 
+// The answer to one call. Most come before the call returns: those need nothing to wait on.
+template <class T>
+struct Answer {
+  StatusOr<T> value = absl::UnknownError("");
+
+  void Give(StatusOr<T> given) {
+    value = std::move(given);
+    if (state.exchange(State::kGiven, std::memory_order_acq_rel) == State::kWaited) ready->Set();
+  }
+  void Wait(Runtime& runtime) {
+    if (state.load(std::memory_order_acquire) == State::kGiven) return;
+    ready = runtime.NewOneShot();
+    State asked = State::kAsked;
+    if (state.compare_exchange_strong(asked, State::kWaited, std::memory_order_acq_rel)) {
+      ready->Wait(OneShot::kForever);
+    }
+  }
+
+ private:
+  enum class State { kAsked, kWaited, kGiven };
+  std::atomic<State> state{State::kAsked};
+  std::shared_ptr<OneShot> ready;
+};
+
+// How often fork() has made this process from another. Dearer to ask for is getpid(), a system call.
+inline std::atomic<int> fork_count{0};
+inline int ForkCount() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
+  return registered == 0 ? fork_count.load(std::memory_order_relaxed) : static_cast<int>(getpid());
+}
+
 class EngineImpl {
  public:
   explicit EngineImpl(const EngineOptions& options)
-      : runtime(options.turn_threads, options.activity_threads), pid(getpid()) {}
+      : runtime(options.turn_threads, options.activity_threads), forks(ForkCount()) {}
 
   // Whether a call may be made here and now.
   Status Check() const {
@@ -63,7 +96,7 @@ class EngineImpl {
       return FailedPrecondition(
           "engine calls are not for workflow bodies, which are replayed; call from an activity");
     }
-    if (getpid() != pid) {
+    if (ForkCount() != forks) {
       return FailedPrecondition("this engine belongs to the parent process: open one after fork()");
     }
     if (shut_down) return FailedPrecondition("the engine has been shut down");
@@ -74,17 +107,9 @@ class EngineImpl {
   template <class T, class Call>
   StatusOr<T> Await(Call&& call) {
     if (Status status = Check(); !status.ok()) return status;
-    struct Answer {
-      std::shared_ptr<OneShot> ready;
-      StatusOr<T> value = absl::UnknownError("");
-    };
-    auto answer = std::make_shared<Answer>();
-    answer->ready = runtime.NewOneShot();
-    call(Done<T>([answer](StatusOr<T> value) {
-      answer->value = std::move(value);
-      answer->ready->Set();
-    }));
-    answer->ready->Wait(OneShot::kForever);
+    auto answer = std::allocate_shared<Answer<T>>(PoolAllocator<Answer<T>>());
+    call(Done<T>([answer](StatusOr<T> value) { answer->Give(std::move(value)); }));
+    answer->Wait(runtime);
     return std::move(answer->value);
   }
   template <class Call>
@@ -105,7 +130,7 @@ class EngineImpl {
   void Shutdown(Duration patience);
 
   ThreadRuntime runtime;
-  const pid_t pid;
+  const int forks;
   Ports ports;
   std::shared_ptr<Host> host;
   std::atomic<bool> shut_down{false};
@@ -113,57 +138,75 @@ class EngineImpl {
  private:
   // Somebody in AwaitEnd.
   struct Waiter {
+    explicit Waiter(RunKey key) : run(std::move(key)) {}
+
+    const RunKey run;
+    std::atomic<bool> answered{false};
     std::mutex mutex;
     std::optional<StatusOr<RunEnd>> end;  // the first answer counts
-    std::shared_ptr<OneShot> ready;
+    std::shared_ptr<OneShot> ready;       // none: nobody waits yet
     uint64_t name = 0;  // for CancelAwait
     int failures = 0;   // of the store
 
     void Answer(StatusOr<RunEnd> answer) {
+      std::shared_ptr<OneShot> told;
       {
         std::lock_guard lock(mutex);
         if (end.has_value()) return;
         end.emplace(std::move(answer));
+        told = ready;
       }
-      ready->Set();
+      answered.store(true, std::memory_order_release);
+      if (told) told->Set();
     }
   };
+  using Waiters = std::unordered_set<std::shared_ptr<Waiter>, std::hash<std::shared_ptr<Waiter>>,
+                                     std::equal_to<>, PoolAllocator<std::shared_ptr<Waiter>>>;
 
-  static void AskForEnd(const std::shared_ptr<Host>& host, const RunKey& run,
-                        const std::shared_ptr<Waiter>& waiter);
+  static void AskForEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter);
+  void WaitFor(const std::shared_ptr<Waiter>& waiter, Duration timeout);
 
   std::mutex waiters_mutex_;
-  std::set<std::shared_ptr<Waiter>> waiters_;
+  Waiters waiters_;
 };
 
 MARATHON_INLINE StatusOr<RunEnd> EngineImpl::AwaitEnd(const RunKey& run, Duration timeout) {
   if (Status status = Check(); !status.ok()) return status;
-  auto waiter = std::make_shared<Waiter>();
-  waiter->ready = runtime.NewOneShot();
-  {
-    std::lock_guard lock(waiters_mutex_);
-    waiters_.insert(waiter);
-  }
-  AskForEnd(host, run, waiter);
-  if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
-  if (!waiter->ready->Wait(timeout)) {
-    waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
-                                                run.run_id, run.workflow_id, timeout.count())));
-  }
-  {
-    std::lock_guard lock(waiters_mutex_);
-    waiters_.erase(waiter);
-  }
+  auto waiter = std::allocate_shared<Waiter>(PoolAllocator<Waiter>(), run);
+  AskForEnd(host, waiter);
+  if (!waiter->answered.load(std::memory_order_acquire)) WaitFor(waiter, timeout);
   std::unique_lock lock(waiter->mutex);
   const uint64_t name = waiter->name;
   StatusOr<RunEnd> end = *std::move(waiter->end);
   lock.unlock();
-  host->CancelAwait(name);
+  if (name != 0) host->CancelAwait(name);
   return end;
 }
 
+MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, Duration timeout) {
+  const std::shared_ptr<OneShot> ready = runtime.NewOneShot();
+  {
+    std::lock_guard lock(waiters_mutex_);
+    waiters_.insert(waiter);
+  }
+  bool answered;
+  {
+    std::lock_guard lock(waiter->mutex);
+    answered = waiter->end.has_value();
+    waiter->ready = ready;
+  }
+  if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
+  if (!answered && !ready->Wait(timeout)) {
+    const RunKey& run = waiter->run;
+    waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
+                                                run.run_id, run.workflow_id, timeout.count())));
+  }
+  std::lock_guard lock(waiters_mutex_);
+  waiters_.erase(waiter);
+}
+
 // Asks until the store answers, or nobody waits any more.
-MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host, const RunKey& run,
+MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host,
                                            const std::shared_ptr<Waiter>& waiter) {
   int failures;
   {
@@ -171,19 +214,20 @@ MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host, co
     if (waiter->end.has_value()) return;
     failures = waiter->failures;
   }
-  const uint64_t name = host->AwaitEnd(run, [host, run, waiter](StatusOr<RunEnd> end) {
+  const uint64_t name = host->AwaitEnd(waiter->run, [host, waiter](StatusOr<RunEnd> end) {
     if (!IsTransient(end.status())) return waiter->Answer(std::move(end));
     std::unique_lock lock(waiter->mutex);
     const int failed = ++waiter->failures;
     lock.unlock();
-    host->AfterBackoff(failed, [host, run, waiter] { AskForEnd(host, run, waiter); });
+    host->AfterBackoff(failed, [host, waiter] { AskForEnd(host, waiter); });
   });
+  if (name == 0) return;
   std::lock_guard lock(waiter->mutex);
   if (waiter->failures == failures) waiter->name = name;
 }
 
 MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
-  if (getpid() != pid) return;  // a child after fork(): its parent's engine is not its own
+  if (ForkCount() != forks) return;  // a child after fork(): its parent's engine is not its own
   if (shut_down.exchange(true)) return;
   {
     std::lock_guard lock(waiters_mutex_);
@@ -204,26 +248,13 @@ MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
 
 MARATHON_INLINE StatusOr<Engine> Engine::Open(std::string_view url, const Registry& registry,
                                               EngineOptions options) {
-  StatusOr<BackendUrl> parsed = ParseBackendUrl(url);
-  if (!parsed.ok()) return parsed.status();
   auto impl = std::make_shared<detail::EngineImpl>(options);
-  std::string schemes = "\"memory:\"";
-  std::optional<StatusOr<Ports>> ports;
-  if (parsed->scheme == "memory") ports = MemoryBackend().open(*parsed, impl->runtime);
-  for (const auto& backend : registry.backends()) {
-    schemes += fmt::format(", \"{}:\"", backend->scheme);
-    if (!ports && backend->scheme == parsed->scheme) ports = backend->open(*parsed, impl->runtime);
-  }
-  if (!ports) {
-    const bool shipped = parsed->scheme == "sqlite";
-    return InvalidArgument(fmt::format(
-        "no backend for \"{}:\"; this registry has {}{}", parsed->scheme, schemes,
-        shipped ? ". Link marathon::sqlite, include <marathon/adapters/sqlite.h> and call "
-                  "registry.Use(marathon::SqliteBackend())"
-                : ""));
-  }
-  if (!ports->ok()) return ports->status();
-  return OpenImpl(std::move(impl), **std::move(ports), registry, std::move(options));
+  std::vector<std::shared_ptr<const Backend>> backends{
+      std::make_shared<const Backend>(MemoryBackend())};
+  backends.insert(backends.end(), registry.backends().begin(), registry.backends().end());
+  StatusOr<Ports> ports = OpenPorts(url, backends, impl->runtime);
+  if (!ports.ok()) return ports.status();
+  return OpenImpl(std::move(impl), *std::move(ports), registry, std::move(options));
 }
 
 MARATHON_INLINE StatusOr<Engine> Engine::Open(Ports ports, const Registry& registry,
@@ -236,6 +267,11 @@ MARATHON_INLINE StatusOr<Engine> Engine::OpenImpl(std::shared_ptr<detail::Engine
                                                   const Registry& registry, EngineOptions options) {
   if (!registry.mistakes().empty()) {
     return InvalidArgument("the registry is wrong: " + registry.mistakes());
+  }
+  if (ports.store->hint_domain() != ports.queue->domain()) {
+    return InvalidArgument(fmt::format(
+        "the store's hints go to \"{}\" and not to the queue \"{}\": pair them with JoinPorts",
+        ports.store->hint_domain(), ports.queue->domain()));
   }
   if (options.build_id.empty()) options.build_id = detail::ExecutableBuildId();
   impl->ports = ports;
@@ -283,7 +319,7 @@ MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view wo
   }
   auto run = impl_->Await<RunKey>(
       [&](Done<RunKey> done) { impl_->host->Start(std::move(call), std::move(done)); });
-  if (!run.ok()) return run.status();
+  if (!run.ok()) return std::move(run).status();
   return Run(impl_, *std::move(run));
 }
 

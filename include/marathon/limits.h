@@ -62,6 +62,11 @@ inline constexpr Duration kRestingLease = std::chrono::hours(24);
 inline constexpr Duration kResendFirst = std::chrono::minutes(1);
 inline constexpr Duration kResendMax = std::chrono::hours(1);
 
+// Hints on their way to a queue of another domain: so many wait while it is away, each no longer than until
+// the store publishes it again. What does not fit, or waits longer, is dropped.
+inline constexpr size_t kOutboxHints = 10'000;
+inline constexpr Duration kOutboxPatience = kResendFirst;
+
 // A task or a turn that has killed its worker this often runs alone, then not at all.
 inline constexpr int kSuspectDeliveries = 3;
 inline constexpr int kMaxDeliveries = 5;

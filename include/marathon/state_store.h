@@ -254,8 +254,20 @@ class StateStore {
   virtual ~StateStore() = default;
 
   // Names the transactional world this store lives in ("sqlite:/data/app.db"). A TaskQueue of the same
-  // domain is fed by the store itself, in the same transaction; to any other the engine sends hints.
+  // domain is fed by the store itself, in the same transaction.
   virtual std::string_view domain() const = 0;
+
+  // Gives the store a queue of another domain for its hints, instead of its own: it hands each to
+  // outlet->Send once, when the write that made it is durable (store first, queue second), and waits for
+  // nothing: no write fails or takes longer because of the outlet. What is lost in between, by a crash or by
+  // the outlet, PollDue publishes again after limits::kResendFirst. To be called once, before the store is
+  // used; OpenPorts and JoinPorts (store/open_ports.h) do. kUnimplemented: it feeds only its own queue.
+  virtual Status SetOutlet(std::shared_ptr<TaskQueue> outlet) {
+    static_cast<void>(outlet);
+    return Unimplemented("this store feeds only a queue of its own domain");
+  }
+  // The domain of the queue that gets this store's hints: its own or the outlet's.
+  virtual std::string_view hint_domain() const { return domain(); }
 
   // The store's clock, as well as it can be told without asking the server.
   virtual Time Now() const = 0;

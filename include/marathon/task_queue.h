@@ -49,7 +49,9 @@ class TaskQueue {
   // See StateStore::domain().
   virtual std::string_view domain() const = 0;
 
-  // Publishes hints. Not called for a queue of the store's own domain.
+  // Publishes hints. Called by stores of other domains, and never for a queue of the store's own. A hint that
+  // prefers a session which receives in this process is best delivered here; where sessions cannot be
+  // addressed, any other may get it. An error says that some may not have been published.
   virtual void Send(std::vector<TaskHint> hints, DoneStatus done) = 0;
 
   // Answers as soon as there is at least one hint, with up to `max`; with none when the queue's own

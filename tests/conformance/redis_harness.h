@@ -70,7 +70,6 @@ class RedisServerHarness final : private OwnRedisServer, public RedisHarness {
 class RedisClusterHarness final : public RedisHarness {
  public:
   RedisClusterHarness() : RedisHarness(Url()) {}
-  bool QueueKeepsOrder() override { return false; }  // each partition does
 
  private:
   static std::string Url() {

@@ -27,13 +27,16 @@ void ExpectNoViolationWith(const FaultRates& rates) {
 
 TEST(SimulatorTest, KeepsItsPromisesUnderManySeeds) {
   FaultCounts counts;
-  uint64_t runs = 0;
+  uint64_t runs = 0, split = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const SimReport report = Simulate({.seed = seed});
+    split += report.split_domains;
     ASSERT_EQ(report.violation, "") << "tests/sim/run.sh --seed " << seed;
     counts += report.counts;
     runs += report.runs;
   }
+  EXPECT_GT(split, kSeeds / 5);
+  EXPECT_LT(split, kSeeds / 2);
   EXPECT_GT(runs, kSeeds * 5);
   EXPECT_GT(counts.commits, kSeeds * 50);
   EXPECT_GT(counts.crashes, kSeeds * 3);
@@ -60,6 +63,28 @@ TEST(SimulatorTest, WithoutFaultsNothingIsDoneTwice) {
     EXPECT_EQ(report.violation, "");
     EXPECT_EQ(report.late_starts, 0u);
     EXPECT_EQ(report.counts.crashes + report.counts.ambiguous + report.counts.lost, 0u);
+  }
+}
+
+// A store of one domain and a queue of another: what is lost between them is only hints.
+TEST(SimulatorTest, SurvivesAQueueOfAnotherDomain) {
+  for (uint64_t seed = 1; seed <= kSeeds / 5; ++seed) {
+    ExpectNoViolation({.seed = seed, .split_domains = true});
+  }
+}
+TEST(SimulatorTest, SurvivesAQueueOfAnotherDomainThatGetsNothing) {
+  for (uint64_t seed = 1; seed <= kSeeds / 10; ++seed) {
+    ExpectNoViolation({.seed = seed, .rates = FaultRates{.lost = 1}, .split_domains = true});
+    ExpectNoViolation({.seed = seed, .rates = FaultRates{.unavailable = 0.7}, .split_domains = true});
+  }
+}
+TEST(SimulatorTest, SplitDomainsRepeatThemselvesToo) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    const SimReport once = Simulate({.seed = seed, .split_domains = true});
+    const SimReport again = Simulate({.seed = seed, .split_domains = true});
+    const SimReport one_domain = Simulate({.seed = seed, .split_domains = false});
+    EXPECT_EQ(once.hash, again.hash);
+    EXPECT_NE(once.hash, one_domain.hash);
   }
 }
 

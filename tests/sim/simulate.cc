@@ -34,6 +34,7 @@ struct Totals {
   uint64_t seeds = 0;
   uint64_t violations = 0;
   uint64_t runs = 0;
+  uint64_t split = 0;  // seeds with a queue of another domain
   uint64_t late_starts = 0;
   uint64_t dead_letters = 0;
   double virtual_seconds = 0;
@@ -43,6 +44,7 @@ struct Totals {
     ++seeds;
     violations += !report.violation.empty();
     runs += report.runs;
+    split += report.split_domains;
     late_starts += report.late_starts;
     dead_letters += report.dead_letters;
     virtual_seconds += static_cast<double>(report.virtual_micros) / 1e6;
@@ -130,8 +132,8 @@ int RunMany(uint64_t first, uint64_t count) {
   PrintFailures(reports);
   const bool repeats = RepeatsItself(reports);
   const bool enough = EnoughHappened(totals);
-  fmt::print("{:.0f} seeds/s/core, {} runs, {} late starts, {} dead letters\n",
-             static_cast<double>(count) / seconds, totals.runs, totals.late_starts,
+  fmt::print("{:.0f} seeds/s/core, {} with split domains, {} runs, {} late starts, {} dead letters\n",
+             static_cast<double>(count) / seconds, totals.split, totals.runs, totals.late_starts,
              totals.dead_letters);
   PrintSummary(totals);
   return totals.violations == 0 && repeats && enough ? 0 : 1;

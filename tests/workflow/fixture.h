@@ -21,9 +21,15 @@
 
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/store/local_hub.h"
+#include "marathon/store/open_ports.h"
 #include "../sanitized.h"
 #ifdef MARATHON_HAS_SQLITE
 #include "marathon/adapters/sqlite.h"
+#endif
+#ifdef MARATHON_HAS_SQS
+#include "../sqs_server.h"
+#include "marathon/adapters/sqs.h"
 #endif
 #ifdef MARATHON_HAS_REDIS
 #include "../redis_server.h"
@@ -123,10 +129,17 @@ class CollectingLog : public LogSink {
   std::vector<std::string> lines_;
 };
 
-enum class StoreKind { kMemory, kSqlite, kRedis };
+enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kSqliteSqs };
 
 inline const char* NameOf(StoreKind kind) {
-  return kind == StoreKind::kMemory ? "Memory" : kind == StoreKind::kSqlite ? "Sqlite" : "Redis";
+  switch (kind) {
+    case StoreKind::kMemory: return "Memory";
+    case StoreKind::kSplitMemory: return "SplitMemory";  // and a queue of another domain
+    case StoreKind::kSqlite: return "Sqlite";
+    case StoreKind::kRedis: return "Redis";
+    case StoreKind::kSqliteSqs: return "SqliteSqs";
+  }
+  return "";
 }
 
 struct Setup {
@@ -139,7 +152,7 @@ inline std::string SetupName(const ::testing::TestParamInfo<Setup>& info) {
 }
 
 inline std::vector<Setup> AllSetups() {
-  std::vector<StoreKind> stores = {StoreKind::kMemory};
+  std::vector<StoreKind> stores = {StoreKind::kMemory, StoreKind::kSplitMemory};
 #ifdef MARATHON_HAS_SQLITE
   stores.push_back(StoreKind::kSqlite);
 #endif
@@ -151,6 +164,9 @@ inline std::vector<Setup> AllSetups() {
     setups.push_back({store, EngineOptions().cache_runs});
     setups.push_back({store, 0});
   }
+#if defined(MARATHON_HAS_SQS) && defined(MARATHON_HAS_SQLITE)
+  setups.push_back({StoreKind::kSqliteSqs, 0});
+#endif
   return setups;
 }
 
@@ -162,10 +178,21 @@ class TestStore {
       case StoreKind::kMemory:
         ports = NewMemoryPorts(runtime_);
         break;
+      case StoreKind::kSplitMemory: {
+        auto queue = NewLocalTaskQueue(std::make_shared<LocalHub>(), "a queue of another domain");
+        auto joined = JoinPorts(NewMemoryPorts(runtime_).store, std::move(queue), runtime_);
+        EXPECT_TRUE(joined.ok()) << joined.status();
+        ports = *std::move(joined);
+        break;
+      }
       case StoreKind::kSqlite:
-        file_ = std::filesystem::temp_directory_path() /
-                ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
-        Open("sqlite:" + file_.string() + "?synchronous=normal");
+        Open(NewSqliteUrl());
+        break;
+      case StoreKind::kSqliteSqs:
+#ifdef MARATHON_HAS_SQS
+        static tests::SqsServer sqs;
+        Open(NewSqliteUrl() + "&queue=" + sqs.Parameter("test" + NextNumber()));
+#endif
         break;
       case StoreKind::kRedis:
 #ifdef MARATHON_HAS_REDIS
@@ -203,7 +230,18 @@ class TestStore {
 #ifdef MARATHON_HAS_REDIS
     backends.push_back(RedisBackend({.log = nullptr}));
 #endif
+#ifdef MARATHON_HAS_SQS
+    SqsOptions options;
+    options.access_key_id = tests::SqsServer::kKeyId;
+    options.secret_access_key = tests::SqsServer::kSecret;
+    backends.push_back(SqsBackend(options));
+#endif
     return backends;
+  }
+  std::string NewSqliteUrl() {
+    file_ = std::filesystem::temp_directory_path() /
+            ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
+    return "sqlite:" + file_.string() + "?synchronous=normal";
   }
   static std::string NextNumber() {
     static std::atomic<int> count{0};
@@ -211,13 +249,13 @@ class TestStore {
   }
   void Open(const std::string& url) {
     url_ = url;
-    const auto parsed = ParseBackendUrl(url);
-    for (const Backend& backend : Backends()) {
-      if (backend.scheme != parsed->scheme) continue;
-      auto opened = backend.open(*parsed, runtime_);
-      EXPECT_TRUE(opened.ok()) << opened.status();
-      if (opened.ok()) ports = *std::move(opened);
+    std::vector<std::shared_ptr<const Backend>> backends;
+    for (Backend& backend : Backends()) {
+      backends.push_back(std::make_shared<const Backend>(std::move(backend)));
     }
+    auto opened = OpenPorts(url, backends, runtime_);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    if (opened.ok()) ports = *std::move(opened);
   }
 
   ThreadRuntime runtime_{1, 1};

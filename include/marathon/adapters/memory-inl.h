@@ -67,6 +67,12 @@ class MemoryStore final : public StateStore {
   }
 
   std::string_view domain() const override { return domain_; }
+  Status SetOutlet(std::shared_ptr<TaskQueue> outlet) override {
+    return hub_->SetOutlet(std::move(outlet));
+  }
+  std::string_view hint_domain() const override {
+    return hub_->outlet() != nullptr ? hub_->outlet()->domain() : domain_;
+  }
   Time Now() const override { return clock_.Now(); }
   int64_t due_visited() const { return shared_.due_visited.load(std::memory_order_relaxed); }
 

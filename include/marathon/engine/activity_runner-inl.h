@@ -320,12 +320,10 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
   std::vector<std::string> receipts;
   for (Delivery& delivery : *hints) {
     requests.push_back({{std::move(delivery.hint.run), delivery.hint.activity}, delivery.hint.epoch});
-    receipts.push_back(std::move(delivery.receipt));
+    if (!delivery.receipt.empty()) receipts.push_back(std::move(delivery.receipt));
   }
   if (requests.empty()) return Pump();
-  Claim(std::move(requests), 0);
-  // A hint is only a hint: what is lost between here and the claim is published again by the store.
-  host_.queue().Ack(std::move(receipts), [](const Status&) {});
+  Claim(std::move(requests), 0, /*doubtful=*/false, std::move(receipts));
   Pump();
 }
 
@@ -360,12 +358,12 @@ class ActivityRunner::Claiming {
 };
 
 MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, int failures,
-                                           bool doubtful) {
+                                           bool doubtful, std::vector<std::string> receipts) {
   if (!host_.session().Hold()) {  // for as long as the claim is under way
-    return host_.session().WhenAwake(
-        [self = host_.Self(), requests = std::move(requests), failures, doubtful]() mutable {
-          self->activities().Claim(std::move(requests), failures, doubtful);
-        });
+    return host_.session().WhenAwake([self = host_.Self(), requests = std::move(requests), failures,
+                                      doubtful, receipts = std::move(receipts)]() mutable {
+      self->activities().Claim(std::move(requests), failures, doubtful, std::move(receipts));
+    });
   }
   const SessionId session = host_.session().id();
   const int places = static_cast<int>(requests.size());
@@ -374,6 +372,7 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
   host_.store().ClaimActivities(
       session, std::move(copy),
       [self = host_.Self(), session, places, requests = std::move(requests), failures, doubtful,
+       receipts = std::move(receipts),
        claiming = std::move(claiming)](StatusOr<std::vector<ActivityRow>> rows) mutable {
         ActivityRunner& runner = self->activities();
         if (rows.ok()) {
@@ -388,15 +387,17 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
         const bool away = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
         if (expired) self->session().Renew();
         if (expired || away) {
-          self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures,
-                                            doubtful]() mutable {
-            self->activities().Claim(std::move(requests), failures + 1, doubtful);
+          self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures, doubtful,
+                                            receipts = std::move(receipts)]() mutable {
+            self->activities().Claim(std::move(requests), failures + 1, doubtful,
+                                     std::move(receipts));
           });
           return self->session().Release();
         }
         const bool in_doubt = rows.ok() ? doubtful && !requests.empty()
                                         : code == StatusCode::kUnknown;
         if (in_doubt) runner.OnClaimUnknown(std::move(requests));
+        if (!receipts.empty()) self->queue().Ack(std::move(receipts), [](const Status&) {});
         self->session().Release();
         runner.blocking_.used.fetch_sub(places);
         runner.Pump();

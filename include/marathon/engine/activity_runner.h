@@ -77,7 +77,9 @@ class ActivityRunner {
   int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
   // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
   // try may yet be applied, or has been.
-  void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false);
+  // `receipts`: of the hints that told of them, acknowledged once they are claimed or refused.
+  void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false,
+             std::vector<std::string> receipts = {});
   void OnClaimUnknown(std::vector<ClaimRequest> requests);
   void Run(std::shared_ptr<Attempt> attempt);
   void RunSuspect(std::shared_ptr<Attempt> attempt);

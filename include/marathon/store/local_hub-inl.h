@@ -10,7 +10,9 @@ namespace marathon::inline MARATHON_ABI {
 // ---- Spreading ---------------------------------------------------------------------------------
 
 MARATHON_INLINE void LocalHub::Publish(Effects&& effects) {
-  if (!effects.hints.empty()) {
+  if (!effects.hints.empty() && outlet_ != nullptr) {
+    outlet_->Send(std::move(effects.hints), [](const Status&) {});
+  } else if (!effects.hints.empty()) {
     std::vector<Answer> answers;
     {
       const std::lock_guard lock(mutex_);
@@ -69,6 +71,12 @@ MARATHON_INLINE void LocalHub::TellCanceled(
     }
   }
   for (const auto& [watcher, keys] : calls) watcher->OnActivitiesCanceled(keys);
+}
+
+MARATHON_INLINE Status LocalHub::SetOutlet(std::shared_ptr<TaskQueue> outlet) {
+  if (outlet_ != nullptr) return FailedPrecondition("the store has an outlet for its hints already");
+  outlet_ = std::move(outlet);
+  return {};
 }
 
 // ---- Sessions ----------------------------------------------------------------------------------

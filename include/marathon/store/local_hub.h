@@ -24,6 +24,7 @@
 #include "marathon/config.h"
 #include "marathon/ids.h"
 #include "marathon/state_store.h"
+#include "marathon/status.h"
 #include "marathon/store/effects.h"
 #include "marathon/task_queue.h"
 #include "marathon/time.h"
@@ -40,6 +41,10 @@ class LocalHub {
   // to watchers, though it be later than what they knew of before. The poll's answer may not have
   // it.
   void BeginPoll() { told_due_.store(ToMicros(kNever)); }
+
+  // ---- A queue of another domain (StateStore::SetOutlet), that gets the hints instead. Set before use.
+  Status SetOutlet(std::shared_ptr<TaskQueue> outlet);
+  const TaskQueue* outlet() const { return outlet_.get(); }
 
   // ---- Sessions of this process. A hint that prefers a session waits for it as long as it is
   // here.
@@ -116,6 +121,7 @@ class LocalHub {
   void TellDue(Time due);
   void TellCanceled(std::vector<std::pair<SessionId, ActivityKey>>&& canceled);
 
+  std::shared_ptr<TaskQueue> outlet_;
   mutable std::mutex mutex_;
   std::list<Parked> parked_;          // in order of arrival
   std::map<Place, Waiting> waiting_;  // no empty ones

@@ -141,6 +141,16 @@ MARATHON_INLINE void FaultyTaskQueue::Disconnect() {
 
 MARATHON_INLINE void FaultyTaskQueue::Send(std::vector<TaskHint> hints, DoneStatus done) {
   if (!link_->IsAlive()) return;
+  const auto answer = [this, &done](Status status) {
+    link_->world.After(link_->actor, link_->Latency(), "sent",
+                       [done = std::move(done), status = std::move(status)]() mutable {
+                         done(std::move(status));
+                       });
+  };
+  if (link_->random.Chance(link_->rates.unavailable)) {
+    ++link_->counts->unavailable;
+    return answer(Unavailable("simulated: the queue is away"));
+  }
   const auto send = [link = link_](std::vector<TaskHint> some, int64_t micros) {
     link->world.After(kWorldActor, micros, "send", [link, some = std::move(some)]() mutable {
       link->queue->Send(std::move(some), [](const Status&) {});
@@ -150,8 +160,8 @@ MARATHON_INLINE void FaultyTaskQueue::Send(std::vector<TaskHint> hints, DoneStat
     send({std::move(hint)}, micros);
   });
   send(std::move(hints), link_->Latency());
-  link_->world.After(link_->actor, link_->Latency(), "sent",
-                     [done = std::move(done)]() mutable { done(absl::OkStatus()); });
+  const bool doubtful = link_->random.Chance(link_->rates.ambiguous);  // and they will come twice
+  answer(doubtful ? Unknown("simulated: no answer") : Status());
 }
 
 MARATHON_INLINE void FaultyTaskQueue::Receive(ReceiveRequest request,

@@ -19,6 +19,10 @@ class ForwardingStateStore : public StateStore {
   explicit ForwardingStateStore(std::shared_ptr<StateStore> base) : base_(std::move(base)) {}
 
   std::string_view domain() const override { return base_->domain(); }
+  Status SetOutlet(std::shared_ptr<TaskQueue> outlet) override {
+    return base_->SetOutlet(std::move(outlet));
+  }
+  std::string_view hint_domain() const override { return base_->hint_domain(); }
   Time Now() const override { return base_->Now(); }
 
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override {

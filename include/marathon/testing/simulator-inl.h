@@ -14,7 +14,10 @@
 #include "marathon/errors.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
+#include "marathon/store/hint_outbox.h"
+#include "marathon/store/local_hub.h"
 #include "marathon/testing/audited_state_store.h"
+#include "marathon/testing/faulty_task_queue.h"
 #include "marathon/testing/invariants.h"
 #include "marathon/testing/sim_cluster.h"
 #include "marathon/testing/sim_program.h"
@@ -145,6 +148,8 @@ class Simulation {
     bool answered = false;
   };
 
+  static bool IsSplit(const SimOptions& options, SeededRandom random);
+  void SplitDomains(const FaultRates& rates);
   static FaultRates RatesFor(const SimOptions& options, SeededRandom random);
   EngineOptions DrawKnobs();
   void Plan();
@@ -182,6 +187,8 @@ class Simulation {
   SimLedger ledger_{world_, invariants_};
   Ports memory_;
   std::shared_ptr<StateStore> store_;
+  std::unique_ptr<SimRuntime> outlet_runtime_;  // with split domains: sends the store's hints …
+  std::shared_ptr<FaultyTaskQueue> outlet_;     // … over this link
   std::unique_ptr<SimCluster> cluster_;
   std::deque<SimJob> jobs_;
   std::vector<std::shared_ptr<Request>> requests_;
@@ -209,11 +216,26 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
   }
   SimCluster::Options cluster;
   cluster.rates = RatesFor(options, world_.Fork("faults"));
+  if (IsSplit(options, world_.Fork("domains"))) SplitDomains(cluster.rates);
   cluster.engine = DrawKnobs();
   cluster.registry = [this](SimProcess& process) { return ledger_.CodeFor(process); };
   cluster.on_crash = [this](const SimProcess& process) { OnCrash(process); };
   cluster_ =
       std::make_unique<SimCluster>(world_, store_, memory_.queue, std::move(cluster), counts_);
+}
+
+MARATHON_INLINE bool Simulation::IsSplit(const SimOptions& options, SeededRandom random) {
+  return options.split_domains.value_or(random.Below(3) == 0);
+}
+
+// The store of all processes is one object here, and so is what sends its hints: what a process that dies
+// between its write and the queue would have sent counts among the lost.
+MARATHON_INLINE void Simulation::SplitDomains(const FaultRates& rates) {
+  outlet_runtime_ = std::make_unique<SimRuntime>(world_, "outlet");
+  memory_.queue = NewLocalTaskQueue(std::make_shared<LocalHub>(), "simulated queue");
+  outlet_ = std::make_shared<FaultyTaskQueue>(memory_.queue, *outlet_runtime_, rates, &counts_);
+  const Status set = memory_.store->SetOutlet(HintOutbox::Create(outlet_, *outlet_runtime_));
+  if (!set.ok()) invariants_.Report("I4", {}, MessageOf(set));
 }
 
 // Small caches and pools reach what roomy ones hide.
@@ -501,6 +523,7 @@ MARATHON_INLINE SimReport Simulation::Run() {
   if (!Broken()) {
     world_.RunUntil(heal);
     cluster_->Heal();
+    if (outlet_ != nullptr) outlet_->SetRates(FaultRates::None());
     RunUntilAllEnded();
   }
   for (SimJob& job : jobs_) {
@@ -513,6 +536,7 @@ MARATHON_INLINE SimReport Simulation::Run() {
   report.violation = invariants_.violation();
   if (Broken() && world_.tracing()) report.culprit = DescribeStored(invariants_.culprit());
   report.counts = counts_;
+  report.split_domains = outlet_ != nullptr;
   report.runs = invariants_.runs().size();
   report.counts.commits = invariants_.commits();  // those folded into starts too
   report.steps = world_.steps();

@@ -22,6 +22,9 @@ namespace marathon::inline MARATHON_ABI::testing {
 struct SimOptions {
   uint64_t seed = 1;
   std::optional<FaultRates> rates;  // none: drawn from the seed, the plain mix for every fourth
+  // The queue is of another domain than the store, and hints are lost, doubled and late on the way there,
+  // too. None: so for every third seed or so.
+  std::optional<bool> split_domains;
   size_t trace_lines = 0;           // how many of the last lines of the trace to keep; 0: none
 };
 
@@ -29,6 +32,7 @@ struct SimReport {
   uint64_t seed = 0;
   std::string violation;  // empty: all promises were kept
   FaultCounts counts;
+  bool split_domains = false;
   uint64_t runs = 0;
   uint64_t steps = 0;
   uint64_t late_starts = 0;   // work that began when its outcome was already known; allowed, and counted

@@ -40,8 +40,9 @@ class StoreHarness {
   virtual bool Reopen() { return false; }
   // Whether closing the store ends its sessions, as a file lock that is let go of does.
   virtual bool SessionsEndWithTheStore() { return false; }
-  // Whether a task queue hands out hints in the order in which they came.
-  virtual bool QueueKeepsOrder() { return true; }
+  // Whether a hint that prefers a session waits for it wherever it is. Of a queue that cannot address sessions,
+  // anyone may get it.
+  virtual bool HintsWaitForTheirSession() { return true; }
   // How many entries of the due index all polls so far have looked at, if the adapter can tell.
   virtual std::optional<int64_t> DueVisited() { return std::nullopt; }
 };

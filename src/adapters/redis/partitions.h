@@ -32,6 +32,12 @@ class RedisPartitions final : public StateStore, public TaskQueue {
   std::string_view domain() const override { return domain_; }
 
   // ---- StateStore
+  Status SetOutlet(std::shared_ptr<TaskQueue> outlet) override {
+    return shared_.hub.SetOutlet(std::move(outlet));
+  }
+  std::string_view hint_domain() const override {
+    return shared_.hub.outlet() != nullptr ? shared_.hub.outlet()->domain() : domain_;
+  }
   Time Now() const override { return stores_.front()->Now(); }
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override;
   void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override;

@@ -14,8 +14,9 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 // ---- Giving
 
-// Leaves in `hints` those that receivers of this process wait for.
+// Leaves in `hints` those that receivers of this process wait for, or all for a queue of another domain.
 void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints) {
+  if (hub_.outlet() != nullptr) return;
   std::map<std::pair<TaskKind, std::string>, size_t> taken;
   std::erase_if(hints, [&](const TaskHint& hint) {
     size_t& here = taken[{hint.kind, hint.task_queue}];

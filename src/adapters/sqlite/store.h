@@ -53,6 +53,12 @@ class SqliteStore final : public StateStore,
   std::string_view domain() const override { return domain_; }
 
   // ---- StateStore
+  Status SetOutlet(std::shared_ptr<TaskQueue> outlet) override {
+    return hub_.SetOutlet(std::move(outlet));
+  }
+  std::string_view hint_domain() const override {
+    return hub_.outlet() != nullptr ? hub_.outlet()->domain() : domain_;
+  }
   Time Now() const override { return runtime_.Now(); }
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override;
   void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override;

@@ -1,0 +1,163 @@
+// Finding and keeping keys. What fetches them over HTTP or from a process: credential_providers.cc.
+#include "credentials.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+// New keys are fetched so long before the old ones expire, and asked for so rarely after a failure.
+constexpr Duration kRefreshBefore = std::chrono::minutes(5);
+constexpr Duration kRetryAfter = std::chrono::seconds(1);
+
+class Fixed final : public CredentialProvider {
+ public:
+  explicit Fixed(AwsKeys keys) : keys_(std::move(keys)) {}
+  void Fetch(Done<AwsCredentials> done) override { done(AwsCredentials{keys_, kNever}); }
+
+ private:
+  const AwsKeys keys_;
+};
+
+// Of variables or of a profile; null: there are none.
+StatusOr<std::unique_ptr<CredentialProvider>> KeysOf(std::optional<std::string> id,
+                                                     std::optional<std::string> secret,
+                                                     std::optional<std::string> token,
+                                                     std::string_view where) {
+  if (!id && !secret) return std::unique_ptr<CredentialProvider>();
+  if (!id || !secret) {
+    return InvalidArgument(fmt::format("{} has half of a key: both id and secret are needed", where));
+  }
+  return FixedCredentials({*std::move(id), *std::move(secret), token.value_or("")});
+}
+
+StatusOr<std::unique_ptr<CredentialProvider>> FromProfile(HttpLoop& loop,
+                                                          const AwsProfile& profile, bool named) {
+  const std::string where = fmt::format("AWS profile \"{}\"", profile.name);
+  if (named && !profile.found) return InvalidArgument(where + " is in no file");
+  auto keys = KeysOf(profile.Find("aws_access_key_id"), profile.Find("aws_secret_access_key"),
+                     profile.Find("aws_session_token"), where);
+  if (!keys.ok() || *keys != nullptr) return keys;
+  if (auto command = profile.Find("credential_process")) {
+    return ProcessCredentials(loop, *std::move(command));
+  }
+  for (const char* unknown : {"role_arn", "sso_session", "sso_start_url"}) {
+    if (!profile.Find(unknown)) continue;
+    return InvalidArgument(fmt::format(
+        "{} has {}, which Marathon does not do itself: use a credential_process, such as \"aws "
+        "configure export-credentials --profile {}\"",
+        where, unknown, profile.name));
+  }
+  if (named) return InvalidArgument(where + " has no keys");
+  return std::unique_ptr<CredentialProvider>();
+}
+
+}  // namespace
+
+std::unique_ptr<CredentialProvider> FixedCredentials(AwsKeys keys) {
+  return std::make_unique<Fixed>(std::move(keys));
+}
+
+StatusOr<std::unique_ptr<CredentialProvider>> FindCredentials(HttpLoop& loop,
+                                                              const AwsVariables& variables,
+                                                              const AwsProfile& profile,
+                                                              bool profile_is_named) {
+  if (!profile_is_named) {
+    auto keys = KeysOf(variables("AWS_ACCESS_KEY_ID"), variables("AWS_SECRET_ACCESS_KEY"),
+                       variables("AWS_SESSION_TOKEN"), "the environment");
+    if (!keys.ok() || *keys != nullptr) return keys;
+  }
+  auto shared = FromProfile(loop, profile, profile_is_named || variables("AWS_PROFILE").has_value());
+  if (!shared.ok() || *shared != nullptr) return shared;
+  if (const auto path = variables("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) {
+    return ContainerCredentials(loop, "http://169.254.170.2" + *path, variables);
+  }
+  if (const auto url = variables("AWS_CONTAINER_CREDENTIALS_FULL_URI")) {
+    const std::string host = HostOfUrl(*url);
+    const bool trusted = url->starts_with("https://") || IsLoopback(host) ||
+                         host == "169.254.170.2" || host == "169.254.170.23" ||
+                         host == "fd00:ec2::23";
+    if (!trusted) {
+      return InvalidArgument(
+          "AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor an address of this machine or "
+          "of AWS's agents");
+    }
+    return ContainerCredentials(loop, *url, variables);
+  }
+  if (variables("AWS_EC2_METADATA_DISABLED").value_or("") == "true") {
+    return FailedPrecondition(
+        "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile");
+  }
+  return InstanceCredentials(loop, variables("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+                                       .value_or("http://169.254.169.254"));
+}
+
+StatusOr<AwsCredentials> ParseCredentials(std::string_view text, std::string_view source) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto find = [&](const char* name) -> std::string {
+    if (!json.is_object()) return {};
+    const auto found = json.find(name);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  AwsCredentials credentials;
+  credentials.keys = {find("AccessKeyId"), find("SecretAccessKey"), find("Token")};
+  if (credentials.keys.token.empty()) credentials.keys.token = find("SessionToken");
+  // Nothing of the answer is shown: it may have the secret in a field of another name.
+  if (credentials.keys.id.empty() || credentials.keys.secret.empty()) {
+    return FailedPrecondition(fmt::format("{} did not answer with AWS credentials", source));
+  }
+  if (const std::string expiration = find("Expiration"); !expiration.empty()) {
+    const auto expires = ParseAwsTime(expiration);
+    if (!expires) {
+      return FailedPrecondition(fmt::format("{} says an expiration that is no time", source));
+    }
+    credentials.expires = *expires;
+  }
+  return credentials;
+}
+
+void CredentialCache::Get(Done<AwsKeys> done) {
+  const Time now = clock_.Now();
+  const bool fresh = current_.expires == kNever || now + kRefreshBefore < current_.expires;
+  if (fresh) return done(current_.keys);
+  if (!fetching_ && now < try_after_) {
+    if (now < current_.expires) return done(current_.keys);
+    return done(error_);
+  }
+  waiting_.push_back(std::move(done));
+  if (std::exchange(fetching_, true)) return;
+  provider_->Fetch([this](StatusOr<AwsCredentials> fetched) { OnFetched(std::move(fetched)); });
+}
+
+bool CredentialCache::Expire() {
+  const Time now = clock_.Now();
+  if (now < try_after_) return false;
+  current_.expires = now;
+  return true;
+}
+
+void CredentialCache::OnFetched(StatusOr<AwsCredentials> fetched) {
+  fetching_ = false;
+  const Time now = clock_.Now();
+  if (fetched.ok()) {
+    current_ = *std::move(fetched);
+    try_after_ = now + kRetryAfter;  // should they be old already
+    error_ = FailedPrecondition("the AWS credentials have expired, and there are no newer ones");
+  } else {
+    error_ = fetched.status();
+    try_after_ = now + kRetryAfter;
+  }
+  const bool usable = current_.expires == kNever || now < current_.expires;
+  for (auto& done : std::exchange(waiting_, {})) {
+    if (usable) {
+      done(current_.keys);
+    } else {
+      done(error_);
+    }
+  }
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

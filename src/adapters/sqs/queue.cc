@@ -1,0 +1,198 @@
+// SqsQueue: its life, and the SQS queues behind it. Hints go out in queue_send.cc and come in in
+// queue_receive.cc.
+#include "queue.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "marathon/limits.h"
+#include "names.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+using nlohmann::json;
+
+constexpr Duration kCallPatience = std::chrono::seconds(5);
+
+int64_t SecondsOf(Duration duration) { return duration.count() / 1000; }
+
+}  // namespace
+
+// ---- Life
+
+SqsQueue::SqsQueue(SqsSettings settings, Runtime& runtime)
+    : settings_(std::move(settings)),
+      domain_(fmt::format("sqs:{}/{}/{}/{}", settings_.address.endpoint, settings_.account,
+                          settings_.prefix, settings_.name_space)),
+      runtime_(runtime) {}
+
+StatusOr<std::shared_ptr<SqsQueue>> SqsQueue::Open(SqsSettings settings,
+                                                   MakeCredentials make_credentials,
+                                                   Runtime& runtime) {
+  auto queue = std::make_shared<SqsQueue>(std::move(settings), runtime);
+  auto credentials = make_credentials(queue->loop_);
+  if (!credentials.ok()) return credentials.status();
+  const Clock* clock = queue->settings_.clock;
+  queue->client_ = std::make_unique<SqsClient>(
+      queue->loop_, queue->settings_.address, *std::move(credentials),
+      clock != nullptr ? *clock : HttpLoop::WallClock());
+  SqsQueue* const raw = queue.get();
+  queue->loop_.Start(queue);
+  return std::shared_ptr<SqsQueue>(raw, [queue](SqsQueue*) { queue->Close(); });
+}
+
+void SqsQueue::Close() {
+  loop_.Post([this] {
+    for (auto& [place, channel] : channels_) {
+      if (channel->poll != nullptr) client_->Cancel(channel->poll);
+      channel->poll = nullptr;
+    }
+    for (Parked& parked : std::exchange(parked_, {})) {
+      parked.done(Cancelled("the queue is closed"));
+    }
+  });
+  loop_.Stop();
+}
+
+void SqsQueue::Sync(DoneStatus done) {
+  loop_.Post([this, done = std::move(done)]() mutable {
+    syncs_.push_back(std::move(done));
+    TellSynced();
+  });
+}
+
+void SqsQueue::TellSynced() {
+  if (calls_ > 0) return;
+  for (DoneStatus& done : std::exchange(syncs_, {})) done(Status());
+}
+
+void SqsQueue::Call(std::string operation, const json& input,
+                    Callback<void(SqsClient::Reply)> done) {
+  ++calls_;
+  client_->Send(std::move(operation), input, kCallPatience,
+                [this, done = std::move(done)](SqsClient::Reply reply) mutable {
+                  done(std::move(reply));
+                  --calls_;
+                  TellSynced();
+                });
+}
+
+void SqsQueue::Answer(Done<std::vector<Delivery>>&& done, StatusOr<std::vector<Delivery>> result) {
+  runtime_.Post(Lane::kTurn, [done = std::move(done), result = std::move(result)]() mutable {
+    done(std::move(result));
+  });
+}
+
+Duration SqsQueue::Jittered(int64_t millis) const {
+  return Duration(millis / 2 + static_cast<int64_t>(runtime_.Random() %
+                                                    static_cast<uint64_t>(millis / 2 + 1)));
+}
+
+// Once for each new trouble.
+void SqsQueue::Complain(const Status& status) {
+  std::string complaint(MessageOf(status));
+  if (settings_.log == nullptr || complaint == complaint_) return;
+  complaint_ = std::move(complaint);
+  settings_.log->Log(LogLevel::kWarning, complaint_);
+}
+
+// ---- The SQS queues
+
+std::string SqsQueue::NameOf(const Channel& channel) const {
+  return SqsQueueName(settings_.prefix, settings_.name_space, channel.place.first,
+                      channel.place.second);
+}
+
+auto SqsQueue::ChannelOf(TaskKind kind, const std::string& task_queue) -> Channel& {
+  std::unique_ptr<Channel>& channel = channels_[{kind, task_queue}];
+  if (channel == nullptr) {
+    channel = std::make_unique<Channel>();
+    channel->place = {kind, task_queue};
+    channel->number = static_cast<uint32_t>(by_number_.size());
+    by_number_.push_back(channel.get());
+  }
+  return *channel;
+}
+
+void SqsQueue::FindUrl(Channel& channel, Callback<void(Status)> done) {
+  if (!channel.url.empty()) return done(Status());
+  channel.awaiting_url.push_back(std::move(done));
+  if (channel.awaiting_url.size() > 1) return;
+  const json input{{"QueueName", NameOf(channel)}, {"QueueOwnerAWSAccountId", settings_.account}};
+  Call("GetQueueUrl", input, [this, &channel](SqsClient::Reply reply) {
+    if (reply.status().code() != StatusCode::kNotFound) return OnUrl(channel, std::move(reply));
+    if (settings_.create) return CreateQueue(channel);
+    OnUrl(channel, FailedPrecondition(fmt::format(
+                       "there is no SQS queue {}: create it, or let Marathon, by create=true in the "
+                       "URL",
+                       NameOf(channel))));
+  });
+}
+
+// Hints are worth nothing once their store has published them again for the last time in a while.
+void SqsQueue::CreateQueue(Channel& channel) {
+  const auto number = [](int64_t value) { return fmt::format("{}", value); };
+  const json input{
+      {"QueueName", NameOf(channel)},
+      {"Attributes",
+       {{"MessageRetentionPeriod", number(SecondsOf(limits::kResendMax))},
+        {"ReceiveMessageWaitTimeSeconds", number(SecondsOf(settings_.long_poll))},
+        {"VisibilityTimeout", number(SecondsOf(settings_.visibility))}}}};
+  Call("CreateQueue", input, [this, &channel](SqsClient::Reply reply) {
+    OnUrl(channel, std::move(reply));
+  });
+}
+
+void SqsQueue::OnUrl(Channel& channel, SqsClient::Reply reply) {
+  Status status = reply.status();
+  if (reply.ok()) {
+    const auto url = reply->find("QueueUrl");
+    if (url != reply->end() && url->is_string()) channel.url = url->get<std::string>();
+    if (channel.url.empty()) status = Unknown("SQS answers with no queue URL");
+  }
+  for (auto& done : std::exchange(channel.awaiting_url, {})) done(status);
+}
+
+// ---- TaskQueue, from any thread
+
+void SqsQueue::Send(std::vector<TaskHint> hints, DoneStatus done) {
+  loop_.Post([this, hints = std::move(hints), done = std::move(done)]() mutable {
+    SendHere(std::move(hints), std::move(done));
+  });
+}
+
+void SqsQueue::Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) {
+  loop_.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    Park(std::move(request), std::move(done));
+  });
+}
+
+void SqsQueue::Ack(std::vector<std::string> receipts, DoneStatus done) {
+  std::vector<Delivery> deliveries;
+  for (std::string& receipt : receipts) deliveries.push_back({TaskHint(), std::move(receipt)});
+  loop_.Post([this, deliveries = std::move(deliveries), done = std::move(done)]() mutable {
+    ChangeAll(std::move(deliveries), /*remove=*/true, std::move(done));
+  });
+}
+
+// A hint that SQS never saw is sent there now.
+void SqsQueue::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
+  loop_.Post([this, deliveries = std::move(deliveries), done = std::move(done)]() mutable {
+    std::vector<TaskHint> local;
+    for (Delivery& delivery : deliveries) {
+      if (!delivery.receipt.empty()) continue;
+      local.push_back(std::move(delivery.hint));
+      local.back().preferred.clear();
+    }
+    if (!local.empty()) SendHere(std::move(local), [](const Status&) {});
+    ChangeAll(std::move(deliveries), /*remove=*/false, std::move(done));
+  });
+}
+
+void SqsQueue::StopReceiving(const SessionId& session) {
+  loop_.Post([this, session] { Stop(session); });
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail
