@@ -4,13 +4,14 @@
 
 #include <fmt/format.h>
 #include <link.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstring>
 #include <mutex>
 #include <optional>
-#include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "marathon/adapters/memory.h"
@@ -52,10 +53,41 @@ MARATHON_INLINE std::string ExecutableBuildId() {
   return id.empty() ? "unknown" : id;
 }
 
+// The answer to one call. Most come before the call returns: those need nothing to wait on.
+template <class T>
+struct Answer {
+  StatusOr<T> value = absl::UnknownError("");
+
+  void Give(StatusOr<T> given) {
+    value = std::move(given);
+    if (state.exchange(State::kGiven, std::memory_order_acq_rel) == State::kWaited) ready->Set();
+  }
+  void Wait(Runtime& runtime) {
+    if (state.load(std::memory_order_acquire) == State::kGiven) return;
+    ready = runtime.NewOneShot();
+    State asked = State::kAsked;
+    if (state.compare_exchange_strong(asked, State::kWaited, std::memory_order_acq_rel)) {
+      ready->Wait(OneShot::kForever);
+    }
+  }
+
+ private:
+  enum class State { kAsked, kWaited, kGiven };
+  std::atomic<State> state{State::kAsked};
+  std::shared_ptr<OneShot> ready;
+};
+
+// How often fork() has made this process from another. Dearer to ask for is getpid(), a system call.
+inline std::atomic<int> fork_count{0};
+inline int ForkCount() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
+  return registered == 0 ? fork_count.load(std::memory_order_relaxed) : static_cast<int>(getpid());
+}
+
 class EngineImpl {
  public:
   explicit EngineImpl(const EngineOptions& options)
-      : runtime(options.turn_threads, options.activity_threads), pid(getpid()) {}
+      : runtime(options.turn_threads, options.activity_threads), forks(ForkCount()) {}
 
   // Whether a call may be made here and now.
   Status Check() const {
@@ -63,7 +95,7 @@ class EngineImpl {
       return FailedPrecondition(
           "engine calls are not for workflow bodies, which are replayed; call from an activity");
     }
-    if (getpid() != pid) {
+    if (ForkCount() != forks) {
       return FailedPrecondition("this engine belongs to the parent process: open one after fork()");
     }
     if (shut_down) return FailedPrecondition("the engine has been shut down");
@@ -74,17 +106,9 @@ class EngineImpl {
   template <class T, class Call>
   StatusOr<T> Await(Call&& call) {
     if (Status status = Check(); !status.ok()) return status;
-    struct Answer {
-      std::shared_ptr<OneShot> ready;
-      StatusOr<T> value = absl::UnknownError("");
-    };
-    auto answer = std::make_shared<Answer>();
-    answer->ready = runtime.NewOneShot();
-    call(Done<T>([answer](StatusOr<T> value) {
-      answer->value = std::move(value);
-      answer->ready->Set();
-    }));
-    answer->ready->Wait(OneShot::kForever);
+    auto answer = std::allocate_shared<Answer<T>>(PoolAllocator<Answer<T>>());
+    call(Done<T>([answer](StatusOr<T> value) { answer->Give(std::move(value)); }));
+    answer->Wait(runtime);
     return std::move(answer->value);
   }
   template <class Call>
@@ -105,7 +129,7 @@ class EngineImpl {
   void Shutdown(Duration patience);
 
   ThreadRuntime runtime;
-  const pid_t pid;
+  const int forks;
   Ports ports;
   std::shared_ptr<Host> host;
   std::atomic<bool> shut_down{false};
@@ -113,57 +137,77 @@ class EngineImpl {
  private:
   // Somebody in AwaitEnd.
   struct Waiter {
+    explicit Waiter(RunKey key) : run(std::move(key)) {}
+
+    const RunKey run;
+    std::atomic<bool> answered{false};
     std::mutex mutex;
     std::optional<StatusOr<RunEnd>> end;  // the first answer counts
-    std::shared_ptr<OneShot> ready;
-    uint64_t name = 0;  // for CancelAwait
-    int failures = 0;   // of the store
+    std::shared_ptr<OneShot> ready;       // none: nobody waits yet
+    uint64_t name = 0;     // for CancelAwait
+    bool asking = true;    // the store has yet to answer
+    int failures = 0;      // of the store
 
-    void Answer(StatusOr<RunEnd> answer) {
+    void Answer(StatusOr<RunEnd> answer, bool by_store = false) {
+      std::shared_ptr<OneShot> told;
       {
         std::lock_guard lock(mutex);
+        if (by_store) asking = false;
         if (end.has_value()) return;
         end.emplace(std::move(answer));
+        told = ready;
       }
-      ready->Set();
+      answered.store(true, std::memory_order_release);
+      if (told) told->Set();
     }
   };
+  using Waiters = std::unordered_set<std::shared_ptr<Waiter>, std::hash<std::shared_ptr<Waiter>>,
+                                     std::equal_to<>, PoolAllocator<std::shared_ptr<Waiter>>>;
 
-  static void AskForEnd(const std::shared_ptr<Host>& host, const RunKey& run,
-                        const std::shared_ptr<Waiter>& waiter);
+  static void AskForEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter);
+  void WaitFor(const std::shared_ptr<Waiter>& waiter, Duration timeout);
 
   std::mutex waiters_mutex_;
-  std::set<std::shared_ptr<Waiter>> waiters_;
+  Waiters waiters_;
 };
 
 MARATHON_INLINE StatusOr<RunEnd> EngineImpl::AwaitEnd(const RunKey& run, Duration timeout) {
   if (Status status = Check(); !status.ok()) return status;
-  auto waiter = std::make_shared<Waiter>();
-  waiter->ready = runtime.NewOneShot();
+  auto waiter = std::allocate_shared<Waiter>(PoolAllocator<Waiter>(), run);
+  AskForEnd(host, waiter);
+  if (!waiter->answered.load(std::memory_order_acquire)) WaitFor(waiter, timeout);
+  std::unique_lock lock(waiter->mutex);
+  const uint64_t name = waiter->asking ? waiter->name : 0;
+  StatusOr<RunEnd> end = *std::move(waiter->end);
+  lock.unlock();
+  if (name != 0) host->CancelAwait(name);
+  return end;
+}
+
+MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, Duration timeout) {
+  const std::shared_ptr<OneShot> ready = runtime.NewOneShot();
   {
     std::lock_guard lock(waiters_mutex_);
     waiters_.insert(waiter);
   }
-  AskForEnd(host, run, waiter);
+  bool answered;
+  {
+    std::lock_guard lock(waiter->mutex);
+    answered = waiter->end.has_value();
+    waiter->ready = ready;
+  }
   if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
-  if (!waiter->ready->Wait(timeout)) {
+  if (!answered && !ready->Wait(timeout)) {
+    const RunKey& run = waiter->run;
     waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
                                                 run.run_id, run.workflow_id, timeout.count())));
   }
-  {
-    std::lock_guard lock(waiters_mutex_);
-    waiters_.erase(waiter);
-  }
-  std::unique_lock lock(waiter->mutex);
-  const uint64_t name = waiter->name;
-  StatusOr<RunEnd> end = *std::move(waiter->end);
-  lock.unlock();
-  host->CancelAwait(name);
-  return end;
+  std::lock_guard lock(waiters_mutex_);
+  waiters_.erase(waiter);
 }
 
 // Asks until the store answers, or nobody waits any more.
-MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host, const RunKey& run,
+MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host,
                                            const std::shared_ptr<Waiter>& waiter) {
   int failures;
   {
@@ -171,19 +215,20 @@ MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host, co
     if (waiter->end.has_value()) return;
     failures = waiter->failures;
   }
-  const uint64_t name = host->AwaitEnd(run, [host, run, waiter](StatusOr<RunEnd> end) {
-    if (!IsTransient(end.status())) return waiter->Answer(std::move(end));
+  const uint64_t name = host->AwaitEnd(waiter->run, [host, waiter](StatusOr<RunEnd> end) {
+    if (!IsTransient(end.status())) return waiter->Answer(std::move(end), true);
     std::unique_lock lock(waiter->mutex);
     const int failed = ++waiter->failures;
     lock.unlock();
-    host->AfterBackoff(failed, [host, run, waiter] { AskForEnd(host, run, waiter); });
+    host->AfterBackoff(failed, [host, waiter] { AskForEnd(host, waiter); });
   });
+  if (name == 0) return;
   std::lock_guard lock(waiter->mutex);
   if (waiter->failures == failures) waiter->name = name;
 }
 
 MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
-  if (getpid() != pid) return;  // a child after fork(): its parent's engine is not its own
+  if (ForkCount() != forks) return;  // a child after fork(): its parent's engine is not its own
   if (shut_down.exchange(true)) return;
   {
     std::lock_guard lock(waiters_mutex_);
@@ -283,7 +328,7 @@ MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view wo
   }
   auto run = impl_->Await<RunKey>(
       [&](Done<RunKey> done) { impl_->host->Start(std::move(call), std::move(done)); });
-  if (!run.ok()) return run.status();
+  if (!run.ok()) return std::move(run).status();
   return Run(impl_, *std::move(run));
 }
 

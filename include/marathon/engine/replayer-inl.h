@@ -137,7 +137,8 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventB
     if (!core_.IsPending(body)) continue;
     if (output.events.empty()) {
       Begin(++version_, marker);
-      output.events.push_back({version_, marker});
+      output.events.reserve(2 * inbound.size() + 2);  // if each is answered by one command
+      output.events.push_back({version_, std::move(marker)});
     }
     Apply(++version_, body);
     output.events.push_back({version_, std::move(body)});

@@ -21,21 +21,27 @@ MARATHON_INLINE TurnRunner::TurnRunner(Host& host, const EngineOptions& options)
 MARATHON_INLINE void TurnRunner::Wake(const RunKey& run) {
   if (SlotPtr slot = cache_.Wake(run)) {
     ++busy_;
-    Drive(std::move(slot));
+    Drive(std::move(slot), true);
   }
 }
 
-MARATHON_INLINE void TurnRunner::HandOver(HandedOutcome outcome) {
-  host_.session().HoldClaimed();  // until its turn is committed
-  if (SlotPtr slot = cache_.HandOver(std::move(outcome))) {
+MARATHON_INLINE void TurnRunner::HandOver(const SlotPtr& slot, HandedOutcome outcome) {
+  if (SlotPtr busy = cache_.HandOver(slot, std::move(outcome))) {
     ++busy_;
-    Drive(std::move(slot));
+    Drive(std::move(busy), false);
   }
 }
 
-MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot) {
-  const bool ask = cache_.TakeWork(*slot) || !slot->replayer;
-  if (ask) {
+MARATHON_INLINE void TurnRunner::HandOver(const RunKey& run, HandedOutcome outcome) {
+  if (SlotPtr busy = cache_.HandOver(run, std::move(outcome))) {
+    ++busy_;
+    Drive(std::move(busy), false);
+  }
+}
+
+// `ask`: the store may have messages.
+MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot, bool ask) {
+  if (ask || !slot->replayer) {
     Take(std::move(slot));
   } else {
     RunTurn(std::move(slot), {}, host_.store().Now());
@@ -175,7 +181,8 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
 MARATHON_INLINE TurnStarted TurnRunner::Marker(const RunSlot& slot, Time now) const {
   TurnStarted marker;
   marker.time = std::max(now, slot.replayer->last_turn());
-  marker.build_id = host_.options().build_id;
+  const std::string& build_id = host_.options().build_id;
+  if (build_id != slot.replayer->build_id()) marker.build_id = build_id;
   return marker;
 }
 
@@ -281,10 +288,13 @@ MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   slot->claims_chosen = false;
   slot->closing = false;
   if (!keep) slot->replayer.reset();
-  if (cache_.Release(slot, keep)) {
-    if (++slot->inline_turns < kInlineTurns) return Drive(std::move(slot));
+  const RunCache::Left left = cache_.Release(slot, keep);
+  if (left != RunCache::Left::kIdle) {
+    const bool ask = left == RunCache::Left::kMessages;
+    if (++slot->inline_turns < kInlineTurns) return Drive(std::move(slot), ask);
     slot->inline_turns = 0;
-    host_.runtime().Post(Lane::kTurn, [self = host_.Self(), slot] { self->turns().Drive(slot); });
+    host_.runtime().Post(Lane::kTurn,
+                         [self = host_.Self(), slot, ask] { self->turns().Drive(slot, ask); });
     return;
   }
   if (--busy_ == 0 && host_.stopping()) host_.TryFinishShutdown();

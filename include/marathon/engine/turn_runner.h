@@ -32,8 +32,10 @@ class TurnRunner {
 
   // A run may have messages and is ours to serve.
   void Wake(const RunKey& run);
-  // An activity that this process ran has its outcome.
-  void HandOver(HandedOutcome outcome);
+  // An activity that this process ran has its outcome. `slot`: of its run, as it was when it began. What the
+  // session holds for the activity it goes on holding until the turn is committed.
+  void HandOver(const SlotPtr& slot, HandedOutcome outcome);
+  void HandOver(const RunKey& run, HandedOutcome outcome);
   bool IsCached(const RunKey& run) { return cache_.Contains(run); }
 
   // The first turn of a new run, not yet committed: null if the start must go through the inbox.
@@ -51,7 +53,7 @@ class TurnRunner {
   Watchdog& watchdog() { return watchdog_; }
 
  private:
-  void Drive(SlotPtr slot);
+  void Drive(SlotPtr slot, bool ask);
   void Take(SlotPtr slot);
   void OnTaken(SlotPtr slot, StatusOr<RunSnapshot> taken);
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);

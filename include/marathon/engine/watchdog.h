@@ -5,6 +5,10 @@
 // Thread rule: safe to call from any thread; Begin and End of one turn on the same thread.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <vector>
 
@@ -39,13 +43,21 @@ class Watchdog {
   };
   void SetAlarm();
   void OnAlarm();
-  std::vector<Watched> Strike(int64_t now);
+  // Those that have one more period behind them. `any`: whether there are turns under way.
+  std::vector<Watched> Strike(int64_t now, bool& any);
+
+  // Each thread begins and ends its turns in one of several lists, so that few meet at a lock.
+  struct alignas(64) List {
+    std::mutex mutex;
+    std::vector<Watched> watched;
+  };
+  static constexpr size_t kLists = 16;
+  List& ListOfThisThread();
 
   Host& host_;
   RunCache& cache_;
-  std::mutex mutex_;
-  std::vector<Watched> watched_;
-  bool alarm_set_ = false;
+  std::array<List, kLists> lists_;
+  std::atomic<bool> alarm_set_{false};
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -43,6 +43,10 @@ class ThreadRuntime final : public Runtime {
   void ReplaceStuckThread() override;
   std::shared_ptr<OneShot> NewOneShot() override;
 
+  // Spins for a moment until `done()`, unless a core has better to do. Answers whether it is done.
+  template <class Done>
+  bool LookFor(Done&& done) const;
+
  private:
   using Queue = std::deque<Callback<void()>, detail::PoolAllocator<Callback<void()>>>;
   struct Pool {
@@ -63,6 +67,11 @@ class ThreadRuntime final : public Runtime {
   void Push(Pool& pool, Queue& queue, Callback<void()> work);
   static bool WakesNext(Pool& pool);
   void RunPool(Pool& pool);
+  // Work waits for a thread.
+  bool Busy() const {
+    return turn_pool_.queued.load(std::memory_order_relaxed) ||
+           activity_pool_.queued.load(std::memory_order_relaxed);
+  }
   void LookForWork(Pool& pool, std::unique_lock<std::mutex>& lock);
   void RunAlarms();
   void RescueAlarms();
@@ -70,6 +79,7 @@ class ThreadRuntime final : public Runtime {
   static void StopPool(Pool& pool);
 
   bool several_cores_ = false;
+  mutable std::atomic<bool> looking_outside_{false};  // a thread that waits for an answer
   Pool turn_pool_;
   Pool activity_pool_;
 
