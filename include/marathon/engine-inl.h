@@ -333,7 +333,7 @@ MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view wo
 }
 
 MARATHON_INLINE Run Engine::Find(std::string_view workflow_id, std::string_view run_id) const {
-  return Run(impl_, RunKey{std::string(workflow_id), std::string(run_id)});
+  return Run(impl_, RunKey{workflow_id, run_id});
 }
 
 MARATHON_INLINE StatusOr<ListReply> Engine::List(ListRequest request) const {

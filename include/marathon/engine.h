@@ -48,8 +48,8 @@ class Run {
       : engine_(std::move(engine)), key_(std::move(key)) {}
 
   const RunKey& key() const { return key_; }
-  const std::string& workflow_id() const { return key_.workflow_id; }
-  const std::string& run_id() const { return key_.run_id; }
+  const Id& workflow_id() const { return key_.workflow_id; }
+  const Id& run_id() const { return key_.run_id; }
 
   // Waits for the run to end and gives what it returned. A run that ended badly gives FailureStatus
   // (status.h): kAborted if it failed, kCancelled if terminated, kDeadlineExceeded if timed out. kDeadlineExceeded too

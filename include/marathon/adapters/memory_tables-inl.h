@@ -19,14 +19,14 @@ MARATHON_INLINE MemoryRun* MemoryShard::FindRun(const RunKey& key) {
   return nullptr;
 }
 
-MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(const std::string& workflow_id) {
+MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(std::string_view workflow_id) {
   if (last_found_ != nullptr && last_found_->key.workflow_id == workflow_id) return last_found_;
-  const auto it = newest_.find(std::string_view(workflow_id));
+  const auto it = newest_.find(workflow_id);
   if (it == newest_.end()) return nullptr;
   return last_found_ = *it;
 }
 
-MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(const std::string& workflow_id,
+MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(std::string_view workflow_id,
                                                          const std::string& request_id) {
   Run* found = FindNewestRun(workflow_id);
   if (found != nullptr && found->request_id == request_id) return found;
@@ -79,7 +79,7 @@ MARATHON_INLINE void MemoryShard::Retain(Run& run) {
   if (run.linked()) ready_.Remove(run);
   closed_.PushBack(run);
   run.retained = true;
-  std::vector<std::unique_ptr<MemoryActivity>>().swap(run.activities);
+  decltype(run.activities)().swap(run.activities);
   std::vector<std::unique_ptr<MemoryTimer>>().swap(run.timers);
   shared_.closed_bytes.fetch_add(BytesOf(run), std::memory_order_relaxed);
   while (closed_.size() > 1 &&
@@ -90,8 +90,7 @@ MARATHON_INLINE void MemoryShard::Retain(Run& run) {
 
 MARATHON_INLINE size_t MemoryShard::BytesOf(const Run& run) {
   constexpr size_t kIndexes = 128;  // its places in hash tables, heap and list
-  return sizeof(Run) + kIndexes + run.key.workflow_id.size() + run.key.run_id.size() +
-         run.request_id.size() + static_cast<size_t>(run.history_bytes);
+  return sizeof(Run) + kIndexes + run.request_id.size() + static_cast<size_t>(run.history_bytes);
 }
 
 MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {

@@ -42,8 +42,8 @@ class MemoryShard {
 
   // ---- RunTables (store_protocol.h says what each does)
   Run* FindRun(const RunKey& key);
-  Run* FindNewestRun(const std::string& workflow_id);
-  Run* FindRunByRequest(const std::string& workflow_id, const std::string& request_id);
+  Run* FindNewestRun(std::string_view workflow_id);
+  Run* FindRunByRequest(std::string_view workflow_id, const std::string& request_id);
   Run& InsertRun(RunRow&& row);
   void UpdateRun(Run& run, Time due);
   void EraseRun(Run& run);

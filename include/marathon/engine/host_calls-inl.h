@@ -65,11 +65,12 @@ MARATHON_INLINE Status Host::CheckStart(const StartState& state, const StartCall
 
 MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   auto state = std::allocate_shared<StartState>(detail::PoolAllocator<StartState>());
-  state->run.run_id = NewId();
-  state->run.workflow_id =
-      call.options.workflow_id.empty() ? state->run.run_id : call.options.workflow_id;
-  state->request_id = call.options.request_id.empty() ? state->run.run_id : call.options.request_id;
-  state->task_queue = call.options.task_queue.empty() ? "default" : call.options.task_queue;
+  const StartOptions& options = call.options;
+  state->request_id = NewId();
+  state->run.run_id = state->request_id;
+  state->run.workflow_id = options.workflow_id.empty() ? state->request_id : options.workflow_id;
+  if (!options.request_id.empty()) state->request_id = options.request_id;
+  state->task_queue = options.task_queue.empty() ? "default" : options.task_queue;
   Status status = CheckStart(*state, call);
   if (stopping()) status = FailedPrecondition("the engine has been shut down");
   const bool registered = registry_->FindWorkflow(call.workflow_type) != nullptr;

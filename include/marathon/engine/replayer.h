@@ -42,7 +42,7 @@ class Replayer : public detail::PooledObject {
   const RunFacts& facts() const { return core_.facts(); }
   EventId version() const { return version_; }
   Time last_turn() const { return last_turn_; }
-  const std::string& build_id() const { return build_id_; }  // of the last marker that named one
+  const Id& build_id() const { return build_id_; }  // of the last marker that named one
   bool closed() const { return core_.closed(); }
   void SetLog(Callback<void(LogLevel, std::string_view)> log) { core_.SetLog(std::move(log)); }
 
@@ -55,7 +55,7 @@ class Replayer : public detail::PooledObject {
   const detail::WorkflowFactory& factory_;
   EventId version_ = 0;
   Time last_turn_{};
-  std::string build_id_;
+  Id build_id_;
   detail::WorkflowCore core_;
   WorkflowContext context_;
 };
