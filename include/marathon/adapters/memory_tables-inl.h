@@ -66,8 +66,9 @@ MARATHON_INLINE void MemoryShard::Supersede(Run& run) {
 }
 
 MARATHON_INLINE void MemoryShard::UpdateRun(Run& run, Time due) {
-  due_.Set(run, due);
-  if (run.status != RunStatus::kRunning) {
+  const bool open = run.status == RunStatus::kRunning;
+  due_.Set(run, open ? due : kNever);
+  if (!open) {
     if (!run.retained) Retain(run);
   } else if (IsReady(run) != run.linked()) {
     IsReady(run) ? ready_.PushBack(run) : ready_.Remove(run);
@@ -320,9 +321,14 @@ MARATHON_INLINE void MemoryShard::EraseTimers(Run& run) {
   run.timers.clear();
 }
 
-MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) const {
+MARATHON_INLINE Time MemoryShard::EarliestRetired() {
+  return closed_.size() == 0 ? kNever : RunDue(static_cast<Run&>(*closed_.front()));
+}
+
+MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) {
   std::vector<DueEntry> entries;
-  for (DueItem* item : due_.Scan(now, static_cast<size_t>(std::max(limit, 0)))) {
+  const auto most = static_cast<size_t>(std::max(limit, 0));
+  for (DueItem* item : due_.Scan(now, most)) {
     const auto* due = static_cast<MemoryDueItem*>(item);
     switch (due->kind) {
       case MemoryDueKind::kRun:
@@ -339,6 +345,11 @@ MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) 
         break;
       }
     }
+  }
+  for (ListLink* link = closed_.front(); link != closed_.end(); link = link->next) {
+    const Run& run = static_cast<Run&>(*link);
+    if (entries.size() >= most || RunDue(run) > now) break;
+    entries.push_back({DueEntry::What::kRun, run.key, 0});
   }
   shared_.due_visited.fetch_add(static_cast<int64_t>(entries.size()), std::memory_order_relaxed);
   return entries;

@@ -124,7 +124,8 @@ MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> rec
   return count;
 }
 
-MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventBody> inbound) {
+MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
+                                         detail::PooledVector<EventBody> inbound) {
   TurnOutput output;
   std::vector<EventBody> unread;
   if (marker.build_id == build_id_) marker.build_id.clear();

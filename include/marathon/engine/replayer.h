@@ -22,7 +22,7 @@ using detail::Mismatch;
 using detail::RunFacts;
 
 struct TurnOutput {
-  History events;               // the marker, then inbound events and commands; empty: nothing happened
+  detail::PooledVector<Event> events;  // the marker, then inbound events and commands; empty: nothing happened
   bool closed = false;          // the last event ends the run
   bool unread_signals = false;  // it ended before it saw every signal it was given
   std::optional<Mismatch> mismatch;
@@ -37,7 +37,7 @@ class Replayer : public detail::PooledObject {
   std::optional<Mismatch> Replay(std::span<const Event> events);
 
   // Runs one turn. Inbound events that answer nothing pending are left out.
-  TurnOutput Turn(TurnStarted marker, std::vector<EventBody> inbound);
+  TurnOutput Turn(TurnStarted marker, detail::PooledVector<EventBody> inbound);
 
   const RunFacts& facts() const { return core_.facts(); }
   EventId version() const { return version_; }

@@ -52,7 +52,7 @@ struct RunSlot {
   std::unique_ptr<Replayer> replayer;
   CommitId commit_id = 0;              // of the commit the replayer stands at
   PooledVector<HandedOutcome> taken;   // outcomes in the turn under way
-  History events;                      // of the turn under way
+  PooledVector<Event> events;          // of the turn under way
   uint64_t inbox_taken = 0;            // … and the messages it consumes
   EventId base_version = 0;            // … and where it started
   Time now{};                          // … and the store's time of it

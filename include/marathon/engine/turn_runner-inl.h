@@ -195,7 +195,7 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
   if (!slot) return nullptr;
   ++busy_;
   slot->replayer = std::move(replayer);
-  std::vector<EventBody> inbound;
+  PooledVector<EventBody> inbound;
   inbound.reserve(messages.size());
   for (const Message& message : messages) inbound.push_back(message.body);
   RunCode(slot, host_.store().Now(), std::move(inbound));
@@ -208,7 +208,7 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
 
 // Runs the code over `inbound`. Answers whether the run ended without having read all its signals.
 MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
-                                         std::vector<EventBody> inbound) {
+                                         PooledVector<EventBody> inbound) {
   slot->turn_commit = host_.runtime().Random();
   slot->now = now;
   watchdog_.Begin(slot);
@@ -223,12 +223,12 @@ MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
 
 // Signals go before other messages once a close has been refused because of them. By hand:
 // std::stable_partition is deprecated in parts, as clang sees libstdc++ 12.
-inline void PutSignalsFirst(std::vector<EventBody>& inbound) {
+inline void PutSignalsFirst(PooledVector<EventBody>& inbound) {
   const auto rank = [](const EventBody& body) {
     if (std::holds_alternative<WorkflowStarted>(body)) return 0;
     return std::holds_alternative<SignalReceived>(body) ? 1 : 2;
   };
-  std::vector<EventBody> sorted;
+  PooledVector<EventBody> sorted;
   sorted.reserve(inbound.size());
   for (int place = 0; place <= 2; ++place) {
     for (EventBody& body : inbound) {
@@ -251,7 +251,7 @@ MARATHON_INLINE void TurnRunner::RunTurn(SlotPtr slot, std::vector<Message> inbo
                                   limits::kHistoryMaxEvents, limits::kHistoryMaxBytes);
     return FailRun(std::move(slot), std::move(failure));
   }
-  std::vector<EventBody> inbound;
+  PooledVector<EventBody> inbound;
   inbound.reserve(inbox.size() + slot->taken.size());
   for (Message& message : inbox) inbound.push_back(std::move(message.body));
   for (const HandedOutcome& outcome : slot->taken) inbound.push_back(outcome.outcome);
@@ -284,7 +284,7 @@ MARATHON_INLINE std::optional<Mismatch> TurnRunner::Verify(const SlotPtr& slot) 
 
 MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   constexpr int kInlineTurns = 64;
-  slot->events = {};  // a cached run needs no room for them
+  slot->events = PooledVector<Event>();  // a cached run needs no room for them
   slot->claims_chosen = false;
   slot->closing = false;
   if (!keep) slot->replayer.reset();

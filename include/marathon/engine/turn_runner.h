@@ -59,7 +59,7 @@ class TurnRunner {
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
   void Load(SlotPtr slot, RunSnapshot snapshot);
   void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
-  bool RunCode(const SlotPtr& slot, Time now, std::vector<EventBody> inbound);
+  bool RunCode(const SlotPtr& slot, Time now, PooledVector<EventBody> inbound);
   std::optional<Mismatch> Verify(const SlotPtr& slot);
   void Undo(RunSlot& slot);
   void Redo(SlotPtr slot);
