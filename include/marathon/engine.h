@@ -7,6 +7,11 @@
 //   if (!run.ok()) return Complain(run.status());
 //   absl::StatusOr<std::string> receipt = run->Result<std::string>();
 //
+// A run's turns may be taken on the thread that calls Start or Signal: to hand them to another would cost more
+// than they do. Workflow code must not block; a turn that hangs holds that call, as any function would,
+// until it comes back. The watchdog (EngineOptions::watchdog) reports it, blocks the run, and keeps later
+// calls of Start away from that workflow's code: they return, and leave the first turn to the engine's threads.
+//
 // Thread rule: safe to call from any thread and from activities; refused in workflow bodies and, with
 // kFailedPrecondition, after fork() in the child. Calls block until the store has answered; what the
 // store could not do for a moment is tried again inside.

@@ -27,9 +27,10 @@ struct Record {
   friend bool operator==(const Record&, const Record&) = default;
 };
 
-std::string EncodeRecord(CommitId commit_id, std::span<const Event> events);
+// The bytes of a record.
+std::string EncodeEvents(CommitId commit_id, std::span<const Event> events);
 inline std::string EncodeRecord(CommitId commit_id, const History& events) {
-  return EncodeRecord(commit_id, std::span<const Event>(events));
+  return EncodeEvents(commit_id, events);
 }
 StatusOr<Record> DecodeRecord(std::string_view bytes);
 

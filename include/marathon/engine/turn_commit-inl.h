@@ -25,7 +25,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   if (slot.claims.empty()) slot.session = host_.session().id();
   commit.session = slot.session;
   commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
-  if (!slot.events.empty()) commit.record = EncodeRecord(slot.turn_commit, slot.events);
+  if (!slot.events.empty()) commit.record = EncodeEvents(slot.turn_commit, slot.events);
   commit.inbox_taken = slot.inbox_taken;
   for (const HandedOutcome& outcome : slot.taken) {
     commit.handed_over.push_back({outcome.activity, outcome.epoch});

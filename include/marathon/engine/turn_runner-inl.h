@@ -186,9 +186,22 @@ MARATHON_INLINE TurnStarted TurnRunner::Marker(const RunSlot& slot, Time now) co
   return marker;
 }
 
+MARATHON_INLINE void TurnRunner::Distrust(const std::string& workflow_type) {
+  std::lock_guard lock(distrusted_mutex_);
+  distrusted_.insert(workflow_type);
+  any_distrusted_ = true;
+}
+
+MARATHON_INLINE bool TurnRunner::IsDistrusted(std::string_view workflow_type) {
+  if (!any_distrusted_.load(std::memory_order_relaxed)) return false;
+  std::lock_guard lock(distrusted_mutex_);
+  return distrusted_.contains(workflow_type);
+}
+
 MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_view workflow_type,
                                               std::string_view task_queue,
                                               const std::vector<Message>& messages) {
+  if (IsDistrusted(workflow_type)) return nullptr;
   auto replayer = NewReplayer(run, workflow_type, task_queue);
   if (!replayer) return nullptr;
   SlotPtr slot = cache_.Create(run);

@@ -9,9 +9,13 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "marathon/config.h"
@@ -51,6 +55,9 @@ class TurnRunner {
 
   int busy() const { return busy_.load(); }
   Watchdog& watchdog() { return watchdog_; }
+  // A turn of such a workflow hangs. Whoever starts another is not to run into the same: from now on first
+  // turns of it are taken on the turn lane.
+  void Distrust(const std::string& workflow_type);
 
  private:
   void Drive(SlotPtr slot, bool ask);
@@ -75,11 +82,15 @@ class TurnRunner {
   void Finish(SlotPtr slot, bool keep);
   std::unique_ptr<Replayer> NewReplayer(const RunKey& run, std::string_view type,
                                         std::string_view task_queue);
+  bool IsDistrusted(std::string_view workflow_type);
   TurnStarted Marker(const RunSlot& slot, Time now) const;
 
   Host& host_;
   RunCache cache_;
   std::atomic<int> busy_{0};
+  std::mutex distrusted_mutex_;
+  std::set<std::string, std::less<>> distrusted_;
+  std::atomic<bool> any_distrusted_{false};
   Watchdog watchdog_;
 };
 

@@ -54,6 +54,7 @@ MARATHON_INLINE std::vector<Watchdog::Watched> Watchdog::Strike(int64_t now, boo
       const int64_t strikes = (now - watched.since) / period;
       if (strikes <= watched.strikes) continue;
       watched.strikes = static_cast<int>(strikes);
+      watched.workflow_type = watched.slot->replayer->facts().workflow_type;
       struck.push_back(watched);
     }
   }
@@ -72,7 +73,10 @@ MARATHON_INLINE void Watchdog::OnAlarm() {
               fmt::format("a turn of run {} of workflow \"{}\" has not yielded for {} ms: workflow "
                           "code must not block or loop without co_await",
                           key.run_id, key.workflow_id, (now - watched.since) / 1000));
-    if (watched.strikes == 1) host_.runtime().ReplaceStuckThread();
+    if (watched.strikes == 1) {
+      host_.turns().Distrust(watched.workflow_type);
+      host_.runtime().ReplaceStuckThread();
+    }
     if (watched.strikes < limits::kMaxDeliveries) continue;
     cache_.Abandon(*watched.slot);
     host_.store().Block(key, watched.version,

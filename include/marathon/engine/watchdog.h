@@ -1,6 +1,7 @@
 // Watchdog: notices turns that hang. A turn gets a strike each EngineOptions::watchdog; at the first it is
 // reported and its thread replaced, at the last its run is blocked, so that what it may still commit is
-// refused.
+// refused. A first turn runs on the thread that calls Start, which nothing can take back from user code: later
+// starts of that workflow leave theirs to the turn lane.
 //
 // Thread rule: safe to call from any thread; Begin and End of one turn on the same thread.
 #pragma once
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "marathon/config.h"
@@ -40,6 +42,7 @@ class Watchdog {
     EventId version = 0;  // where its turn began
     int64_t since = 0;    // monotonic microseconds
     int strikes = 0;
+    std::string workflow_type = {};  // once it is struck
   };
   void SetAlarm();
   void OnAlarm();
