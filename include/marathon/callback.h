@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "marathon/config.h"
+#include "marathon/detail/block_pool.h"
 #include "marathon/status.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -31,7 +32,7 @@ class Callback<R(Args...)> {
       new (&storage_) Fn(std::forward<F>(f));
       ops_ = &kInlineOps<Fn>;
     } else {
-      *reinterpret_cast<Fn**>(&storage_) = new Fn(std::forward<F>(f));
+      *reinterpret_cast<Fn**>(&storage_) = New<Fn>(std::forward<F>(f));
       ops_ = &kHeapOps<Fn>;
     }
   }
@@ -62,6 +63,24 @@ class Callback<R(Args...)> {
     void (*destroy)(void*) noexcept;
   };
 
+  // Larger closures come from the pool: most are made on one thread and destroyed on another.
+  template <class Fn>
+  static constexpr bool kPooled = alignof(Fn) <= alignof(std::max_align_t);
+  template <class Fn, class F>
+  static Fn* New(F&& f) {
+    if constexpr (kPooled<Fn>) {
+      void* const memory = detail::BlockPool::Take(sizeof(Fn));
+      try {
+        return new (memory) Fn(std::forward<F>(f));
+      } catch (...) {
+        detail::BlockPool::Give(memory, sizeof(Fn));
+        throw;
+      }
+    } else {
+      return new Fn(std::forward<F>(f));
+    }
+  }
+
   template <class Fn>
   static constexpr Ops kInlineOps{
       [](void* p, Args&&... args) -> R {
@@ -79,7 +98,15 @@ class Callback<R(Args...)> {
         return (**static_cast<Fn**>(p))(std::forward<Args>(args)...);
       },
       [](void* from, void* to) noexcept { *static_cast<Fn**>(to) = *static_cast<Fn**>(from); },
-      [](void* p) noexcept { delete *static_cast<Fn**>(p); }};
+      [](void* p) noexcept {
+        Fn* fn = *static_cast<Fn**>(p);
+        fn->~Fn();
+        if constexpr (kPooled<Fn>) {
+          detail::BlockPool::Give(fn, sizeof(Fn));
+        } else {
+          ::operator delete(fn, std::align_val_t(alignof(Fn)));
+        }
+      }};
 
   void Reset() {
     if (ops_ != nullptr) std::exchange(ops_, nullptr)->destroy(&storage_);

@@ -145,13 +145,15 @@ class EngineImpl {
     std::mutex mutex;
     std::optional<StatusOr<RunEnd>> end;  // the first answer counts
     std::shared_ptr<OneShot> ready;       // none: nobody waits yet
-    uint64_t name = 0;  // for CancelAwait
-    int failures = 0;   // of the store
+    uint64_t name = 0;     // for CancelAwait
+    bool asking = true;    // the store has yet to answer
+    int failures = 0;      // of the store
 
-    void Answer(StatusOr<RunEnd> answer) {
+    void Answer(StatusOr<RunEnd> answer, bool by_store = false) {
       std::shared_ptr<OneShot> told;
       {
         std::lock_guard lock(mutex);
+        if (by_store) asking = false;
         if (end.has_value()) return;
         end.emplace(std::move(answer));
         told = ready;
@@ -176,7 +178,7 @@ MARATHON_INLINE StatusOr<RunEnd> EngineImpl::AwaitEnd(const RunKey& run, Duratio
   AskForEnd(host, waiter);
   if (!waiter->answered.load(std::memory_order_acquire)) WaitFor(waiter, timeout);
   std::unique_lock lock(waiter->mutex);
-  const uint64_t name = waiter->name;
+  const uint64_t name = waiter->asking ? waiter->name : 0;
   StatusOr<RunEnd> end = *std::move(waiter->end);
   lock.unlock();
   if (name != 0) host->CancelAwait(name);
@@ -215,7 +217,7 @@ MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host,
     failures = waiter->failures;
   }
   const uint64_t name = host->AwaitEnd(waiter->run, [host, waiter](StatusOr<RunEnd> end) {
-    if (!IsTransient(end.status())) return waiter->Answer(std::move(end));
+    if (!IsTransient(end.status())) return waiter->Answer(std::move(end), true);
     std::unique_lock lock(waiter->mutex);
     const int failed = ++waiter->failures;
     lock.unlock();
@@ -324,7 +326,7 @@ MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view wo
 }
 
 MARATHON_INLINE Run Engine::Find(std::string_view workflow_id, std::string_view run_id) const {
-  return Run(impl_, RunKey{std::string(workflow_id), std::string(run_id)});
+  return Run(impl_, RunKey{workflow_id, run_id});
 }
 
 MARATHON_INLINE StatusOr<ListReply> Engine::List(ListRequest request) const {

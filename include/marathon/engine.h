@@ -7,6 +7,11 @@
 //   if (!run.ok()) return Complain(run.status());
 //   absl::StatusOr<std::string> receipt = run->Result<std::string>();
 //
+// A run's turns may be taken on the thread that calls Start or Signal: to hand them to another would cost more
+// than they do. Workflow code must not block; a turn that hangs holds that call, as any function would,
+// until it comes back. The watchdog (EngineOptions::watchdog) reports it, blocks the run, and keeps later
+// calls of Start away from that workflow's code: they return, and leave the first turn to the engine's threads.
+//
 // Thread rule: safe to call from any thread and from activities; refused in workflow bodies and, with
 // kFailedPrecondition, after fork() in the child. Calls block until the store has answered; what the
 // store could not do for a moment is tried again inside.
@@ -48,8 +53,8 @@ class Run {
       : engine_(std::move(engine)), key_(std::move(key)) {}
 
   const RunKey& key() const { return key_; }
-  const std::string& workflow_id() const { return key_.workflow_id; }
-  const std::string& run_id() const { return key_.run_id; }
+  const Id& workflow_id() const { return key_.workflow_id; }
+  const Id& run_id() const { return key_.run_id; }
 
   // Waits for the run to end and gives what it returned. A run that ended badly gives FailureStatus
   // (status.h): kAborted if it failed, kCancelled if terminated, kDeadlineExceeded if timed out. kDeadlineExceeded too

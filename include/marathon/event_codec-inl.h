@@ -91,7 +91,7 @@ MARATHON_INLINE Status GetRecord(std::string_view bytes, CommitId& commit_id, Hi
 
 }  // namespace detail
 
-MARATHON_INLINE std::string EncodeRecord(CommitId commit_id, const History& events) {
+MARATHON_INLINE std::string EncodeEvents(CommitId commit_id, std::span<const Event> events) {
   const uint64_t first = events.empty() ? 0 : static_cast<uint64_t>(events.front().id);
   const auto put = [&](auto& sink) {
     sink.Fixed64(commit_id);

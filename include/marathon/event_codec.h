@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,7 +27,11 @@ struct Record {
   friend bool operator==(const Record&, const Record&) = default;
 };
 
-std::string EncodeRecord(CommitId commit_id, const History& events);
+// The bytes of a record.
+std::string EncodeEvents(CommitId commit_id, std::span<const Event> events);
+inline std::string EncodeRecord(CommitId commit_id, const History& events) {
+  return EncodeEvents(commit_id, events);
+}
 StatusOr<Record> DecodeRecord(std::string_view bytes);
 
 // Appends the events of one more record to `history`, and checks that ids go on without a gap.

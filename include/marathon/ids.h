@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "marathon/config.h"
+#include "marathon/id.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -29,8 +30,8 @@ using SessionId = std::string;
 
 // One execution of a workflow. `workflow_id` is the user's name for it; `run_id` is unique for ever.
 struct RunKey {
-  std::string workflow_id;
-  std::string run_id;
+  Id workflow_id;
+  Id run_id;
 
   friend bool operator==(const RunKey&, const RunKey&) = default;
   friend auto operator<=>(const RunKey&, const RunKey&) = default;
@@ -53,7 +54,7 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 template <>
 struct std::hash<marathon::RunKey> {
   size_t operator()(const marathon::RunKey& key) const noexcept {
-    return std::hash<std::string>()(key.run_id);
+    return std::hash<marathon::Id>()(key.run_id);
   }
 };
 

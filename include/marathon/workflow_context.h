@@ -221,8 +221,8 @@ class WorkflowContext {
 
   // ---- About the run
 
-  const std::string& workflow_id() const { return core_.facts().key.workflow_id; }
-  const std::string& run_id() const { return core_.facts().key.run_id; }
+  const Id& workflow_id() const { return core_.facts().key.workflow_id; }
+  const Id& run_id() const { return core_.facts().key.run_id; }
   const std::string& workflow_type() const { return core_.facts().workflow_type; }
   // True while history is being re-run. For diagnostics only: code that decides by it breaks.
   bool is_replaying() const { return core_.replaying(); }

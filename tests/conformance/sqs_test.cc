@@ -27,7 +27,7 @@ INSTANTIATE_TEST_SUITE_P(SqliteSqs, TaskQueueConformance, ::testing::Values(kSql
 #ifdef MARATHON_HAS_REDIS
 const HarnessMaker kRedis{"RedisSqs", [] {
                             return std::unique_ptr<StoreHarness>(
-                                std::make_unique<SqsHarness<RedisHarness>>());
+                                std::make_unique<SqsHarness<RedisServerHarness>>());
                           }};
 
 INSTANTIATE_TEST_SUITE_P(RedisSqs, StateStoreConformance, ::testing::Values(kRedis));

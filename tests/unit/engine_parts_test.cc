@@ -70,6 +70,48 @@ TEST(ThreadRuntimeTest, RunsWhatAPieceOfWorkPostsToItsOwnPool) {
   }
 }
 
+// What it posts to its own pool it would run itself next: not if it waits for it.
+TEST(ThreadRuntimeTest, APieceOfWorkMayWaitForWhatItPostsToItsOwnPool) {
+  ThreadRuntime runtime(1, 3);
+  for (int round = 0; round < 200; ++round) {
+    std::latch ended(1);
+    runtime.Post(Lane::kActivity, [&] {
+      const auto done = runtime.NewOneShot();
+      runtime.Post(Lane::kActivity, [done] { done->Set(); });
+      done->Wait(OneShot::kForever);
+      ended.count_down();
+    });
+    ended.wait();
+  }
+}
+
+TEST(ThreadRuntimeTest, LetsMoreThreadsThanCoresGoIfTheyBlock) {
+  constexpr int kThreads = 40;  // all of them at once, and those who only find work do not get in their way
+  ThreadRuntime runtime(1, kThreads);
+  for (int round = 0; round < 3; ++round) {
+    std::latch all_run(kThreads);
+    std::latch ended(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
+      runtime.Post(Lane::kActivity, [&] {
+        all_run.arrive_and_wait();
+        ended.count_down();
+      });
+      runtime.Post(Lane::kTurn, [] {});
+    }
+    ended.wait();
+  }
+}
+
+TEST(ThreadRuntimeTest, AOneShotIsSeenByWhoeverWaits) {
+  ThreadRuntime runtime(1, 2);
+  for (int round = 0; round < 500; ++round) {
+    const auto done = runtime.NewOneShot();
+    runtime.Post(Lane::kActivity, [done] { done->Set(); });
+    EXPECT_TRUE(done->Wait(round % 2 == 0 ? OneShot::kForever : Duration(60'000)));
+  }
+  EXPECT_FALSE(runtime.NewOneShot()->Wait(Duration(1)));
+}
+
 // ---- BlockPool
 
 TEST(BlockPoolTest, GivesEachBlockToOneTakerAtATime) {

@@ -94,16 +94,16 @@ TEST(SharedStringTest, LivesAsLongAsItIsUsed) {
   EXPECT_EQ(static_cast<const std::string&>(a), "");
   a.Set(pool, "queue");
   b.Set(pool, "queue");
-  EXPECT_EQ(pool.size(), 1u);
+  EXPECT_EQ(pool.strings.size(), 1u);
   EXPECT_TRUE(a == std::string("queue"));
   a.Set(pool, a);  // from itself
   b.Set(pool, "");
   EXPECT_TRUE(b.empty());
-  EXPECT_EQ(pool.size(), 1u);
+  EXPECT_EQ(pool.strings.size(), 1u);
   a.Set(pool, a);  // from itself, the last to use it
   EXPECT_TRUE(a == std::string("queue"));
   a.Clear(pool);
-  EXPECT_TRUE(pool.empty());
+  EXPECT_TRUE(pool.strings.empty());
 }
 
 }  // namespace

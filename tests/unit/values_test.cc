@@ -5,8 +5,10 @@
 #include <limits>
 
 #include "samples.h"
+#include "marathon/detail/text.h"
 #include "marathon/event.h"
 #include "marathon/failure.h"
+#include "marathon/id.h"
 #include "marathon/limits.h"
 #include "marathon/log_sink.h"
 #include "marathon/retry_policy.h"
@@ -30,6 +32,85 @@ Failure TimeoutFailure(TimeoutKind kind) {
   failure.kind = FailureKind::kTimeout;
   failure.timeout = kind;
   return failure;
+}
+
+// ---- Ids
+
+TEST(IdTest, HoldsTextOfAnyLength) {
+  for (const size_t size : {0u, 1u, 36u, 42u, 43u, 44u, 45u, 255u, 5'000u}) {
+    const std::string text(size, 'x');
+    const Id id(text);
+    EXPECT_EQ(id.size(), size);
+    EXPECT_EQ(id.empty(), size == 0);
+    EXPECT_EQ(id, text);
+    EXPECT_EQ(std::string(id.c_str()), text);
+    EXPECT_EQ(id.str(), text);
+    EXPECT_EQ(std::string(id.begin(), id.end()), text);
+  }
+}
+
+TEST(IdTest, IsCopiedMovedAndAssigned) {
+  const std::string texts[] = {"", "short", std::string(43, 'i'), std::string(44, 'o'), std::string(300, 'l')};
+  for (const std::string& from : texts) {
+    for (const std::string& to : texts) {
+      const Id source(from);
+      Id copy(source);
+      EXPECT_EQ(copy, from);
+      Id target(to);
+      target = source;
+      EXPECT_EQ(target, from);
+      EXPECT_EQ(source, from);
+      Id moved(std::move(target));
+      EXPECT_EQ(moved, from);
+      target = to;  // good for use again
+      EXPECT_EQ(target, to);
+      target = std::move(moved);
+      EXPECT_EQ(target, from);
+      target = Id(target);
+      EXPECT_EQ(target, from);
+      target.clear();
+      EXPECT_TRUE(target.empty());
+    }
+  }
+}
+
+TEST(IdTest, ComparesAndHashesAsItsText) {
+  const Id a("a");
+  const Id b(std::string(50, 'b'));
+  EXPECT_LT(a, b);
+  EXPECT_LT(a, "b");
+  EXPECT_NE(a, b);
+  EXPECT_EQ(a, std::string_view("a"));
+  EXPECT_EQ("a", a);
+  EXPECT_EQ(std::hash<Id>()(b), std::hash<std::string_view>()(std::string(50, 'b')));
+  EXPECT_EQ(a + "-" + b, "a-" + std::string(50, 'b'));
+  EXPECT_EQ("<" + a, "<a");
+}
+
+TEST(CleanTextTest, IsUtf8WithoutControlCharacters) {
+  const std::string plain = "plain text of forty bytes and a few more";
+  EXPECT_TRUE(detail::IsCleanText(plain));
+  EXPECT_TRUE(detail::IsCleanText(""));
+  for (size_t at = 0; at < plain.size(); ++at) {
+    for (const char bad : {'\0', '\n', '\x1f', '\x7f', '\x80', '\xff'}) {
+      std::string text = plain;
+      text[at] = bad;
+      EXPECT_FALSE(detail::IsCleanText(text)) << at << " " << static_cast<int>(bad);
+    }
+    for (const std::string_view good : {" ", "~", "\u00e9", "\u20ac", "\U0001f600"}) {
+      std::string text = plain;
+      text.replace(at, 1, good);
+      EXPECT_TRUE(detail::IsCleanText(text)) << text;
+    }
+  }
+}
+
+TEST(IdTextTest, HasItsForm) {
+  EXPECT_EQ(detail::UuidText(0x0123456789abcdef, 0xfedcba9876543210, 7),
+            "01234567-89ab-7def-bedc-ba9876543210");
+  EXPECT_EQ(detail::ShortIdText(0, 0), "000000000000000");
+  EXPECT_EQ(detail::ShortIdText(~uint64_t{0}, ~uint64_t{0}), "vvvvvvvvvvvvvvv");
+  EXPECT_NE(detail::ShortIdText(1, 0), detail::ShortIdText(0, 1));
 }
 
 // ---- Retries

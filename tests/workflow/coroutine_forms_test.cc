@@ -112,7 +112,7 @@ class Driver {
 
  private:
   void Turn(EventBody inbound) {
-    std::vector<EventBody> all;
+    detail::PooledVector<EventBody> all;
     all.push_back(std::move(inbound));
     TurnOutput output = replayer_->Turn(TurnStarted{FromMicros(1), "", 0}, std::move(all));
     for (Event& event : output.events) {

@@ -281,5 +281,34 @@ TEST_P(NondeterminismTest, AHangingTurnIsBlockedAndOthersGoOn) {
   EXPECT_EQ(next.Find("hangs").Result<int>(kPatience).value_or(0), 1);
 }
 
+// A first turn runs on its caller's thread. One caller may be held; whoever comes later is not.
+TEST_P(NondeterminismTest, AHangingFirstTurnHoldsNoLaterCaller) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool released = false;
+  Registry registry = With(Nothing);
+  registry.Bind("Hangs", [&](WorkflowContext&) -> Workflow<int> {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return released; });
+    co_return 1;
+  });
+  EngineOptions options = Options();
+  options.watchdog = 100ms;
+  auto opened = store_.OpenByUrl(registry, options);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Engine engine = *std::move(opened);
+  std::jthread held([&] { (void)engine.Start("Hangs", {.workflow_id = "first"}); });
+  EXPECT_TRUE(log_->WaitFor("of workflow \"first\" has not yielded"));
+  const auto second = engine.Start("Hangs", {.workflow_id = "second"});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(WaitUntilBlocked(*second).reason, "its turn hangs");
+  {
+    std::lock_guard lock(mutex);
+    released = true;
+    changed.notify_all();
+  }
+  held.join();
+}
+
 }  // namespace
 }  // namespace marathon::tests

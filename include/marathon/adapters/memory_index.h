@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -142,7 +143,12 @@ class DueHeap {
 // ---- Strings that many rows have in common (queue names, sessions): one copy, one pointer a row.
 class SharedString {
  public:
-  using Pool = std::unordered_map<std::string, uint32_t>;  // -> how many point to it
+  struct Pool {
+    std::unordered_map<std::string, uint32_t> strings;  // -> how many point to it
+    // Those found last: most runs have the same.
+    std::array<std::pair<const std::string, uint32_t>*, 4> last{};
+    size_t next = 0;
+  };
 
   SharedString() = default;
   SharedString(const SharedString&) = delete;
@@ -150,7 +156,7 @@ class SharedString {
 
   // REQUIRES: `pool` is always the same one.
   void Set(Pool& pool, const std::string& text) {
-    Pool::value_type* entry = text.empty() ? nullptr : &*pool.try_emplace(text, 0).first;
+    Entry* entry = text.empty() ? nullptr : Find(pool, text);
     if (entry != nullptr) ++entry->second;  // first: `text` may be this very string
     Clear(pool);
     entry_ = entry;
@@ -158,7 +164,10 @@ class SharedString {
   // REQUIRES: called before destruction, or the pool goes with its strings.
   void Clear(Pool& pool) {
     if (entry_ == nullptr) return;
-    if (--entry_->second == 0) pool.erase(pool.find(entry_->first));
+    if (--entry_->second == 0) {
+      std::replace(pool.last.begin(), pool.last.end(), entry_, static_cast<Entry*>(nullptr));
+      pool.strings.erase(pool.strings.find(entry_->first));
+    }
     entry_ = nullptr;
   }
 
@@ -172,7 +181,17 @@ class SharedString {
   }
 
  private:
-  Pool::value_type* entry_ = nullptr;
+  using Entry = std::pair<const std::string, uint32_t>;
+
+  static Entry* Find(Pool& pool, const std::string& text) {
+    for (Entry* entry : pool.last) {
+      if (entry != nullptr && entry->first == text) return entry;
+    }
+    Entry*& place = pool.last[pool.next++ % pool.last.size()];
+    return place = &*pool.strings.try_emplace(text, 0).first;
+  }
+
+  Entry* entry_ = nullptr;
 };
 
 // ---- An optional that costs one pointer when empty.

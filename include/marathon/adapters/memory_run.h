@@ -145,7 +145,7 @@ struct MemoryRun : MemoryDueItem, ListLink {
 
   uint64_t sequence = 0;  // of its start, over all shards
   MemoryHistory history;
-  std::vector<std::unique_ptr<MemoryActivity>> activities;  // by ascending id
+  PooledVector<std::unique_ptr<MemoryActivity>> activities;  // by ascending id
   std::vector<std::unique_ptr<MemoryTimer>> timers;         // by ascending id
   std::unique_ptr<MemoryInbox> inbox;
   std::unique_ptr<MemoryKeys> keys;

@@ -19,14 +19,14 @@ MARATHON_INLINE MemoryRun* MemoryShard::FindRun(const RunKey& key) {
   return nullptr;
 }
 
-MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(const std::string& workflow_id) {
+MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(std::string_view workflow_id) {
   if (last_found_ != nullptr && last_found_->key.workflow_id == workflow_id) return last_found_;
-  const auto it = newest_.find(std::string_view(workflow_id));
+  const auto it = newest_.find(workflow_id);
   if (it == newest_.end()) return nullptr;
   return last_found_ = *it;
 }
 
-MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(const std::string& workflow_id,
+MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(std::string_view workflow_id,
                                                          const std::string& request_id) {
   Run* found = FindNewestRun(workflow_id);
   if (found != nullptr && found->request_id == request_id) return found;
@@ -66,8 +66,9 @@ MARATHON_INLINE void MemoryShard::Supersede(Run& run) {
 }
 
 MARATHON_INLINE void MemoryShard::UpdateRun(Run& run, Time due) {
-  due_.Set(run, due);
-  if (run.status != RunStatus::kRunning) {
+  const bool open = run.status == RunStatus::kRunning;
+  due_.Set(run, open ? due : kNever);
+  if (!open) {
     if (!run.retained) Retain(run);
   } else if (IsReady(run) != run.linked()) {
     IsReady(run) ? ready_.PushBack(run) : ready_.Remove(run);
@@ -79,7 +80,7 @@ MARATHON_INLINE void MemoryShard::Retain(Run& run) {
   if (run.linked()) ready_.Remove(run);
   closed_.PushBack(run);
   run.retained = true;
-  std::vector<std::unique_ptr<MemoryActivity>>().swap(run.activities);
+  decltype(run.activities)().swap(run.activities);
   std::vector<std::unique_ptr<MemoryTimer>>().swap(run.timers);
   shared_.closed_bytes.fetch_add(BytesOf(run), std::memory_order_relaxed);
   while (closed_.size() > 1 &&
@@ -90,8 +91,7 @@ MARATHON_INLINE void MemoryShard::Retain(Run& run) {
 
 MARATHON_INLINE size_t MemoryShard::BytesOf(const Run& run) {
   constexpr size_t kIndexes = 128;  // its places in hash tables, heap and list
-  return sizeof(Run) + kIndexes + run.key.workflow_id.size() + run.key.run_id.size() +
-         run.request_id.size() + static_cast<size_t>(run.history_bytes);
+  return sizeof(Run) + kIndexes + run.request_id.size() + static_cast<size_t>(run.history_bytes);
 }
 
 MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
@@ -322,9 +322,14 @@ MARATHON_INLINE void MemoryShard::EraseTimers(Run& run) {
   run.timers.clear();
 }
 
-MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) const {
+MARATHON_INLINE Time MemoryShard::EarliestRetired() {
+  return closed_.size() == 0 ? kNever : RunDue(static_cast<Run&>(*closed_.front()));
+}
+
+MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) {
   std::vector<DueEntry> entries;
-  for (DueItem* item : due_.Scan(now, static_cast<size_t>(std::max(limit, 0)))) {
+  const auto most = static_cast<size_t>(std::max(limit, 0));
+  for (DueItem* item : due_.Scan(now, most)) {
     const auto* due = static_cast<MemoryDueItem*>(item);
     switch (due->kind) {
       case MemoryDueKind::kRun:
@@ -341,6 +346,11 @@ MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) 
         break;
       }
     }
+  }
+  for (ListLink* link = closed_.front(); link != closed_.end(); link = link->next) {
+    const Run& run = static_cast<Run&>(*link);
+    if (entries.size() >= most || RunDue(run) > now) break;
+    entries.push_back({DueEntry::What::kRun, run.key, 0});
   }
   shared_.due_visited.fetch_add(static_cast<int64_t>(entries.size()), std::memory_order_relaxed);
   return entries;

@@ -3,6 +3,7 @@
 // A shard is used under its mutex.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -42,8 +43,8 @@ class MemoryShard {
 
   // ---- RunTables (store_protocol.h says what each does)
   Run* FindRun(const RunKey& key);
-  Run* FindNewestRun(const std::string& workflow_id);
-  Run* FindRunByRequest(const std::string& workflow_id, const std::string& request_id);
+  Run* FindNewestRun(std::string_view workflow_id);
+  Run* FindRunByRequest(std::string_view workflow_id, const std::string& request_id);
   Run& InsertRun(RunRow&& row);
   void UpdateRun(Run& run, Time due);
   void EraseRun(Run& run);
@@ -76,8 +77,8 @@ class MemoryShard {
   bool EraseTimer(Run& run, EventId id);
   void EraseTimers(Run& run);
 
-  std::vector<DueEntry> ScanDue(Time now, int limit) const;
-  Time EarliestDue() const { return due_.Earliest(); }
+  std::vector<DueEntry> ScanDue(Time now, int limit);
+  Time EarliestDue() { return std::min(due_.Earliest(), EarliestRetired()); }
 
   bool HasSession(const SessionId& id);
   void AddCanceled(const SessionId& id, ActivityKey key) {
@@ -134,6 +135,8 @@ class MemoryShard {
   void Retain(Run& run);
   void Supersede(Run& run);
   static size_t BytesOf(const Run& run);
+  // When the run that has been closed for longest has been kept for long enough.
+  Time EarliestRetired();
 
   MemoryShared& shared_;
   mutable std::mutex mutex_;
@@ -144,7 +147,7 @@ class MemoryShard {
   MultiSet<ByRunId> older_;  // runs whose workflow id has a newer one
   MultiSet<ByRequest> older_by_request_;
   Run* last_found_ = nullptr;  // one of newest_: an operation asks for its run several times
-  DueHeap due_;
+  DueHeap due_;             // of all but closed runs: those fall due in the order of closed_
   LinkedList ready_;        // since longest first
   LinkedList closed_;       // since longest first
   LinkedList claimed_;      // activities, since longest first

@@ -208,7 +208,8 @@ auto MakeWorkflow(Fn fn) {
              WorkflowContext& ctx, const Payload& payload) -> std::variant<RootWorkflow, Failure> {
     auto input = DecodeInput<In>(payload);
     if (auto* failure = std::get_if<Failure>(&input)) return std::move(*failure);
-    auto kept = std::make_shared<NonVoid<In>>(std::move(std::get<0>(input)));
+    using Kept = NonVoid<In>;
+    auto kept = std::allocate_shared<Kept>(PoolAllocator<Kept>(), std::move(std::get<0>(input)));
     static_assert(std::is_same_v<decltype(Call<In>(*fn, ctx, std::move(*kept))), Workflow<Out>>,
                   "Marathon: the callable's result is not the WorkflowDef's");
     Workflow<Out> workflow = Call<In>(*fn, ctx, std::move(*kept));

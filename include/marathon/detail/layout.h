@@ -25,6 +25,7 @@
 
 #include "marathon/config.h"
 #include "marathon/detail/wire.h"
+#include "marathon/id.h"
 #include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -129,7 +130,7 @@ void Put(Sink& sink, const T& value) {
     sink.Fixed64(static_cast<uint64_t>(ToMicros(value)));
   } else if constexpr (std::is_same_v<T, Duration>) {
     sink.Varint(ZigZag(value.count()));
-  } else if constexpr (std::is_same_v<T, std::string>) {
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, Id>) {
     sink.Varint(value.size());
     sink.Bytes(value);
   } else if constexpr (std::is_same_v<T, std::pair<std::string, std::string>>) {
@@ -227,6 +228,9 @@ void Get(Reader& reader, T& value) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     const uint64_t size = reader.Varint();
     value.assign(reader.Bytes(size));
+  } else if constexpr (std::is_same_v<T, Id>) {
+    const uint64_t size = reader.Varint();
+    value = reader.Bytes(size);
   } else if constexpr (std::is_same_v<T, std::pair<std::string, std::string>>) {
     Get(reader, value.first);
     Get(reader, value.second);

@@ -7,11 +7,13 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <map>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,7 @@
 #include "marathon/config.h"
 #include "marathon/detail/block_pool.h"
 #include "marathon/engine/claim_ahead.h"
+#include "marathon/engine/run_cache.h"
 #include "marathon/options.h"
 #include "marathon/runtime.h"
 #include "marathon/state_store.h"
@@ -39,9 +42,9 @@ class ActivityRunner {
   // Takes room for one activity that a commit is about to claim; false: leave it to the queue.
   bool Reserve(std::string_view activity_type, std::string_view task_queue);
   void Unreserve(std::string_view activity_type);
-  // Runs an activity that this session holds. `reserved`: Reserve took its room.
-  // `own_turn`: it was claimed by a turn of ours, so its run is ours.
-  void Start(ActivityRow row, bool reserved, bool own_turn);
+  // Runs an activity that this session holds. `slot`: of its run, if a turn of ours has claimed it; then
+  // Reserve took its room.
+  void Start(ActivityRow row, SlotPtr slot = nullptr);
   bool IsRunning(const ActivityKey& key, Epoch epoch);
 
   // Fetches claimable activities as long as there is room.
@@ -63,8 +66,10 @@ class ActivityRunner {
   void SendEnd(AttemptEnd end, int failures = 0);
 
  private:
-  using Running = std::multimap<ActivityKey, std::shared_ptr<Attempt>, std::less<>,
-                                PoolAllocator<std::pair<const ActivityKey, std::shared_ptr<Attempt>>>>;
+  // By the hash of its key.
+  using Running = std::unordered_multimap<
+      size_t, std::shared_ptr<Attempt>, std::identity, std::equal_to<>,
+      PoolAllocator<std::pair<const size_t, std::shared_ptr<Attempt>>>>;
   struct Lanes {
     std::atomic<int> used{0};
     int limit = 0;
@@ -85,8 +90,13 @@ class ActivityRunner {
   void RunSuspect(std::shared_ptr<Attempt> attempt);
   void WatchWaiting();
   void GiveBackWaiting();
-  void Forget(Attempt& attempt);
+  AttemptEnd EndOf(const Attempt& attempt);
+  std::optional<AttemptEnd> AnotherTry(const Attempt& attempt, Failure& failure);
+  // `release`: nobody has taken over what it holds.
+  void Forget(Attempt& attempt, bool release);
   bool TakeEarlyCancel(const ActivityKey& key);  // with mutex_ held
+  std::vector<std::shared_ptr<Attempt>> AttemptsOf(const ActivityKey& key);  // with mutex_ held
+  static size_t HashOf(const Attempt& attempt);
 
   Host& host_;
   Lanes blocking_;
@@ -99,7 +109,7 @@ class ActivityRunner {
   std::multiset<ActivityKey> claiming_;             // from the queue
   std::deque<ActivityKey> early_cancels_;           // for attempts that do not run here yet
   const Attempt* suspect_ = nullptr;                // runs alone among its like
-  bool receiving_ = false;
+  std::atomic<bool> receiving_{false};
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -14,6 +14,32 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+MARATHON_INLINE Attempt::Attempt(std::shared_ptr<Host> host, ActivityRow&& row,
+                                 const ActivityEntry* entry, SlotPtr slot)
+    : host_(std::move(host)),
+      entry_(entry),
+      slot_(std::move(slot)),
+      epoch_(row.epoch),
+      session_(std::move(row.session)),
+      policy_(std::move(row.policy)),
+      scheduled_at_(row.scheduled_at),
+      input_(std::move(row.input)),
+      canceled_(row.cancel_requested) {}
+
+MARATHON_INLINE std::shared_ptr<Attempt> Attempt::Create(std::shared_ptr<Host> host, ActivityRow row,
+                                                         const ActivityEntry* entry, SlotPtr slot) {
+  ActivityInfo info{std::move(row.key),         std::move(row.activity_type),
+                    std::move(row.workflow_type), std::move(row.task_queue),
+                    row.attempt,                row.deliveries,
+                    std::move(row.headers)};
+  Payload heartbeat = std::move(row.heartbeat);
+  auto attempt = std::allocate_shared<Attempt>(PoolAllocator<Attempt>(), std::move(host),
+                                               std::move(row), entry, std::move(slot));
+  attempt->context_.emplace(std::move(info), std::move(heartbeat), attempt->stop_.get_token(),
+                            attempt);
+  return attempt;
+}
+
 MARATHON_INLINE void Attempt::Run() {
   if (!Begin()) return;
   begun_micros_ = host_->runtime().MonotonicMicros();
@@ -21,14 +47,10 @@ MARATHON_INLINE void Attempt::Run() {
     Failure failure{.kind = FailureKind::kEngine};
     failure.type = failure_type::kUnregistered;
     failure.message = fmt::format("activity \"{}\" is not registered in this worker",
-                                  row_.activity_type);
+                                  activity_type());
     return Finish(std::move(failure));
   }
-  ActivityInfo info{row_.key,     row_.activity_type, row_.workflow_type, row_.task_queue,
-                    row_.attempt, row_.deliveries,    row_.headers};
-  context_ = std::make_unique<ActivityContext>(std::move(info), std::move(row_.heartbeat),
-                                               stop_.get_token(), weak_from_this());
-  entry_->run(*context_, row_.input, shared_from_this());
+  entry_->run(*context_, input_, shared_from_this());
 }
 
 MARATHON_INLINE void Attempt::Finish(AttemptResult result) {
@@ -59,8 +81,8 @@ MARATHON_INLINE void Attempt::StopHeartbeats() {
 
 MARATHON_INLINE void Attempt::SendHeartbeat() {
   constexpr Duration kUnasked{30'000};
-  HeartbeatRequest request{row_.key, row_.epoch, *std::exchange(pending_, std::nullopt)};
-  const Duration timeout = row_.policy.heartbeat;
+  HeartbeatRequest request{key(), epoch_, *std::exchange(pending_, std::nullopt)};
+  const Duration timeout = policy_.heartbeat;
   const Duration wait = timeout.count() > 0 ? timeout * 4 / 5 : kUnasked;
   alarm_set_ = true;
   std::weak_ptr<Attempt> weak = weak_from_this();
@@ -85,8 +107,8 @@ MARATHON_INLINE void Attempt::SendHeartbeat() {
 MARATHON_INLINE StatusOr<std::string> Attempt::Detach() {
   if (finished_) return FailedPrecondition("the activity has completed");
   AttemptEnd end;
-  end.key = row_.key;
-  end.epoch = row_.epoch;
+  end.key = key();
+  end.epoch = epoch_;
   end.kind = AttemptEnd::Kind::kDetach;
   auto stored = host_->runtime().NewOneShot();
   auto status = std::make_shared<Status>();
@@ -99,8 +121,8 @@ MARATHON_INLINE StatusOr<std::string> Attempt::Detach() {
   if (!status->ok()) return *status;
   std::lock_guard lock(mutex_);
   detached_ = true;
-  return fmt::format("{}/{}/{}/{}", row_.epoch, row_.key.id, row_.key.run.run_id,
-                     row_.key.run.workflow_id);
+  return fmt::format("{}/{}/{}/{}", epoch_, key().id, key().run.run_id,
+                     key().run.workflow_id);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

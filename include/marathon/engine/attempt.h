@@ -13,6 +13,7 @@
 
 #include "marathon/activity.h"
 #include "marathon/config.h"
+#include "marathon/engine/run_cache.h"
 #include "marathon/registry.h"
 #include "marathon/runtime.h"
 #include "marathon/state_store.h"
@@ -25,12 +26,23 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 class Attempt final : public ActivityAttempt, public std::enable_shared_from_this<Attempt> {
  public:
-  Attempt(std::shared_ptr<Host> host, ActivityRow row, const ActivityEntry* entry, bool own_turn)
-      : host_(std::move(host)), row_(std::move(row)), entry_(entry), own_turn_(own_turn) {}
+  // `slot`: of the run, if a turn of ours has claimed the activity.
+  static std::shared_ptr<Attempt> Create(std::shared_ptr<Host> host, ActivityRow row,
+                                         const ActivityEntry* entry, SlotPtr slot);
+  // For Create.
+  Attempt(std::shared_ptr<Host> host, ActivityRow&& row, const ActivityEntry* entry, SlotPtr slot);
 
-  const ActivityRow& row() const { return row_; }
+  const ActivityKey& key() const { return context_->info().key; }
+  const std::string& activity_type() const { return context_->info().activity_type; }
+  int number() const { return context_->info().attempt; }
+  int deliveries() const { return context_->info().deliveries; }
+  Epoch epoch() const { return epoch_; }
+  const SessionId& session() const { return session_; }
+  const ActivityPolicy& policy() const { return policy_; }
+  Time scheduled_at() const { return scheduled_at_; }
+  const SlotPtr& slot() const { return slot_; }
+  bool own_turn() const { return slot_ != nullptr; }
   bool asynchronous() const { return entry_ != nullptr && entry_->asynchronous; }
-  bool own_turn() const { return own_turn_; }
   bool canceled() const { return canceled_.load(); }
   const std::stop_source& stop_source() const { return stop_; }
 
@@ -64,9 +76,13 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   void StopHeartbeats();
 
   const std::shared_ptr<Host> host_;
-  ActivityRow row_;
   const ActivityEntry* const entry_;
-  const bool own_turn_;
+  const SlotPtr slot_;
+  const Epoch epoch_;
+  const SessionId session_;
+  const ActivityPolicy policy_;
+  const Time scheduled_at_;
+  const Payload input_;
   std::stop_source stop_;
   std::atomic<bool> canceled_{false};
   std::atomic<bool> overtaken_{false};
@@ -74,7 +90,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   std::atomic<bool> finished_{false};
   bool waited_ = false;  // guarded by the runner
   int64_t begun_micros_ = 0;
-  std::unique_ptr<ActivityContext> context_;
+  std::optional<ActivityContext> context_;  // from Create on
 
   std::mutex mutex_;
   bool detached_ = false;

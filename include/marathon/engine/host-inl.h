@@ -5,18 +5,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "marathon/detail/text.h"
 #include "marathon/engine/activity_runner-inl.h"
 #include "marathon/engine/due_keeper-inl.h"
+#include "marathon/engine/host_calls-inl.h"
 #include "marathon/engine/session_keeper-inl.h"
 #include "marathon/engine/turn_commit-inl.h"
 #include "marathon/engine/turn_runner-inl.h"
 #include "marathon/engine/watchdog-inl.h"
-#include "marathon/event_codec.h"
-#include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -132,293 +130,16 @@ MARATHON_INLINE void Host::OnActivitiesCanceled(const std::vector<ActivityKey>& 
   for (const ActivityKey& key : keys) activities_.Cancel(key);
 }
 
-// ---- Start -----------------------------------------------------------------------------------------
-
-struct Host::StartState {
-  StartCall call;
-  RunKey run;
-  std::string request_id;
-  std::string task_queue;
-  std::vector<Message> messages;
-  detail::SlotPtr slot;  // has taken the first turn
-  int failures = 0;
-  Done<RunKey> done;
-};
-
-inline Status CheckText(std::string_view what, std::string_view text, size_t max) {
-  if (text.empty() || text.size() > max) {
-    return InvalidArgument(
-        fmt::format("the {} must have 1 to {} bytes, not {}", what, max, text.size()));
-  }
-  if (detail::IsCleanText(text)) return {};
-  return InvalidArgument(fmt::format("the {} must be UTF-8 without control characters", what));
-}
-
-inline Status CheckPayload(std::string_view what, const Payload& payload) {
-  if (payload.data.size() <= limits::kPayloadMaxBytes) return {};
-  return ResourceExhausted(fmt::format("the {} has {} bytes, over the limit of {}", what,
-                                       payload.data.size(), limits::kPayloadMaxBytes));
-}
-
-inline Status FirstError(std::initializer_list<Status> statuses) {
-  for (const Status& status : statuses) {
-    if (!status.ok()) return status;
-  }
-  return {};
-}
-
-MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
-  auto state = std::make_shared<StartState>();
-  state->run.run_id = NewId();
-  state->run.workflow_id =
-      call.options.workflow_id.empty() ? state->run.run_id : call.options.workflow_id;
-  state->request_id = call.options.request_id.empty() ? state->run.run_id : call.options.request_id;
-  state->task_queue = call.options.task_queue.empty() ? "default" : call.options.task_queue;
-  Status status = FirstError(
-      {CheckText("workflow id", state->run.workflow_id, limits::kMaxIdBytes),
-       CheckText("request id", state->request_id, limits::kMaxIdBytes),
-       CheckText("workflow type", call.workflow_type, limits::kMaxNameBytes),
-       CheckText("task queue", state->task_queue, limits::kMaxNameBytes),
-       CheckPayload("input", call.input)});
-  if (stopping()) status = FailedPrecondition("the engine has been shut down");
-  const bool registered = registry_->FindWorkflow(call.workflow_type) != nullptr;
-  if (status.ok() && registry_->has_workflows() && !registered) {
-    status = NotFound(fmt::format("workflow type \"{}\" is not registered; this registry has {}",
-                                  call.workflow_type, registry_->WorkflowNames()));
-  }
-  if (!status.ok()) return done(std::move(status));
-
-  WorkflowStarted started;
-  started.workflow_type = call.workflow_type;
-  started.input = std::move(call.input);
-  started.task_queue = state->task_queue;
-  started.request_id = state->request_id;
-  started.run_timeout = call.options.run_timeout;
-  started.headers = call.options.headers;
-  state->messages.push_back({0, "", std::move(started)});
-  for (Message& signal : call.signals) state->messages.push_back(std::move(signal));
-  state->call = std::move(call);
-  state->done = std::move(done);
-
-  const bool serves = std::ranges::find(options_.task_queues, state->task_queue) !=
-                      options_.task_queues.end();
-  if (registered && serves && !session_.id().empty()) {
-    state->slot = turns_.FirstTurn(state->run, state->call.workflow_type, state->task_queue,
-                                   state->messages);
-  }
-  SendStart(std::move(state));
-}
-
-MARATHON_INLINE void Host::SendStart(std::shared_ptr<StartState> state) {
-  StartRequest request;
-  request.run = state->run;
-  request.workflow_type = state->call.workflow_type;
-  request.task_queue = state->task_queue;
-  request.request_id = state->request_id;
-  request.reuse = state->call.options.id_reuse;
-  request.conflict = state->call.options.id_conflict;
-  request.run_timeout = state->call.options.run_timeout;
-  request.messages = state->messages;
-  if (registry_->has_workflows()) request.session = session_.id();
-  if (state->slot) request.first_turn = turns_.BuildCommit(*state->slot);
-  store_->Start(std::move(request), [self = Self(), state](StatusOr<StartReply> reply) {
-    self->OnStarted(state, std::move(reply));
-  });
-}
-
-MARATHON_INLINE void Host::OnStarted(std::shared_ptr<StartState> state, StatusOr<StartReply> reply) {
-  constexpr int kTries = 8;
-  const StatusCode code = reply.status().code();
-  const bool transient = code == StatusCode::kUnavailable || code == StatusCode::kUnknown;
-  if (transient && ++state->failures < kTries && !stopping()) {
-    return AfterBackoff(state->failures, [self = Self(), state] { self->SendStart(state); });
-  }
-  if (code == StatusCode::kAborted && state->slot) {  // our session has expired: it can claim nothing
-    turns_.Discard(std::exchange(state->slot, nullptr));
-    session_.Renew();
-    return SendStart(std::move(state));
-  }
-  // The run is ours if its id is, even if the reply to the first try was lost.
-  const bool ours = reply.ok() && reply->run.run_id == state->run.run_id;
-  if (state->slot && ours) {
-    turns_.Applied(std::exchange(state->slot, nullptr), reply->mine ? 1 : 0);
-  } else if (state->slot && code == StatusCode::kUnknown) {
-    turns_.Lost(std::exchange(state->slot, nullptr));  // what it did is still to be found out
-  } else {
-    if (state->slot) turns_.Discard(std::exchange(state->slot, nullptr));
-    if (reply.ok() && reply->mine) turns_.Wake(reply->run);
-  }
-  if (!reply.ok()) return state->done(reply.status());
-  state->done(reply->run);
-}
-
-// ---- Signals ---------------------------------------------------------------------------------------
-
-struct Host::PutState {
-  RunKey run;
-  Message message;
-  int failures = 0;
-  DoneStatus done;
-};
-
-MARATHON_INLINE void Host::Signal(RunKey run, std::string name, Payload input, SignalOptions options,
-                                  DoneStatus done) {
-  auto state = std::make_shared<PutState>();
-  state->message.dedupe_key = options.request_id.empty() ? NewId() : options.request_id;
-  Status status = FirstError({CheckText("workflow id", run.workflow_id, limits::kMaxIdBytes),
-                              CheckText("request id", state->message.dedupe_key, limits::kMaxIdBytes),
-                              CheckText("signal name", name, limits::kMaxNameBytes),
-                              CheckPayload("signal's value", input)});
-  if (stopping()) status = FailedPrecondition("the engine has been shut down");
-  if (!status.ok()) return done(std::move(status));
-  state->run = std::move(run);
-  state->message.body =
-      SignalReceived{std::move(name), std::move(input), std::move(options.headers)};
-  state->done = std::move(done);
-  SendPut(std::move(state));
-}
-
-// Repeated with the same dedupe key, so that it is delivered once.
-MARATHON_INLINE void Host::SendPut(std::shared_ptr<PutState> state) {
-  PutRequest request{state->run, state->message, {}};
-  if (registry_->has_workflows()) request.session = session_.id();
-  store_->Put(std::move(request), [self = Self(), state](StatusOr<PutReply> reply) {
-    constexpr int kTries = 8;
-    const StatusCode code = reply.status().code();
-    const bool transient = code == StatusCode::kUnavailable || code == StatusCode::kUnknown;
-    if (transient && ++state->failures < kTries && !self->stopping()) {
-      return self->AfterBackoff(state->failures, [self, state] { self->SendPut(state); });
-    }
-    if (reply.ok() && reply->mine) self->turns_.Wake(reply->run);
-    state->done(reply.status());
-  });
-}
-
-// ---- Closing from outside --------------------------------------------------------------------------
-
-struct Host::CloseState {
-  RunKey run;
-  EventBody closing;
-  RunStatus status;
-  CommitId commit_id = 0;
-  int tries = 0;
-  DoneStatus done;
-};
-
-MARATHON_INLINE void Host::Terminate(RunKey run, std::string reason, DoneStatus done) {
-  CloseFromOutside(std::move(run), WorkflowTerminated{std::move(reason)}, RunStatus::kTerminated,
-                   std::move(done));
-}
-
-MARATHON_INLINE void Host::CloseFromOutside(RunKey run, EventBody closing, RunStatus status,
-                                            DoneStatus done) {
-  auto state = std::make_shared<CloseState>();
-  state->run = std::move(run);
-  state->closing = std::move(closing);
-  state->status = status;
-  state->commit_id = runtime_.Random();
-  state->done = std::move(done);
-  TryClose(std::move(state));
-}
-
-// The commit that closes `seen` with `closing`, after a turn without code for its unread signals.
-inline TurnCommit ClosingCommit(const RunSnapshot& seen, const EventBody& closing, RunStatus status,
-                                CommitId commit_id) {
-  History events;
-  EventId id = seen.row.version;
-  for (const Message& message : seen.inbox) {
-    if (!std::holds_alternative<SignalReceived>(message.body)) continue;
-    if (events.empty()) events.push_back({++id, TurnStarted{seen.now, "", kTurnWithoutCode}});
-    events.push_back({++id, message.body});
-  }
-  events.push_back({++id, closing});
-  TurnCommit commit;
-  commit.run = seen.row.key;
-  commit.expected_version = seen.row.version;
-  commit.commit_id = commit_id;
-  commit.new_version = id;
-  commit.record = EncodeRecord(commit_id, events);
-  commit.inbox_taken = seen.inbox.empty() ? 0 : seen.inbox.back().seq;
-  commit.close = status;
-  // Signals beyond one page of the inbox are given up: a flood must not keep its run alive.
-  commit.leave_signals = seen.inbox.size() >= limits::kTurnMaxMessages;
-  return commit;
-}
-
-// Looks at the run and closes it at the version seen; a run that moved on meanwhile is looked at again.
-MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
-  constexpr int kTries = 100;
-  ReadRequest read;
-  read.run = state->run;
-  read.inbox = true;
-  store_->Read(std::move(read), [self = Self(), state](StatusOr<RunSnapshot> seen) {
-    const auto again = [self, state](const Status& status) {
-      if (++state->tries >= kTries || self->stopping()) return state->done(status);
-      self->AfterBackoff(std::min(state->tries, 4), [self, state] { self->TryClose(state); });
-    };
-    if (!seen.ok()) {
-      return IsTransient(seen.status()) ? again(seen.status()) : state->done(seen.status());
-    }
-    state->run = seen->row.key;
-    if (seen->row.commit_id == state->commit_id) return state->done(Status());
-    if (!IsOpen(seen->row)) {
-      return state->done(FailedPrecondition(fmt::format("run {} of workflow \"{}\" is closed",
-                                                        state->run.run_id, state->run.workflow_id)));
-    }
-    self->store_->Commit(ClosingCommit(*seen, state->closing, state->status, state->commit_id),
-                         [self, state, again](StatusOr<CommitReply> reply) {
-                           if (!reply.ok()) return again(reply.status());
-                           if (self->turns_.IsCached(state->run)) self->turns_.Wake(state->run);
-                           state->done(Status());
-                         });
-  });
-}
-
-// ---- Ends ------------------------------------------------------------------------------------------
-
-MARATHON_INLINE uint64_t Host::AwaitEnd(RunKey run, Done<RunEnd> done) {
-  return store_->AwaitClose(std::move(run), [done = std::move(done)](StatusOr<RunSnapshot> closed) mutable {
-    if (!closed.ok()) return done(closed.status());
-    if (closed->records.empty()) return done(DataLoss("a closed run has no history"));
-    auto record = DecodeRecord(closed->records.back());
-    if (!record.ok()) return done(record.status());
-    done(RunEnd{std::move(closed->row), std::move(record->events.back().body)});
-  });
-}
-
-MARATHON_INLINE void Host::CompleteActivity(std::string_view token, EventBody outcome,
-                                            DoneStatus done) {
-  // epoch/activity/run id/workflow id, as Attempt::Detach writes it.
-  AttemptEnd end;
-  const char* const last = token.data() + token.size();
-  const auto epoch = std::from_chars(token.data(), last, end.epoch);
-  const auto id = epoch.ptr == last ? epoch : std::from_chars(epoch.ptr + 1, last, end.key.id);
-  const std::string_view rest(id.ptr, static_cast<size_t>(last - id.ptr));
-  const size_t slash = rest.find('/', 1);
-  if (epoch.ec != std::errc() || id.ec != std::errc() || rest.empty() || slash == rest.npos) {
-    return done(InvalidArgument("this is not a token that CompleteLater() gave"));
-  }
-  end.key.run.run_id = rest.substr(1, slash - 1);
-  end.key.run.workflow_id = rest.substr(slash + 1);
-  end.session = registry_->has_workflows() ? session_.id() : SessionId();
-  if (auto* completed = std::get_if<ActivityCompleted>(&outcome)) completed->scheduled = end.key.id;
-  if (auto* failed = std::get_if<ActivityFailed>(&outcome)) failed->scheduled = end.key.id;
-  end.outcome = std::move(outcome);
-  const RunKey run = end.key.run;
-  store_->EndAttempt(std::move(end), [self = Self(), done = std::move(done),
-                                      run](StatusOr<AttemptReply> reply) mutable {
-    if (reply.ok() && reply->mine) self->turns_.Wake(run);
-    if (reply.ok() && !reply->applied) return done(NotFound("the activity is resolved already"));
-    done(reply.status());
-  });
-}
-
 // ---- Shared ----------------------------------------------------------------------------------------
 
 MARATHON_INLINE void Host::AfterBackoff(int failures, Callback<void()> work) {
   const int64_t longest = std::min<int64_t>(int64_t{20} << std::min(failures, 8), 5'000);
   const auto wait = longest / 2 + static_cast<int64_t>(runtime_.Random() % (longest / 2 + 1));
   runtime_.SetAlarm(Duration(wait), std::move(work));
+}
+
+MARATHON_INLINE SessionId Host::NewSessionId() {
+  return detail::ShortIdText(runtime_.Random(), runtime_.Random());
 }
 
 MARATHON_INLINE std::string Host::NewId() {

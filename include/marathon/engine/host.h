@@ -34,9 +34,8 @@ struct StartCall {
   std::vector<Message> signals;
 };
 
-// How a run ended: its row, and the event that closed it.
+// How a run ended: the event that closed it.
 struct RunEnd {
-  RunRow row;
   EventBody closing;
 };
 
@@ -90,6 +89,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void AfterBackoff(int failures, Callback<void()> work);
   // The text of a UUID of version 7 (RFC 9562): sortable by the millisecond it was made in.
   std::string NewId();
+  SessionId NewSessionId();
   detail::DueKeeper& due() { return due_; }
   // Asks the queue for turns and activities to do.
   void BeginReceiving();
@@ -101,6 +101,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
        std::shared_ptr<const Registry> registry, EngineOptions options);
 
   struct StartState;
+  static Status CheckStart(const StartState& state, const StartCall& call);
   void SendStart(std::shared_ptr<StartState> state);
   void OnStarted(std::shared_ptr<StartState> state, StatusOr<StartReply> reply);
   struct PutState;

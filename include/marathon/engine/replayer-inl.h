@@ -124,7 +124,8 @@ MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> rec
   return count;
 }
 
-MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventBody> inbound) {
+MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
+                                         detail::PooledVector<EventBody> inbound) {
   TurnOutput output;
   std::vector<EventBody> unread;
   if (marker.build_id == build_id_) marker.build_id.clear();
@@ -137,7 +138,8 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker, std::vector<EventB
     if (!core_.IsPending(body)) continue;
     if (output.events.empty()) {
       Begin(++version_, marker);
-      output.events.push_back({version_, marker});
+      output.events.reserve(2 * inbound.size() + 2);  // if each is answered by one command
+      output.events.push_back({version_, std::move(marker)});
     }
     Apply(++version_, body);
     output.events.push_back({version_, std::move(body)});

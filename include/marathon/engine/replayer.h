@@ -22,7 +22,7 @@ using detail::Mismatch;
 using detail::RunFacts;
 
 struct TurnOutput {
-  History events;               // the marker, then inbound events and commands; empty: nothing happened
+  detail::PooledVector<Event> events;  // the marker, then inbound events and commands; empty: nothing happened
   bool closed = false;          // the last event ends the run
   bool unread_signals = false;  // it ended before it saw every signal it was given
   std::optional<Mismatch> mismatch;
@@ -37,12 +37,12 @@ class Replayer : public detail::PooledObject {
   std::optional<Mismatch> Replay(std::span<const Event> events);
 
   // Runs one turn. Inbound events that answer nothing pending are left out.
-  TurnOutput Turn(TurnStarted marker, std::vector<EventBody> inbound);
+  TurnOutput Turn(TurnStarted marker, detail::PooledVector<EventBody> inbound);
 
   const RunFacts& facts() const { return core_.facts(); }
   EventId version() const { return version_; }
   Time last_turn() const { return last_turn_; }
-  const std::string& build_id() const { return build_id_; }  // of the last marker that named one
+  const Id& build_id() const { return build_id_; }  // of the last marker that named one
   bool closed() const { return core_.closed(); }
   void SetLog(Callback<void(LogLevel, std::string_view)> log) { core_.SetLog(std::move(log)); }
 
@@ -55,7 +55,7 @@ class Replayer : public detail::PooledObject {
   const detail::WorkflowFactory& factory_;
   EventId version_ = 0;
   Time last_turn_{};
-  std::string build_id_;
+  Id build_id_;
   detail::WorkflowCore core_;
   WorkflowContext context_;
 };

@@ -11,6 +11,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -24,7 +25,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 // An activity's outcome, on its way from the worker thread into its run's next turn.
 struct HandedOutcome {
-  ActivityKey key;
+  EventId activity = 0;
   Epoch epoch = 0;
   EventBody outcome;
 };
@@ -33,28 +34,30 @@ struct RunSlot;
 using IdleList = std::list<RunSlot*, PoolAllocator<RunSlot*>>;
 
 struct RunSlot {
-  explicit RunSlot(RunKey run) : key(std::move(run)) {}
+  RunSlot(RunKey run, size_t hash_of_key) : key(std::move(run)), hash(hash_of_key) {}
 
   const RunKey key;
+  const size_t hash;
 
   // ---- Guarded by the cache.
   bool busy = false;
   bool woken = false;                  // there may be messages in the store
-  std::vector<HandedOutcome> handed;   // outcomes for the next turn
+  PooledVector<HandedOutcome> handed;  // outcomes for the next turn
   IdleList::iterator place;            // in the LRU list, when idle
   int64_t bytes = 0;                   // of coroutine frames
-  bool abandoned = false;              // its turn hangs; the cache no longer knows it
+  bool abandoned = false;              // its turn hangs
+  bool forgotten = false;              // the cache no longer knows it
 
   // ---- The driver's.
   std::unique_ptr<Replayer> replayer;
   CommitId commit_id = 0;              // of the commit the replayer stands at
-  std::vector<HandedOutcome> taken;    // outcomes in the turn under way
-  History events;                      // of the turn under way
+  PooledVector<HandedOutcome> taken;   // outcomes in the turn under way
+  PooledVector<Event> events;          // of the turn under way
   uint64_t inbox_taken = 0;            // … and the messages it consumes
   EventId base_version = 0;            // … and where it started
   Time now{};                          // … and the store's time of it
   CommitId turn_commit = 0;            // … and its commit id
-  std::vector<EventId> claims;         // … and the activities it starts here
+  PooledVector<EventId> claims;        // … and the activities it starts here
   bool claims_chosen = false;          // … once: a repeated commit must be the same
   SessionId session;                   // … whose session claims them
   bool closing = false;                // … and whether it ends the run
@@ -75,49 +78,68 @@ class RunCache {
       : max_runs_(max_runs / kShards + (max_runs % kShards != 0)),
         max_bytes_(static_cast<int64_t>(max_bytes / kShards)) {}
 
-  // Notes work for a run. The caller that gets a slot has made it busy and must drive it.
+  // Notes that the store may have messages for a run. The caller that gets a slot has made it busy and
+  // must drive it, and ask the store.
   SlotPtr Wake(const RunKey& run) {
-    return Note(run, [](RunSlot& slot) { slot.woken = true; });
+    return Note(run, std::hash<RunKey>()(run), [](RunSlot& slot) { slot.woken = slot.busy; });
   }
-  SlotPtr HandOver(HandedOutcome outcome) {
-    const RunKey run = outcome.key.run;
-    return Note(run, [&](RunSlot& slot) { slot.handed.push_back(std::move(outcome)); });
+  // Hands over an outcome. The caller that gets a slot has made it busy and must drive it: the outcome is in
+  // `taken`. `slot` is the run's, or was.
+  SlotPtr HandOver(const SlotPtr& slot, HandedOutcome&& outcome) {
+    const auto hand = [&](RunSlot& to) {
+      (to.busy ? to.handed : to.taken).push_back(std::move(outcome));
+    };
+    {
+      Shard& shard = ShardOf(slot->hash);
+      std::lock_guard lock(shard.mutex);
+      if (!slot->forgotten) {
+        hand(*slot);
+        return MakeBusy(shard, slot, false);
+      }
+    }
+    return Note(slot->key, slot->hash, hand);
+  }
+  SlotPtr HandOver(const RunKey& run, HandedOutcome&& outcome) {
+    return Note(run, std::hash<RunKey>()(run), [&](RunSlot& to) {
+      (to.busy ? to.handed : to.taken).push_back(std::move(outcome));
+    });
   }
   // A busy slot for a run that nobody knows yet.
   SlotPtr Create(const RunKey& run) {
-    return Note(run, [](RunSlot&) {});
+    return Note(run, std::hash<RunKey>()(run), [](RunSlot&) {});
   }
   bool Contains(const RunKey& run) {
-    Shard& shard = ShardOf(run);
+    const size_t hash = std::hash<RunKey>()(run);
+    Shard& shard = ShardOf(hash);
     std::lock_guard lock(shard.mutex);
-    return shard.slots.contains(run);
+    return shard.slots.find(Name{run, hash}) != shard.slots.end();
   }
 
-  // For the driver: moves what has arrived into `slot.taken`; answers whether the store is to be asked.
-  bool TakeWork(RunSlot& slot) {
-    std::lock_guard lock(ShardOf(slot.key).mutex);
-    for (auto& outcome : slot.handed) slot.taken.push_back(std::move(outcome));
-    slot.handed.clear();
-    return std::exchange(slot.woken, false);
-  }
   void NoteWoken(RunSlot& slot) {
-    std::lock_guard lock(ShardOf(slot.key).mutex);
+    std::lock_guard lock(ShardOf(slot.hash).mutex);
     slot.woken = true;
   }
 
-  // The driver lets go. True: there is new work, drive on. `keep`: the coroutines are good; else the
-  // slot goes. Evicted coroutines are destroyed here, on this thread.
-  bool Release(const SlotPtr& slot, bool keep) {
-    std::vector<std::unique_ptr<Replayer>> evicted;  // destroyed after the lock is released
-    Shard& shard = ShardOf(slot->key);
+  enum class Left { kIdle, kWork, kMessages };
+  // The driver lets go. kWork: there are new outcomes, in `slot->taken`: drive on. kMessages: the same, and
+  // the store is to be asked. `keep`: the coroutines are good; else the slot goes. Evicted coroutines are
+  // destroyed here, on this thread.
+  Left Release(const SlotPtr& slot, bool keep) {
+    std::unique_ptr<Replayer> gone;  // destroyed after the lock is released, as the evicted are
+    std::vector<std::unique_ptr<Replayer>> evicted;
+    Shard& shard = ShardOf(slot->hash);
     std::lock_guard lock(shard.mutex);
-    if (slot->woken || !slot->handed.empty()) return true;
+    if (slot->woken || !slot->handed.empty()) {
+      for (HandedOutcome& outcome : slot->handed) slot->taken.push_back(std::move(outcome));
+      slot->handed.clear();
+      return std::exchange(slot->woken, false) ? Left::kMessages : Left::kWork;
+    }
     slot->busy = false;
     if (slot->abandoned) {
-      evicted.push_back(std::move(slot->replayer));
+      gone = std::move(slot->replayer);
     } else if (!keep || !slot->replayer || max_runs_ == 0) {
-      evicted.push_back(std::move(slot->replayer));
-      shard.slots.erase(slot->key);
+      gone = std::move(slot->replayer);
+      Forget(shard, *slot);
     } else {
       shard.bytes += slot->bytes;
       slot->place = shard.idle.insert(shard.idle.end(), slot.get());
@@ -126,38 +148,52 @@ class RunCache {
         shard.idle.pop_front();
         shard.bytes -= oldest->bytes;
         evicted.push_back(std::move(oldest->replayer));
-        shard.slots.erase(RunKey(oldest->key));
+        Forget(shard, *oldest);
       }
     }
-    return false;
+    return Left::kIdle;
   }
 
   // Forgets a slot that its driver is stuck in: the next wake makes a new one.
   void Abandon(RunSlot& slot) {
-    Shard& shard = ShardOf(slot.key);
+    Shard& shard = ShardOf(slot.hash);
     std::lock_guard lock(shard.mutex);
-    if (!std::exchange(slot.abandoned, true)) shard.slots.erase(RunKey(slot.key));
+    if (!std::exchange(slot.abandoned, true)) Forget(shard, slot);
   }
 
  private:
   static constexpr size_t kShards = 16;
+  struct Name {
+    const RunKey& run;
+    size_t hash;
+  };
+  // Not noexcept: libstdc++ then keeps the hash in the node, and a search looks at no other run.
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const Name& name) const { return name.hash; }
+    size_t operator()(const SlotPtr& slot) const { return slot->hash; }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const SlotPtr& a, const SlotPtr& b) const { return a == b; }
+    bool operator()(const Name& a, const SlotPtr& b) const { return a.run == b->key; }
+    bool operator()(const SlotPtr& a, const Name& b) const { return a->key == b.run; }
+  };
   struct Shard {
     std::mutex mutex;
-    PooledMap<RunKey, SlotPtr> slots;
+    std::unordered_set<SlotPtr, Hash, Equal, PoolAllocator<SlotPtr>> slots;
     IdleList idle;             // oldest use first
     int64_t bytes = 0;         // of idle slots
   };
 
-  Shard& ShardOf(const RunKey& run) { return shards_[std::hash<RunKey>()(run) % kShards]; }
+  Shard& ShardOf(size_t hash) { return shards_[hash % kShards]; }
 
-  template <class Change>
-  SlotPtr Note(const RunKey& run, Change&& change) {
-    Shard& shard = ShardOf(run);
-    std::lock_guard lock(shard.mutex);
-    SlotPtr& slot = shard.slots[run];
-    const bool is_new = slot == nullptr;
-    if (is_new) slot = std::allocate_shared<RunSlot>(PoolAllocator<RunSlot>(), run);
-    change(*slot);
+  // `slot` may go with this.
+  static void Forget(Shard& shard, RunSlot& slot) {
+    if (std::exchange(slot.forgotten, true)) return;
+    shard.slots.erase(shard.slots.find(Name{slot.key, slot.hash}));
+  }
+  static SlotPtr MakeBusy(Shard& shard, const SlotPtr& slot, bool is_new) {
     if (slot->busy) return nullptr;
     if (!is_new) {
       shard.idle.erase(slot->place);
@@ -165,6 +201,20 @@ class RunCache {
     }
     slot->busy = true;
     return slot;
+  }
+
+  template <class Change>
+  SlotPtr Note(const RunKey& run, size_t hash, Change&& change) {
+    Shard& shard = ShardOf(hash);
+    std::lock_guard lock(shard.mutex);
+    auto place = shard.slots.find(Name{run, hash});
+    const bool is_new = place == shard.slots.end();
+    if (is_new) {
+      place = shard.slots.insert(
+          std::allocate_shared<RunSlot>(PoolAllocator<RunSlot>(), run, hash)).first;
+    }
+    change(**place);
+    return MakeBusy(shard, *place, is_new);
   }
 
   const size_t max_runs_;  // a shard

@@ -10,19 +10,9 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-MARATHON_INLINE SessionId SessionKeeper::id() const {
-  std::lock_guard lock(mutex_);
-  return id_;
-}
-
-MARATHON_INLINE bool SessionKeeper::HasLost(const SessionId& session) const {
-  std::lock_guard lock(mutex_);
-  return reopening_ || session != id_;
-}
-
 MARATHON_INLINE void SessionKeeper::Open(DoneStatus done) {
   SessionRow row;
-  row.id = host_.NewId();
+  row.id = host_.NewSessionId();
   row.lease = host_.options().lease;
   const SessionId id = row.id;
   auto shared = std::make_shared<DoneStatus>(std::move(done));
@@ -33,7 +23,7 @@ MARATHON_INLINE void SessionKeeper::Open(DoneStatus done) {
         if (opened.ok()) {
           {
             std::lock_guard lock(keeper.mutex_);
-            keeper.id_ = id;
+            keeper.id_.store(&keeper.ids_.emplace_back(id), std::memory_order_release);
             keeper.renewals_ = keeper.heard_ = 0;
             keeper.state_ = State::kAwake;
             keeper.reopening_ = false;
@@ -50,7 +40,16 @@ MARATHON_INLINE void SessionKeeper::Open(DoneStatus done) {
 
 // ---- Holding ---------------------------------------------------------------------------------------
 
+MARATHON_INLINE bool SessionKeeper::HoldAwake() {
+  if (!used_.load(std::memory_order_relaxed)) used_ = true;
+  held_.fetch_add(1);
+  if (state_.load() == State::kAwake) return true;
+  held_.fetch_sub(1);
+  return false;
+}
+
 MARATHON_INLINE bool SessionKeeper::Hold() {
+  if (HoldAwake()) return true;
   {
     std::lock_guard lock(mutex_);
     used_ = true;
@@ -64,18 +63,10 @@ MARATHON_INLINE bool SessionKeeper::Hold() {
 }
 
 MARATHON_INLINE void SessionKeeper::HoldClaimed() {
-  {
-    std::lock_guard lock(mutex_);
-    used_ = true;
-    ++held_;
-    if (state_ == State::kAwake) return;
-  }
+  if (HoldAwake()) return;
+  used_ = true;
+  ++held_;
   Wake();
-}
-
-MARATHON_INLINE void SessionKeeper::Release() {
-  std::lock_guard lock(mutex_);
-  --held_;
 }
 
 MARATHON_INLINE void SessionKeeper::WhenAwake(Callback<void()> work) {
@@ -112,9 +103,13 @@ MARATHON_INLINE void SessionKeeper::OnAlarm(uint64_t number) {
     std::lock_guard lock(mutex_);
     if (number != alarms_) return;  // it rang while another one was set
     alarm_ = 0;
-    const bool used = std::exchange(used_, false);
+    const bool used = used_.exchange(false);
     rest = state_ == State::kAwake && held_ == 0 && !used;
-    if (rest) state_ = State::kFallingAsleep;
+    if (rest) {
+      state_ = State::kFallingAsleep;
+      rest = held_ == 0;  // whoever held something meanwhile may have seen it awake
+      if (!rest) state_ = State::kAwake;
+    }
   }
   if (rest) return FallAsleep();
   SetAlarm();
@@ -135,7 +130,7 @@ MARATHON_INLINE void SessionKeeper::SendRenewal(Duration lease, Callback<void(bo
   request.lease = lease;
   {
     std::lock_guard lock(mutex_);
-    request.session = id_;
+    request.session = id();
     request.heard = heard_ == renewals_;
     request.serial = ++renewals_;
   }
@@ -155,7 +150,7 @@ MARATHON_INLINE void SessionKeeper::SendRenewal(Duration lease, Callback<void(bo
 
 MARATHON_INLINE void SessionKeeper::Heard(const SessionId& session, uint64_t serial) {
   std::lock_guard lock(mutex_);
-  if (session == id_) heard_ = std::max(heard_, serial);
+  if (session == id()) heard_ = std::max(heard_, serial);
 }
 
 // ---- Resting ---------------------------------------------------------------------------------------
@@ -207,7 +202,7 @@ MARATHON_INLINE void SessionKeeper::Wake() {
 MARATHON_INLINE void SessionKeeper::OnLost() {
   {
     std::lock_guard lock(mutex_);
-    if (stopped_ || std::exchange(reopening_, true)) return;
+    if (stopped_ || reopening_.exchange(true)) return;
   }
   host_.Log(LogLevel::kWarning, "the session has expired: this process did not renew it in time");
   host_.queue().StopReceiving(id());
@@ -237,7 +232,7 @@ MARATHON_INLINE void SessionKeeper::Stop() {
 
 MARATHON_INLINE void SessionKeeper::Close(DoneStatus done) {
   Stop();
-  const SessionId id = this->id();
+  const SessionId& id = this->id();
   if (id.empty()) return done(Status());
   host_.store().CloseSession(id, std::move(done));
 }

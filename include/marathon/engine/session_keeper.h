@@ -5,7 +5,9 @@
 // Thread rule: safe to call from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -31,26 +33,28 @@ class SessionKeeper {
   void Close(DoneStatus done);
   void Stop();
 
-  // Empty while there is none.
-  SessionId id() const;
+  // Empty while there is none. What it refers to does not change, and lives as long as the keeper.
+  const SessionId& id() const { return *id_.load(std::memory_order_acquire); }
 
   // Asks for the right to claim one activity; Release gives it back when the activity has ended. False:
   // the session rests. It is being woken; WhenAwake tells.
   bool Hold();
   // The same for an activity that is in the session's hands already.
   void HoldClaimed();
-  void Release();
+  void Release() { held_.fetch_sub(1); }
   // Calls `work` once Hold would succeed; now, if it would already.
   void WhenAwake(Callback<void()> work);
 
   // The session has expired, as far as is known here: what it held is in other hands.
-  bool HasLost(const SessionId& session) const;
+  bool HasLost(const SessionId& session) const { return reopening_.load() || session != id(); }
   // Asks the store at once whether the session lives.
   void Renew();
 
  private:
   enum class State { kAwake, kFallingAsleep, kAsleep, kWaking };
 
+  // Counts something held, if the session is awake. Without the lock: every activity passes here.
+  bool HoldAwake();
   Duration Lease() const;  // with mutex_ held
   void SetAlarm();
   void OnAlarm(uint64_t number);
@@ -63,10 +67,13 @@ class SessionKeeper {
 
   Host& host_;
   mutable std::mutex mutex_;
-  SessionId id_;
-  State state_ = State::kAwake;
-  int held_ = 0;
-  bool used_ = false;         // something was held since the last alarm
+  std::deque<SessionId> ids_;  // all there have been
+  const SessionId none_;
+  std::atomic<const SessionId*> id_{&none_};
+  // Changed under the lock, and read without: who falls asleep looks at held_ once more after that.
+  std::atomic<State> state_{State::kAwake};
+  std::atomic<int> held_{0};
+  std::atomic<bool> used_{false};  // something was held since the last alarm
   bool wake_wanted_ = false;  // while falling asleep
   std::vector<Callback<void()>> when_awake_;
   AlarmId alarm_ = 0;
@@ -74,7 +81,7 @@ class SessionKeeper {
   uint64_t renewals_ = 0;  // sent for this session
   uint64_t heard_ = 0;     // the last of them that was answered
   bool stopped_ = false;
-  bool reopening_ = false;
+  std::atomic<bool> reopening_{false};
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

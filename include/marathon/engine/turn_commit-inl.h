@@ -25,10 +25,10 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   if (slot.claims.empty()) slot.session = host_.session().id();
   commit.session = slot.session;
   commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
-  if (!slot.events.empty()) commit.record = EncodeRecord(slot.turn_commit, slot.events);
+  if (!slot.events.empty()) commit.record = EncodeEvents(slot.turn_commit, slot.events);
   commit.inbox_taken = slot.inbox_taken;
   for (const HandedOutcome& outcome : slot.taken) {
-    commit.handed_over.push_back({outcome.key.id, outcome.epoch});
+    commit.handed_over.push_back({outcome.activity, outcome.epoch});
   }
   if (slot.closing) {
     commit.close = std::holds_alternative<WorkflowCompleted>(slot.events.back().body)
@@ -141,7 +141,7 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
   if (host_.options().verify_determinism) {
     slot->verified.insert(slot->verified.end(), slot->events.begin(), slot->events.end());
   }
-  const std::vector<EventId> claims = std::exchange(slot->claims, {});
+  const PooledVector<EventId> claims = std::exchange(slot->claims, {});
   for (Event& event : slot->events) {
     if (auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
       if (slot->closing || std::ranges::find(claims, event.id) == claims.end()) continue;
@@ -157,7 +157,7 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
       row.epoch = 1;
       row.session = slot->session;
       row.scheduled_at = slot->now;
-      host_.activities().Start(std::move(row), /*reserved=*/true, /*own_turn=*/true);
+      host_.activities().Start(std::move(row), slot);
     } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
       host_.activities().Cancel({slot->key, canceled->scheduled});
     }
@@ -196,7 +196,7 @@ MARATHON_INLINE void TurnRunner::ReturnOutcomes(RunSlot& slot) {
     host_.session().Release();
     if (MARATHON_MUTANT("lost_turn_drops_outcomes")) continue;
     AttemptEnd end;
-    end.key = std::move(outcome.key);
+    end.key = {slot.key, outcome.activity};
     end.epoch = outcome.epoch;
     end.outcome = std::move(outcome.outcome);
     end.session = host_.session().id();
@@ -242,7 +242,7 @@ MARATHON_INLINE void TurnRunner::Lost(SlotPtr slot) {
       for (ActivityRow& row : read->activities) {
         if (row.state == ActivityState::kClaimed && row.session == session &&
             !self->activities().IsRunning(row.key, row.epoch)) {
-          self->activities().Start(std::move(row), false, false);
+          self->activities().Start(std::move(row));
         }
       }
     }

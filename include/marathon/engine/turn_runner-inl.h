@@ -29,21 +29,27 @@ MARATHON_INLINE TurnRunner::TurnRunner(Host& host, const EngineOptions& options)
 MARATHON_INLINE void TurnRunner::Wake(const RunKey& run) {
   if (SlotPtr slot = cache_.Wake(run)) {
     ++busy_;
-    Drive(std::move(slot));
+    Drive(std::move(slot), true);
   }
 }
 
-MARATHON_INLINE void TurnRunner::HandOver(HandedOutcome outcome) {
-  host_.session().HoldClaimed();  // until its turn is committed
-  if (SlotPtr slot = cache_.HandOver(std::move(outcome))) {
+MARATHON_INLINE void TurnRunner::HandOver(const SlotPtr& slot, HandedOutcome outcome) {
+  if (SlotPtr busy = cache_.HandOver(slot, std::move(outcome))) {
     ++busy_;
-    Drive(std::move(slot));
+    Drive(std::move(busy), false);
   }
 }
 
-MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot) {
-  const bool ask = cache_.TakeWork(*slot) || !slot->replayer;
-  if (ask) {
+MARATHON_INLINE void TurnRunner::HandOver(const RunKey& run, HandedOutcome outcome) {
+  if (SlotPtr busy = cache_.HandOver(run, std::move(outcome))) {
+    ++busy_;
+    Drive(std::move(busy), false);
+  }
+}
+
+// `ask`: the store may have messages.
+MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot, bool ask) {
+  if (ask || !slot->replayer) {
     Take(std::move(slot));
   } else {
     RunTurn(std::move(slot), {}, host_.store().Now());
@@ -185,20 +191,34 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
 MARATHON_INLINE TurnStarted TurnRunner::Marker(const RunSlot& slot, Time now) const {
   TurnStarted marker;
   marker.time = std::max(now, slot.replayer->last_turn());
-  marker.build_id = host_.options().build_id;
+  const std::string& build_id = host_.options().build_id;
+  if (build_id != slot.replayer->build_id()) marker.build_id = build_id;
   return marker;
+}
+
+MARATHON_INLINE void TurnRunner::Distrust(const std::string& workflow_type) {
+  std::lock_guard lock(distrusted_mutex_);
+  distrusted_.insert(workflow_type);
+  any_distrusted_ = true;
+}
+
+MARATHON_INLINE bool TurnRunner::IsDistrusted(std::string_view workflow_type) {
+  if (!any_distrusted_.load(std::memory_order_relaxed)) return false;
+  std::lock_guard lock(distrusted_mutex_);
+  return distrusted_.contains(workflow_type);
 }
 
 MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_view workflow_type,
                                               std::string_view task_queue,
                                               const std::vector<Message>& messages) {
+  if (IsDistrusted(workflow_type)) return nullptr;
   auto replayer = NewReplayer(run, workflow_type, task_queue);
   if (!replayer) return nullptr;
   SlotPtr slot = cache_.Create(run);
   if (!slot) return nullptr;
   ++busy_;
   slot->replayer = std::move(replayer);
-  std::vector<EventBody> inbound;
+  PooledVector<EventBody> inbound;
   inbound.reserve(messages.size());
   for (const Message& message : messages) inbound.push_back(message.body);
   RunCode(slot, host_.store().Now(), std::move(inbound));
@@ -211,7 +231,7 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
 
 // Runs the code over `inbound`. Answers whether the run ended without having read all its signals.
 MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
-                                         std::vector<EventBody> inbound) {
+                                         PooledVector<EventBody> inbound) {
   slot->turn_commit = host_.runtime().Random();
   slot->now = now;
   watchdog_.Begin(slot);
@@ -226,12 +246,12 @@ MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
 
 // Signals go before other messages once a close has been refused because of them. By hand:
 // std::stable_partition is deprecated in parts, as clang sees libstdc++ 12.
-inline void PutSignalsFirst(std::vector<EventBody>& inbound) {
+inline void PutSignalsFirst(PooledVector<EventBody>& inbound) {
   const auto rank = [](const EventBody& body) {
     if (std::holds_alternative<WorkflowStarted>(body)) return 0;
     return std::holds_alternative<SignalReceived>(body) ? 1 : 2;
   };
-  std::vector<EventBody> sorted;
+  PooledVector<EventBody> sorted;
   sorted.reserve(inbound.size());
   for (int place = 0; place <= 2; ++place) {
     for (EventBody& body : inbound) {
@@ -254,7 +274,7 @@ MARATHON_INLINE void TurnRunner::RunTurn(SlotPtr slot, std::vector<Message> inbo
                                   limits::kHistoryMaxEvents, limits::kHistoryMaxBytes);
     return FailRun(std::move(slot), std::move(failure));
   }
-  std::vector<EventBody> inbound;
+  PooledVector<EventBody> inbound;
   inbound.reserve(inbox.size() + slot->taken.size());
   for (Message& message : inbox) inbound.push_back(std::move(message.body));
   for (const HandedOutcome& outcome : slot->taken) inbound.push_back(outcome.outcome);
@@ -287,14 +307,17 @@ MARATHON_INLINE std::optional<Mismatch> TurnRunner::Verify(const SlotPtr& slot) 
 
 MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   constexpr int kInlineTurns = 64;
-  slot->events = {};  // a cached run needs no room for them
+  slot->events = PooledVector<Event>();  // a cached run needs no room for them
   slot->claims_chosen = false;
   slot->closing = false;
   if (!keep) slot->replayer.reset();
-  if (cache_.Release(slot, keep)) {
-    if (++slot->inline_turns < kInlineTurns) return Drive(std::move(slot));
+  const RunCache::Left left = cache_.Release(slot, keep);
+  if (left != RunCache::Left::kIdle) {
+    const bool ask = left == RunCache::Left::kMessages;
+    if (++slot->inline_turns < kInlineTurns) return Drive(std::move(slot), ask);
     slot->inline_turns = 0;
-    host_.runtime().Post(Lane::kTurn, [self = host_.Self(), slot] { self->turns().Drive(slot); });
+    host_.runtime().Post(Lane::kTurn,
+                         [self = host_.Self(), slot, ask] { self->turns().Drive(slot, ask); });
     return;
   }
   if (--busy_ == 0 && host_.stopping()) host_.TryFinishShutdown();

@@ -9,9 +9,13 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "marathon/config.h"
@@ -32,8 +36,10 @@ class TurnRunner {
 
   // A run may have messages and is ours to serve.
   void Wake(const RunKey& run);
-  // An activity that this process ran has its outcome.
-  void HandOver(HandedOutcome outcome);
+  // An activity that this process ran has its outcome. `slot`: of its run, as it was when it began. What the
+  // session holds for the activity it goes on holding until the turn is committed.
+  void HandOver(const SlotPtr& slot, HandedOutcome outcome);
+  void HandOver(const RunKey& run, HandedOutcome outcome);
   bool IsCached(const RunKey& run) { return cache_.Contains(run); }
 
   // The first turn of a new run, not yet committed: null if the start must go through the inbox.
@@ -49,15 +55,18 @@ class TurnRunner {
 
   int busy() const { return busy_.load(); }
   Watchdog& watchdog() { return watchdog_; }
+  // A turn of such a workflow hangs. Whoever starts another is not to run into the same: from now on first
+  // turns of it are taken on the turn lane.
+  void Distrust(const std::string& workflow_type);
 
  private:
-  void Drive(SlotPtr slot);
+  void Drive(SlotPtr slot, bool ask);
   void Take(SlotPtr slot);
   void OnTaken(SlotPtr slot, StatusOr<RunSnapshot> taken);
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
   void Load(SlotPtr slot, RunSnapshot snapshot);
   void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
-  bool RunCode(const SlotPtr& slot, Time now, std::vector<EventBody> inbound);
+  bool RunCode(const SlotPtr& slot, Time now, PooledVector<EventBody> inbound);
   std::optional<Mismatch> Verify(const SlotPtr& slot);
   void Undo(RunSlot& slot);
   void Redo(SlotPtr slot);
@@ -76,11 +85,15 @@ class TurnRunner {
   void Finish(SlotPtr slot, bool keep);
   std::unique_ptr<Replayer> NewReplayer(const RunKey& run, std::string_view type,
                                         std::string_view task_queue);
+  bool IsDistrusted(std::string_view workflow_type);
   TurnStarted Marker(const RunSlot& slot, Time now) const;
 
   Host& host_;
   RunCache cache_;
   std::atomic<int> busy_{0};
+  std::mutex distrusted_mutex_;
+  std::set<std::string, std::less<>> distrusted_;
+  std::atomic<bool> any_distrusted_{false};
   Watchdog watchdog_;
 };
 

@@ -12,23 +12,30 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+MARATHON_INLINE Watchdog::List& Watchdog::ListOfThisThread() {
+  static std::atomic<size_t> threads{0};
+  thread_local const size_t number = threads.fetch_add(1, std::memory_order_relaxed);
+  return lists_[number % kLists];
+}
+
 MARATHON_INLINE void Watchdog::Begin(const SlotPtr& slot) {
   InTurnOnThisThread() = true;
   const int64_t now = host_.runtime().MonotonicMicros();
+  List& list = ListOfThisThread();
   {
-    std::lock_guard lock(mutex_);
-    watched_.push_back({slot, slot->base_version, now});
-    if (std::exchange(alarm_set_, true)) return;
+    std::lock_guard lock(list.mutex);
+    list.watched.push_back({slot, slot->base_version, now});
   }
-  SetAlarm();
+  if (!alarm_set_.load() && !alarm_set_.exchange(true)) SetAlarm();
 }
 
 MARATHON_INLINE void Watchdog::End(const SlotPtr& slot) {
   InTurnOnThisThread() = false;
-  std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(watched_, slot, &Watched::slot);
-  *found = std::move(watched_.back());
-  watched_.pop_back();
+  List& list = ListOfThisThread();
+  std::lock_guard lock(list.mutex);
+  const auto found = std::ranges::find(list.watched, slot, &Watched::slot);
+  if (found != list.watched.end() - 1) *found = std::move(list.watched.back());
+  list.watched.pop_back();
 }
 
 MARATHON_INLINE void Watchdog::SetAlarm() {
@@ -37,15 +44,19 @@ MARATHON_INLINE void Watchdog::SetAlarm() {
   });
 }
 
-// Those that have one more period behind them.
-MARATHON_INLINE std::vector<Watchdog::Watched> Watchdog::Strike(int64_t now) {
+MARATHON_INLINE std::vector<Watchdog::Watched> Watchdog::Strike(int64_t now, bool& any) {
   const int64_t period = host_.options().watchdog.count() * 1000;
   std::vector<Watched> struck;
-  for (Watched& watched : watched_) {
-    const int64_t strikes = (now - watched.since) / period;
-    if (strikes <= watched.strikes) continue;
-    watched.strikes = static_cast<int>(strikes);
-    struck.push_back(watched);
+  for (List& list : lists_) {
+    std::lock_guard lock(list.mutex);
+    any |= !list.watched.empty();
+    for (Watched& watched : list.watched) {
+      const int64_t strikes = (now - watched.since) / period;
+      if (strikes <= watched.strikes) continue;
+      watched.strikes = static_cast<int>(strikes);
+      watched.workflow_type = watched.slot->replayer->facts().workflow_type;
+      struck.push_back(watched);
+    }
   }
   return struck;
 }
@@ -53,27 +64,26 @@ MARATHON_INLINE std::vector<Watchdog::Watched> Watchdog::Strike(int64_t now) {
 // The alarm goes on while there are turns under way.
 MARATHON_INLINE void Watchdog::OnAlarm() {
   const int64_t now = host_.runtime().MonotonicMicros();
-  std::vector<Watched> struck;
-  bool again;
-  {
-    std::lock_guard lock(mutex_);
-    struck = Strike(now);
-    again = alarm_set_ = !watched_.empty();
-  }
+  alarm_set_ = false;  // first: a turn that begins from here on is seen below, or sets one itself
+  bool any = false;
+  const std::vector<Watched> struck = Strike(now, any);
   for (const Watched& watched : struck) {
     const RunKey& key = watched.slot->key;
     host_.Log(LogLevel::kError,
               fmt::format("a turn of run {} of workflow \"{}\" has not yielded for {} ms: workflow "
                           "code must not block or loop without co_await",
                           key.run_id, key.workflow_id, (now - watched.since) / 1000));
-    if (watched.strikes == 1) host_.runtime().ReplaceStuckThread();
+    if (watched.strikes == 1) {
+      host_.turns().Distrust(watched.workflow_type);
+      host_.runtime().ReplaceStuckThread();
+    }
     if (watched.strikes < limits::kMaxDeliveries) continue;
     cache_.Abandon(*watched.slot);
     host_.store().Block(key, watched.version,
                         BlockInfo{host_.options().build_id, "its turn hangs", 0, {}},
                         [](const Status&) {});
   }
-  if (again) SetAlarm();
+  if (any && !alarm_set_.exchange(true)) SetAlarm();
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -11,10 +11,19 @@ namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
 
-// Waiting on an atomic spins for a moment before it sleeps: a quick answer costs 5 us instead of the 25
-// of a condition variable.
+// Tells the core that this is a loop that waits.
+inline void PauseCore() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 class ThreadOneShot final : public OneShot {
  public:
+  explicit ThreadOneShot(ThreadRuntime& runtime) : runtime_(runtime) {}
+
   void Set() override {
     set_.store(1, std::memory_order_release);
     set_.notify_all();
@@ -23,6 +32,8 @@ class ThreadOneShot final : public OneShot {
     changed_.notify_all();
   }
   bool Wait(Duration timeout) override {
+    if (runtime_.LookFor([this] { return set_.load(std::memory_order_acquire) != 0; })) return true;
+    runtime_.AboutToWait();
     if (timeout == kForever) {
       set_.wait(0, std::memory_order_acquire);
       return true;
@@ -33,6 +44,7 @@ class ThreadOneShot final : public OneShot {
   }
 
  private:
+  ThreadRuntime& runtime_;
   std::atomic<uint32_t> set_{0};
   std::atomic<bool> timed_{false};
   std::mutex mutex_;
@@ -50,22 +62,13 @@ inline PoolThread& ThisPoolThread() {
   return thread;
 }
 
-// Tells the core that this is a loop that waits.
-inline void PauseCore() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 }  // namespace detail
 
-MARATHON_INLINE ThreadRuntime::ThreadRuntime(int turn_threads, int activity_threads) {
-  const int cores = std::max(1u, std::thread::hardware_concurrency());
-  several_cores_ = cores > 1;
-  turn_pool_.limit = turn_threads > 0 ? turn_threads : cores;
+MARATHON_INLINE ThreadRuntime::ThreadRuntime(int turn_threads, int activity_threads)
+    : cores_(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))) {
+  turn_pool_.limit = turn_threads > 0 ? turn_threads : cores_;
   activity_pool_.limit = std::max(1, activity_threads);
+  turn_pool_.most_active = activity_pool_.most_active = cores_;
 }
 
 MARATHON_INLINE ThreadRuntime::~ThreadRuntime() { Stop(); }
@@ -92,7 +95,9 @@ MARATHON_INLINE uint64_t ThreadRuntime::Random() {
 // ---- Lanes -----------------------------------------------------------------------------------------
 
 // Work finds a thread without a futex call when one is looking for it, and else wakes one sleeper at a
-// time: whoever takes a piece of work and leaves some wakes the next.
+// time: whoever takes a piece of work and leaves some wakes the next. Short work gains nothing from more
+// threads than cores, which only meet at the lock; work that blocks does. So from there on one thread
+// watches whether the others get on, and if not lets more of them go.
 MARATHON_INLINE void ThreadRuntime::Push(Pool& pool, Queue& queue, Callback<void()> work) {
   detail::PoolThread& self = detail::ThisPoolThread();
   bool wake = false;
@@ -102,18 +107,81 @@ MARATHON_INLINE void ThreadRuntime::Push(Pool& pool, Queue& queue, Callback<void
     queue.push_back(std::move(work));
     pool.queued.store(true, std::memory_order_relaxed);
     if (self.pool == &pool && !std::exchange(self.kept_one, true)) return;
-    wake = WakesNext(pool);
-    if (!wake && pool.idle == 0 && static_cast<int>(pool.threads.size()) < pool.limit) {
-      pool.threads.emplace_back([this, &pool] { RunPool(pool); });
-    }
+    wake = Summon(pool);
   }
   if (wake) pool.changed.notify_one();
 }
 
-// With the pool's mutex held: whether the caller is to wake a thread for what is queued.
-MARATHON_INLINE bool ThreadRuntime::WakesNext(Pool& pool) {
-  if (pool.looking || pool.waking || pool.idle == 0) return false;
-  return pool.waking = true;
+// With the pool's mutex held: sees to it that a thread comes for what is queued, if it is time for one.
+// True: the caller is to wake one.
+MARATHON_INLINE bool ThreadRuntime::Summon(Pool& pool) {
+  if (pool.looking || pool.waking) return false;
+  if (pool.active >= pool.most_active && pool.watching) return false;
+  if (pool.idle > 0) return pool.waking = true;
+  if (static_cast<int>(pool.threads.size()) < pool.limit && !pool.stopping) {
+    pool.waking = true;
+    pool.threads.emplace_back([this, &pool] { RunPool(pool); });
+  }
+  return false;
+}
+
+// What this thread has posted to its own pool it will not run soon, after all.
+MARATHON_INLINE void ThreadRuntime::AboutToWait() {
+  detail::PoolThread& self = detail::ThisPoolThread();
+  if (!self.kept_one) return;
+  for (Pool* pool : {&turn_pool_, &activity_pool_}) {
+    if (self.pool != pool) continue;
+    bool wake = false;
+    {
+      std::lock_guard lock(pool->mutex);
+      wake = pool->queued.load(std::memory_order_relaxed) && Summon(*pool);
+    }
+    if (wake) pool->changed.notify_one();
+  }
+}
+
+// With the pool's mutex held: whether this thread is to take what is queued.
+MARATHON_INLINE bool ThreadRuntime::MayTake(const Pool& pool) const {
+  if (pool.work.empty() && pool.when_idle.empty()) return false;
+  return pool.active < pool.most_active || pool.stopping;
+}
+
+// Waits a little. If no work has been taken meanwhile, what is under way blocks: others may go on.
+MARATHON_INLINE void ThreadRuntime::Watch(Pool& pool, std::unique_lock<std::mutex>& lock) {
+  constexpr std::chrono::microseconds kPatience{200};
+  const uint64_t before = pool.taken;
+  pool.watching = true;
+  ++pool.idle;
+  pool.changed.wait_for(lock, kPatience);
+  --pool.idle;
+  pool.watching = false;
+  pool.waking = false;
+  if (pool.work.empty() && pool.when_idle.empty()) return;
+  if (pool.taken == before) {
+    pool.most_active = std::max(pool.most_active, 2 * pool.active);
+  } else if (pool.most_active > cores_) {
+    --pool.most_active;
+  }
+}
+
+// A quick answer costs nothing this way, and 25 us from a sleep on another core.
+template <class Done>
+bool ThreadRuntime::LookFor(Done&& done) const {
+  constexpr int64_t kMicros = 20;
+  if (done()) return true;
+  if (cores_ == 1 || Busy() || looking_outside_.exchange(true, std::memory_order_relaxed)) {
+    return false;
+  }
+  const int64_t until = MonotonicMicros() + kMicros;
+  bool found = false;
+  while (!found && !Busy() && MonotonicMicros() < until) {
+    for (int i = 0; i < 8 && !found; ++i) {
+      detail::PauseCore();
+      found = done();
+    }
+  }
+  looking_outside_.store(false, std::memory_order_relaxed);
+  return found || done();
 }
 
 // For a moment before it sleeps, one thread looks for work: to be woken takes 25 us on another core.
@@ -143,14 +211,17 @@ MARATHON_INLINE void ThreadRuntime::RunPool(Pool& pool) {
   self.pool = &pool;
   bool looked = false;
   std::unique_lock lock(pool.mutex);
+  pool.waking = false;
   while (true) {
-    auto& queue = pool.work.empty() ? pool.when_idle : pool.work;
-    if (!queue.empty()) {
+    if (MayTake(pool)) {
+      auto& queue = pool.work.empty() ? pool.when_idle : pool.work;
       Callback<void()> work = std::move(queue.front());
       queue.pop_front();
+      ++pool.active;
+      ++pool.taken;
       const bool more = !pool.work.empty() || !pool.when_idle.empty();
       pool.queued.store(more, std::memory_order_relaxed);
-      const bool wake = more && WakesNext(pool);
+      const bool wake = more && Summon(pool);
       lock.unlock();
       if (wake) pool.changed.notify_one();
       self.kept_one = false;
@@ -158,9 +229,12 @@ MARATHON_INLINE void ThreadRuntime::RunPool(Pool& pool) {
       work = nullptr;
       looked = false;
       lock.lock();
+      --pool.active;
     } else if (pool.stopping) {
       return;
-    } else if (!looked && !pool.looking && several_cores_) {
+    } else if (pool.queued.load(std::memory_order_relaxed) && !pool.watching) {
+      Watch(pool, lock);
+    } else if (!looked && !pool.looking && cores_ > 1) {
       LookForWork(pool, lock);
       looked = true;
     } else {
@@ -274,7 +348,8 @@ MARATHON_INLINE void ThreadRuntime::Ring(AlarmId alarm) {
 }
 
 MARATHON_INLINE std::shared_ptr<OneShot> ThreadRuntime::NewOneShot() {
-  return std::make_shared<detail::ThreadOneShot>();
+  using Pooled = detail::PoolAllocator<detail::ThreadOneShot>;
+  return std::allocate_shared<detail::ThreadOneShot>(Pooled(), *this);
 }
 
 MARATHON_INLINE void ThreadRuntime::Stop() {

@@ -43,6 +43,12 @@ class ThreadRuntime final : public Runtime {
   void ReplaceStuckThread() override;
   std::shared_ptr<OneShot> NewOneShot() override;
 
+  // For a OneShot: this thread is about to wait.
+  void AboutToWait();
+  // Spins for a moment until `done()`, unless a core has better to do. Answers whether it is done.
+  template <class Done>
+  bool LookFor(Done&& done) const;
+
  private:
   using Queue = std::deque<Callback<void()>, detail::PoolAllocator<Callback<void()>>>;
   struct Pool {
@@ -52,8 +58,12 @@ class ThreadRuntime final : public Runtime {
     Queue when_idle;
     std::vector<std::thread> threads;
     int limit = 0;
+    int active = 0;        // threads that have work …
+    int most_active = 0;   // … which wakes no more than so many, until somebody sees it stand still
+    bool watching = false; // a thread waits for that
+    uint64_t taken = 0;    // pieces of work, so far
     int idle = 0;          // threads that wait …
-    bool waking = false;   // … and one of them has been told to wake
+    bool waking = false;   // … and one of them has been told to wake, or a new one is starting
     bool looking = false;  // a thread looks for work before it waits …
     std::atomic<bool> queued{false};  // … without the mutex
     bool stopping = false;
@@ -61,15 +71,23 @@ class ThreadRuntime final : public Runtime {
 
   Pool& PoolOf(Lane lane) { return lane == Lane::kTurn ? turn_pool_ : activity_pool_; }
   void Push(Pool& pool, Queue& queue, Callback<void()> work);
-  static bool WakesNext(Pool& pool);
+  bool Summon(Pool& pool);
+  bool MayTake(const Pool& pool) const;
+  void Watch(Pool& pool, std::unique_lock<std::mutex>& lock);
   void RunPool(Pool& pool);
+  // Work waits for a thread.
+  bool Busy() const {
+    return turn_pool_.queued.load(std::memory_order_relaxed) ||
+           activity_pool_.queued.load(std::memory_order_relaxed);
+  }
   void LookForWork(Pool& pool, std::unique_lock<std::mutex>& lock);
   void RunAlarms();
   void RescueAlarms();
   void Ring(AlarmId alarm);
   static void StopPool(Pool& pool);
 
-  bool several_cores_ = false;
+  const int cores_;
+  mutable std::atomic<bool> looking_outside_{false};  // a thread that waits for an answer
   Pool turn_pool_;
   Pool activity_pool_;
 
