@@ -34,10 +34,16 @@ bool IsReady(const Run& run) {
   return run.ready_since != kNever;
 }
 
+// When a closed run has been kept long enough.
+template <class Run>
+Time ForgetAt(const Run& run) {
+  return AddSaturated(run.close_time, limits::kRetention);
+}
+
 // The instant of a run in the due index.
 template <class Run>
 Time RunDue(const Run& run, Duration resend_first) {
-  if (run.status != RunStatus::kRunning) return AddSaturated(run.close_time, limits::kRetention);
+  if (run.status != RunStatus::kRunning) return ForgetAt(run);
   if (run.blocked) return std::min<Time>(run.run_deadline, (*run.blocked).retry_at);
   if (!IsReady(run)) return run.run_deadline;
   return std::min<Time>(run.run_deadline, ResendAt(run, resend_first));

@@ -84,7 +84,7 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
   Run* run = t_.FindRun(entry.run);
   if (run == nullptr) return;
   if (run->status != RunStatus::kRunning) {
-    if (detail::RunDue(*run, resend_first_) <= now_) return t_.EraseRun(*run);  // kept long enough
+    if (detail::ForgetAt(*run) <= now_) return t_.EraseRun(*run);
     return Update(*run);
   }
   if (run->blocked && (*run->blocked).retry_at <= now_) {

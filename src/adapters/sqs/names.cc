@@ -56,7 +56,7 @@ StatusOr<TaskHint> DecodeSqsHint(std::string_view text, TaskKind kind,
   const json body = json::parse(text, nullptr, /*allow_exceptions=*/false);
   const Status no_hint = InvalidArgument("not a hint");
   if (!body.is_object()) return no_hint;
-  const auto string = [&](const char* name, std::string* out) {
+  const auto string = [&](const char* name, auto* out) {
     const auto found = body.find(name);
     if (found == body.end() || !found->is_string()) return false;
     *out = found->get<std::string>();
