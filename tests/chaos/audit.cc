@@ -173,7 +173,7 @@ AuditResult Auditor::Run(const std::string& url) {
 
 void Auditor::CheckRun(const RunRow& row) {
   int64_t number = 0;
-  if (row.key.workflow_id.view().starts_with("job-")) number = std::stoll(row.key.workflow_id.view().substr(4));
+  if (row.key.workflow_id.view().starts_with("job-")) number = std::stoll(row.key.workflow_id.str().substr(4));
   if (!facts_.jobs.contains(number) || !facts_.jobs[number].begun) {
     return Add("starts", row.key, "was never asked for");
   }

@@ -1,4 +1,5 @@
 // needs: redis testing
+// whole: they share a cluster
 // The Redis store against the suites of both ports, over a real server and a real cluster of three.
 #include <gtest/gtest.h>
 

@@ -139,7 +139,9 @@ MARATHON_INLINE void Host::OnStarted(std::shared_ptr<StartState> state, StatusOr
     turns_.Lost(std::exchange(state->slot, nullptr));  // what it did is still to be found out
   } else {
     if (state->slot) turns_.Discard(std::exchange(state->slot, nullptr));
-    if (reply.ok() && reply->mine) turns_.Wake(reply->run);
+    if (reply.ok() && reply->mine) {  // not on this thread, which may be the caller's
+      runtime_.Post(Lane::kTurn, [self = Self(), run = reply->run] { self->turns_.Wake(run); });
+    }
   }
   if (!reply.ok()) return state->done(reply.status());
   state->done(std::move(reply->run));

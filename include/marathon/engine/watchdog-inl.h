@@ -69,14 +69,14 @@ MARATHON_INLINE void Watchdog::OnAlarm() {
   const std::vector<Watched> struck = Strike(now, any);
   for (const Watched& watched : struck) {
     const RunKey& key = watched.slot->key;
-    host_.Log(LogLevel::kError,
-              fmt::format("a turn of run {} of workflow \"{}\" has not yielded for {} ms: workflow "
-                          "code must not block or loop without co_await",
-                          key.run_id, key.workflow_id, (now - watched.since) / 1000));
     if (watched.strikes == 1) {
       host_.turns().Distrust(watched.workflow_type);
       host_.runtime().ReplaceStuckThread();
     }
+    host_.Log(LogLevel::kError,
+              fmt::format("a turn of run {} of workflow \"{}\" has not yielded for {} ms: workflow "
+                          "code must not block or loop without co_await",
+                          key.run_id, key.workflow_id, (now - watched.since) / 1000));
     if (watched.strikes < limits::kMaxDeliveries) continue;
     cache_.Abandon(*watched.slot);
     host_.store().Block(key, watched.version,

@@ -11,6 +11,16 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// These replies may be followed by user code, which may hang, and would hold up all others on the loop.
+template <class Reply>
+Done<Reply> RedisStore::OnTurnLane(Done<Reply> done) {
+  return [this, done = std::move(done)](StatusOr<Reply> reply) mutable {
+    shared_.runtime.Post(Lane::kTurn, [done = std::move(done), reply = std::move(reply)]() mutable {
+      done(std::move(reply));
+    });
+  };
+}
+
 // ---- Runs
 
 void RedisStore::Start(StartRequest request, Done<StartReply> done) {
@@ -41,7 +51,7 @@ void RedisStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
       [request = std::move(request)](RedisTransaction& tx) {
         return tx.protocol().TakeTurn(request);
       },
-      std::move(done));
+      OnTurnLane(std::move(done)));
 }
 
 void RedisStore::Commit(TurnCommit commit, Done<CommitReply> done) {
@@ -51,7 +61,7 @@ void RedisStore::Commit(TurnCommit commit, Done<CommitReply> done) {
       [commit = std::move(commit)](RedisTransaction& tx) {
         return tx.protocol().Commit(TurnCommit(commit));
       },
-      std::move(done));
+      OnTurnLane(std::move(done)));
 }
 
 void RedisStore::Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) {
@@ -147,7 +157,7 @@ void RedisStore::Read(ReadRequest request, Done<RunSnapshot> done) {
   Enqueue<StatusOr<RunSnapshot>>(
       std::move(lane), Together::kNo,
       [request = std::move(request)](RedisTransaction& tx) { return tx.protocol().Read(request); },
-      std::move(done));
+      OnTurnLane(std::move(done)));
 }
 
 // ---- Ends of runs

@@ -117,6 +117,8 @@ class RedisStore final : public StateStore,
   // Queues `body`, which makes a Reply (Status, or a StatusOr) of a RedisTransaction. From any thread.
   template <class Reply, class Body>
   void Enqueue(std::string lane, Together together, Body body, Callback<void(Reply)> done);
+  template <class Reply>
+  Done<Reply> OnTurnLane(Done<Reply> done);
   void SpreadInStep(RedisTransaction& transaction) override;
   void SpreadHere(Effects&& effects, std::vector<RunSnapshot>&& ends) override;
   void EndSession(SessionId session, bool died, DoneStatus done);
