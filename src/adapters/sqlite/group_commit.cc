@@ -92,7 +92,7 @@ void GroupCommit::LeadOneBatch(std::unique_lock<std::mutex>& lock) {
   lock.lock();
   reporting_since_ = runtime_->MonotonicMicros();
   lock.unlock();
-  for (size_t i = 0; i < batch.size(); ++i) batch[i]->Finish(std::move(results[i]));
+  Report(batch, results);
 
   lock.lock();
   const bool deposed = term != term_;
@@ -105,6 +105,22 @@ void GroupCommit::LeadOneBatch(std::unique_lock<std::mutex>& lock) {
   if (deposed) return;
   leading_ = false;
   led_.notify_all();
+}
+
+// The last one here and now, the others by whoever is free: a report may be followed by user code, which may
+// hang, and no other must wait for that.
+void GroupCommit::Report(Batch& batch, std::vector<Status>& results) {
+  const std::shared_ptr<void> owner = owner_.lock();  // none: the lanes may be gone, too
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (owner == nullptr || i + 1 == batch.size()) {
+      batch[i]->Finish(std::move(results[i]));
+      continue;
+    }
+    runtime_->Post(Lane::kTurn, [owner, operation = std::move(batch[i]),
+                                 result = std::move(results[i])]() mutable {
+      operation->Finish(std::move(result));
+    });
+  }
 }
 
 void GroupCommit::Commit(Batch& batch, std::vector<Status>& results) {

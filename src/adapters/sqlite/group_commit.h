@@ -79,6 +79,7 @@ class GroupCommit : public std::enable_shared_from_this<GroupCommit> {
   void Lead();
   void LeadOneBatch(std::unique_lock<std::mutex>& lock);
   void Commit(Batch& batch, std::vector<Status>& results);
+  void Report(Batch& batch, std::vector<Status>& results);
   // The status of the whole transaction; `ambiguous`: it may have happened all the same.
   Status TryTransaction(std::unique_ptr<SqliteOperation>* begin,
                         std::unique_ptr<SqliteOperation>* end, bool* ambiguous);

@@ -141,6 +141,11 @@ void HttpLoop::Post(Callback<void()> work) {
   if (wake) curl_multi_wakeup(state_->multi);
 }
 
+bool HttpLoop::IsThisThread() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->thread == std::this_thread::get_id();
+}
+
 void HttpLoop::Stop() {
   {
     const std::lock_guard lock(state_->mutex);

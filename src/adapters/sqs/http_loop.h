@@ -47,6 +47,7 @@ class HttpLoop {
   void Start(std::shared_ptr<void> owner);
   // Work posted after Stop() is destroyed, not run.
   void Post(Callback<void()> work);
+  bool IsThisThread() const;
   // Ends the thread after what has been posted and the calls under way, or a second, and waits for it
   // unless that is the caller. What is still under way then is destroyed.
   void Stop();

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <future>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "marathon/limits.h"
@@ -191,8 +193,16 @@ void SqsQueue::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
   });
 }
 
+// Waits for the loop: what is answered later could find its receiver's runtime gone.
 void SqsQueue::StopReceiving(const SessionId& session) {
-  loop_.Post([this, session] { Stop(session); });
+  if (loop_.IsThisThread()) return Stop(session);
+  auto stopped = std::make_shared<std::promise<void>>();
+  const std::future<void> over = stopped->get_future();
+  loop_.Post([this, session, stopped = std::move(stopped)] {
+    Stop(session);
+    stopped->set_value();
+  });
+  over.wait();  // also over when the loop has ended, and the work with it
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail
