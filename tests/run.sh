@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
 always=(gcc-debug clang-asan clang-tsan sim chaos examples)
-chaos_backends=(sqlite redis)  # a minute of one, chosen by the commit count
+chaos_backends=(sqlite redis redis+sqs)  # a minute of one, chosen by the commit count
 rotating=(gcc-asan gcc-tsan fuzz clang-tidy header-only consumers)
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
@@ -59,7 +59,7 @@ run_cell() {
       build "$1" tests_threads && run_ctest "$1" -L '^threads$' ;;
     sim) run_script tests/sim/run.sh --seeds 2000 && run_script tests/sim/run.sh --mutants ;;
     chaos) run_script tests/chaos/run.sh --backend "${chaos_backends[commits % ${#chaos_backends[@]}]}" ;;
-    examples) [[ -x examples/research.sh ]] || result=absent; examples/run.sh ;;
+    examples) examples/run.sh && examples/fleet.sh ;;
     header-only) build header-only tests_unit tests_workflow all_verify_interface_header_sets &&
                  run_ctest header-only -L '^(unit|workflow)$' ;;
     consumers) build gcc-debug && run_ctest gcc-debug -L '^packaging$' ;;

@@ -1,17 +1,18 @@
 // An SQS of a test's own: tests/sqs_server.py, in a Python environment of the build's, which checks the
 // signature of every call.
 //
-// One thread at a time.
+// One thread at a time. A server that does not come up is a std::runtime_error.
 #pragma once
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace marathon::tests {
@@ -26,8 +27,7 @@ class SqsServer {
 
   SqsServer() {
     int log[2], input[2];
-    EXPECT_EQ(pipe2(log, O_CLOEXEC), 0);
-    EXPECT_EQ(pipe2(input, O_CLOEXEC), 0);
+    if (pipe2(log, O_CLOEXEC) != 0 || pipe2(input, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_adddup2(&files, input[0], 0);
@@ -37,12 +37,13 @@ class SqsServer {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    EXPECT_EQ(posix_spawnp(&pid_, "bash", &files, nullptr, argv.data(), environ), 0);
+    const int error = posix_spawnp(&pid_, "bash", &files, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&files);
     close(log[1]);
     close(input[0]);
     log_ = log[0];
     input_ = input[1];
+    if (error != 0) throw std::runtime_error("there is no bash");
     WaitUntilReady();
   }
   ~SqsServer() {
@@ -57,9 +58,13 @@ class SqsServer {
   std::string endpoint() const { return "http://127.0.0.1:" + port_; }
 
   // The URL of a queue, as the value of a store's `queue` parameter.
-  std::string Parameter(const std::string& prefix) const {
-    return std::string("sqs%3A%2F%2F") + kRegion + "%2F" + kAccount + "%2F" + prefix +
-           "%3Fcreate%3Dtrue%26endpoint%3Dhttp%253A%252F%252F127.0.0.1%253A" + port_;
+  std::string Parameter(std::string_view prefix) const { return ParameterAt(port_, prefix); }
+  static std::string ParameterAt(std::string_view port, std::string_view prefix) {
+    std::string value = std::string("sqs%3A%2F%2F") + kRegion + "%2F" + kAccount + "%2F";
+    value += prefix;
+    value += "%3Fcreate%3Dtrue%26endpoint%3Dhttp%253A%252F%252F127.0.0.1%253A";
+    value += port;
+    return value;
   }
 
  private:
@@ -68,10 +73,7 @@ class SqsServer {
     char bytes[4096];
     while (text.find('\n') == text.npos || text.find("ready ") == text.npos) {
       const ssize_t count = read(log_, bytes, sizeof bytes);
-      if (count <= 0) {
-        ADD_FAILURE() << "the SQS server did not come up: " << text;
-        return;
-      }
+      if (count <= 0) throw std::runtime_error("the SQS server did not come up: " + text);
       text.append(bytes, static_cast<size_t>(count));
     }
     const size_t at = text.find("ready ") + 6;

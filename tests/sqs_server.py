@@ -1,5 +1,6 @@
 """An SQS of a test's own: moto's, behind a check of every signature by AWS's own signer (botocore), on a free
-port of the loopback. Says "ready PORT" when it is. Ends when its standard input does.
+port of the loopback; says "ready PORT" when it is, and ends when its standard input does. Or, with --socket PATH,
+on a Unix socket, until it is killed.
 
 What it checks of a request is what AWS checks: the time, the scope, the security token and the signature. Paths
 that begin with /_test/ are for the tests: /_test/counts answers how many calls were verified and refused.
@@ -7,6 +8,7 @@ that begin with /_test/ are for the tests: /_test/counts answers how many calls 
 import datetime
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -133,7 +135,6 @@ def check(environ, body):
 
 class Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept
-    disable_nagle_algorithm = True
 
     def log_request(self, *_):
         pass
@@ -142,10 +143,15 @@ class Handler(WSGIRequestHandler):
 def main():
     mend_moto()
     app = Verifier(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
+    socket = sys.argv[2] if sys.argv[1:2] == ["--socket"] else None
+    host = f"unix://{socket}" if socket else "127.0.0.1"
+    Handler.disable_nagle_algorithm = not socket
+    server = make_server(host, 0, app, threaded=True, request_handler=Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", server.port, flush=True)
+    if socket:
+        signal.pause()
     sys.stdin.read()  # until whoever started it is gone
     os._exit(0)
 

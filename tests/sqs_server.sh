@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs sqs_server.py in a Python environment, build/sqs-venv, which it makes when it is not there:
-#   tests/sqs_server.sh [--install-only]
+#   tests/sqs_server.sh [--install-only | --socket PATH]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(dirname "$here")/build
@@ -20,4 +20,4 @@ if [[ ! -f $stamp ]]; then
   flock -u 9
   exec 9>&-
 fi
-[[ ${1:-} == --install-only ]] || exec "$venv/bin/python" "$here/sqs_server.py"
+[[ ${1:-} == --install-only ]] || exec "$venv/bin/python" "$here/sqs_server.py" "$@"

@@ -72,7 +72,7 @@ void Report(const Settings& settings, const Figures& f) {
     std::snprintf(text, sizeof(text), "  %s %.4g", key.c_str(), value);
     more += text;
   }
-  std::fprintf(stderr, "%-13s %-7s %-7s %4d %5d %5d %10.0f %10.0f %9.1f %9.1f %7.1f %7.1f %10.0f %6.3f%s\n",
+  std::fprintf(stderr, "%-13s %-9s %-7s %4d %5d %5d %10.0f %10.0f %9.1f %9.1f %7.1f %7.1f %10.0f %6.3f%s\n",
                f.workload.c_str(), f.backend.c_str(), f.sync.c_str(), f.threads, f.in_flight,
                f.payload_bytes, f.workflows_per_s, f.steps_per_s, f.p50_us, f.p99_us, f.cpu_us, f.rss_mb,
                f.floor_per_s, f.floor_ratio, more.c_str());
@@ -125,7 +125,7 @@ bool Measure(const Settings& settings, const std::string& backend, const std::st
 }
 
 bool MeasureAll(const Settings& settings) {
-  std::fprintf(stderr, "%-13s %-7s %-7s %4s %5s %5s %10s %10s %9s %9s %7s %7s %10s %6s\n", "workload",
+  std::fprintf(stderr, "%-13s %-9s %-7s %4s %5s %5s %10s %10s %9s %9s %7s %7s %10s %6s\n", "workload",
                "backend", "sync", "thr", "fly", "bytes", "runs/s", "steps/s", "p50 us", "p99 us",
                "cpu us", "rss MB", "floor/s", "ratio");
   bool ok = true;
@@ -133,8 +133,9 @@ bool MeasureAll(const Settings& settings) {
       settings.in_flight > 0 ? std::vector<int>{settings.in_flight} : std::vector<int>{1, 128};
   for (const auto& [backend, sync] : std::vector<std::pair<std::string, std::string>>{
            {"memory", "none"}, {"sqlite", "full"}, {"sqlite", "normal"}, {"redis", "everysec"},
-           {"redis", "always"}}) {
-    const bool only_one = sync == "normal" || sync == "always";  // what the other settings do not show
+           {"redis", "always"}, {"redis+sqs", "everysec"}}) {
+    // What the other settings do not show.
+    const bool only_one = sync == "normal" || sync == "always" || backend == "redis+sqs";
     for (const Workload& workload : Workloads()) {
       if (only_one && workload.name != "one-activity") continue;
       for (const int in_flight : flights) {

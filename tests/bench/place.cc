@@ -2,6 +2,8 @@
 
 #include <marathon/adapters/redis.h>
 #include <marathon/adapters/sqlite.h>
+#include <marathon/adapters/sqs.h>
+#include <marathon/store/open_ports.h>
 
 #include <filesystem>
 #include <utility>
@@ -12,6 +14,18 @@ namespace {
 
 // Warnings about what its settings may lose are not news here.
 marathon::Backend Redis() { return marathon::RedisBackend({.log = nullptr}); }
+
+marathon::Backend Sqs() {
+  marathon::SqsOptions options;
+  options.access_key_id = marathon::tests::SqsServer::kKeyId;
+  options.secret_access_key = marathon::tests::SqsServer::kSecret;
+  return marathon::SqsBackend(options);
+}
+
+// Besides memory.
+std::vector<marathon::Backend> Linked() {
+  return {marathon::SqliteBackend(), Redis(), Sqs()};
+}
 
 }  // namespace
 
@@ -29,7 +43,8 @@ Place::~Place() {
 
 std::string Place::url() const {
   if (memory()) return "memory:";
-  if (backend_ == "redis") return "redis:" + server_->socket();
+  if (sqs_ != nullptr) return "redis:" + server_->socket() + "?queue=" + sqs_->Parameter("bench");
+  if (redis()) return "redis:" + server_->socket();
   return "sqlite:" + file_ + "?synchronous=" + sync_;
 }
 
@@ -37,24 +52,27 @@ void Place::Clear() {
   for (const char* end : {"", "-wal", "-shm", "-lock", "-locks"}) {
     std::filesystem::remove_all(file_ + end);
   }
-  if (backend_ != "redis") return;
+  if (!redis()) return;
   server_.reset();
   server_ = std::make_unique<marathon::tests::RedisServer>(std::vector<std::string>{
       "--appendonly", sync_ == "no" ? "no" : "yes", "--appendfsync", sync_});
+  if (backend_ == "redis+sqs" && sqs_ == nullptr) sqs_ = std::make_unique<marathon::tests::SqsServer>();
 }
 
 marathon::Ports Place::Open(marathon::Runtime& runtime) const {
-  const marathon::Backend backend = memory()               ? marathon::MemoryBackend()
-                                    : backend_ == "redis" ? Redis()
-                                                           : marathon::SqliteBackend();
-  return Must(backend.open(Must(marathon::ParseBackendUrl(url())), runtime));
+  std::vector<std::shared_ptr<const marathon::Backend>> backends{
+      std::make_shared<const marathon::Backend>(marathon::MemoryBackend())};
+  for (marathon::Backend& backend : Linked()) {
+    backends.push_back(std::make_shared<const marathon::Backend>(std::move(backend)));
+  }
+  return Must(marathon::OpenPorts(url(), backends, runtime));
 }
 
 double Place::Floor(int group, const marathon::History& sample,
                     const std::function<void(const marathon::Payload&)>& convert, double seconds) {
   if (memory()) return MemoryFloor(sample, convert, seconds / 2);
   Clear();
-  const double floor = backend_ == "redis"
+  const double floor = redis()
                            ? RedisFloor(*server_, group, sample, convert, seconds)
                            : SqliteFloor(file_, sync_ == "full", group, sample, convert, seconds);
   Clear();
@@ -64,8 +82,7 @@ double Place::Floor(int group, const marathon::History& sample,
 marathon::Registry TheRegistry() {
   marathon::Registry registry;
   BindAll(registry);
-  registry.Use(marathon::SqliteBackend());
-  registry.Use(Redis());
+  for (marathon::Backend& backend : Linked()) registry.Use(std::move(backend));
   return registry;
 }
 

@@ -10,13 +10,15 @@
 #include <string>
 
 #include "../redis_server.h"
+#include "../sqs_server.h"
 #include "bench.h"
 
 namespace bench {
 
 class Place {
  public:
-  // `backend`: memory, sqlite (sync: full, normal) or redis (sync: always, everysec, no: its appendfsync).
+  // `backend`: memory, sqlite (sync: full, normal), redis (sync: always, everysec, no: its appendfsync), or
+  // redis+sqs (the same, with an SQS server for its hints).
   Place(const std::string& folder, std::string backend, std::string sync);
   ~Place();
   Place(const Place&) = delete;
@@ -25,6 +27,7 @@ class Place {
   const std::string& backend() const { return backend_; }
   const std::string& sync() const { return sync_; }
   bool memory() const { return backend_ == "memory"; }
+  bool redis() const { return backend_.starts_with("redis"); }
   std::string url() const;
 
   // Forgets all that is kept.
@@ -40,6 +43,7 @@ class Place {
   std::string sync_;
   std::string file_;
   std::unique_ptr<marathon::tests::RedisServer> server_;
+  std::unique_ptr<marathon::tests::SqsServer> sqs_;
 };
 
 // With every backend that there is to measure.

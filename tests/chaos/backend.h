@@ -19,11 +19,11 @@ struct Server {
   std::string name;
   std::vector<std::string> command;
   std::string socket;
+  bool is_store = true;  // no: a queue, which forgets what it had when it is killed
 };
 
 struct ChaosBackend {
   std::string name;
-  std::string folder;           // where its files are
   std::vector<Server> servers;  // none: its processes open files
   // As workers reach it, the proxy of each server listening on a loopback port.
   std::function<std::string(const std::vector<int>& ports)> url;
@@ -35,7 +35,7 @@ struct ChaosBackend {
   bool has_servers() const { return !servers.empty(); }
 };
 
-// None: there is no such backend.
+// None: there is no such backend. Files go into `folder`.
 std::optional<ChaosBackend> FindBackend(std::string_view name, const std::string& folder);
 
 // What every process that opens one of these URLs knows.

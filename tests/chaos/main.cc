@@ -1,8 +1,9 @@
 // Chaos: real processes, real kills. One program, in the roles that its first word says:
-//   marathon_chaos --backend sqlite|redis --seconds N --seed S    the supervisor, which starts the
-//   others marathon_chaos work FOLDER URL SEED                           a worker marathon_chaos
-//   drive FOLDER URL SEED                          the driver
-// needs: testing sqlite redis
+//   marathon_chaos --backend sqlite|redis|redis+sqs --seconds N --seed S
+//                                                  the supervisor, which starts the others
+//   marathon_chaos work FOLDER URL SEED            a worker
+//   marathon_chaos drive FOLDER URL SEED           the driver
+// needs: testing sqlite redis sqs
 #include <fmt/format.h>
 
 #include <charconv>
@@ -50,6 +51,6 @@ int main(int argc, char** argv) {
   }
   marathon::chaos::ChaosOptions options;
   if (ReadOptions(words, &options)) return marathon::chaos::Supervise(options);
-  fmt::print(stderr, "usage: marathon_chaos --backend sqlite|redis --seconds N --seed S\n");
+  fmt::print(stderr, "usage: marathon_chaos --backend sqlite|redis|redis+sqs --seconds N --seed S\n");
   return 2;
 }

@@ -118,8 +118,11 @@ std::vector<Backend> Observed(std::vector<Backend> backends, Ledger* effects, Sh
                        const BackendUrl& url, Runtime& runtime) -> StatusOr<Ports> {
       StatusOr<Ports> ports = open(url, runtime);
       if (!ports.ok()) return ports;
+      Ports observed{nullptr, std::make_shared<LossyQueue>(ports->queue, shared)};
+      if (ports->store == nullptr) return observed;  // a queue only
       *store = std::make_shared<ObservedStore>(ports->store, effects);
-      return Ports{*store, std::make_shared<LossyQueue>(ports->queue, shared)};
+      observed.store = *store;
+      return observed;
     };
   }
   return backends;

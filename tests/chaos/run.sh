@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real processes and real kills: workflows of which the right answers are known, on workers that are
 # killed, paused and restarted, over servers that are killed and connections that are cut.
-#   tests/chaos/run.sh --backend sqlite|redis [--seconds N] [--seed S]     60 s, and a new seed
+#   tests/chaos/run.sh --backend sqlite|redis|redis+sqs [--seconds N] [--seed S]     60 s, and a new seed
 # Exit status 1 on a violation, or when too little happened. docs/testing.md explains the last line.
 # Built in build/chaos.
 set -euo pipefail
@@ -16,4 +16,5 @@ if ! cmake/cell.sh chaos marathon_chaos >build/chaos.build.log 2>&1; then
   cat build/chaos.build.log >&2
   exit 2
 fi
+[[ " $* " != *+sqs* ]] || tests/sqs_server.sh --install-only
 exec build/chaos/tests/marathon_chaos "${arguments[@]}"

@@ -36,7 +36,8 @@ struct Least {
 };
 
 struct Counts {
-  int64_t worker_kills = 0, driver_kills = 0, store_kills = 0, pauses = 0, restarts = 0, cuts = 0;
+  int64_t worker_kills = 0, driver_kills = 0, store_kills = 0, queue_kills = 0, pauses = 0,
+          restarts = 0, cuts = 0;
 };
 
 // A class of faults: what it does, and the pauses between two, in milliseconds.
@@ -234,12 +235,16 @@ void Supervisor::PlanFaults() {
   AddFault("drop", 800, 1'800, [this](SeededRandom&) { ++shared_.drops_wanted; });
   AddFault("double", 800, 1'800, [this](SeededRandom&) { ++shared_.doubles_wanted; });
   if (!backend_.has_servers()) return;
-  AddFault("store kill", 5'500, 9'000, [this](SeededRandom& random) {
-    Child* const server = Pick(servers_, random);
-    if (server == nullptr) return;
-    server->Kill();
-    ++counts_.store_kills;
-  });
+  for (size_t i = 0; i < servers_.size(); ++i) {
+    const bool is_store = backend_.servers[i].is_store;
+    const auto [least_ms, most_ms] = is_store ? std::pair(5'500, 9'000) : std::pair(12'000, 20'000);
+    int64_t& count = is_store ? counts_.store_kills : counts_.queue_kills;
+    AddFault(servers_[i]->name() + " kill", least_ms, most_ms, [this, i, &count](SeededRandom&) {
+      if (!servers_[i]->whole()) return;
+      servers_[i]->Kill();
+      ++count;
+    });
+  }
   AddFault("cut", 250, 800,
            [this](SeededRandom& random) { proxies_[random.Below(proxies_.size())]->CutOne(); });
 }
@@ -288,7 +293,9 @@ void Supervisor::RestartServers() {
     return std::none_of(servers_.begin(), servers_.end(),
                         [](const auto& server) { return server->running(); });
   });
-  for (const auto& server : servers_) server->Start();
+  for (size_t i = 0; i < servers_.size(); ++i) {
+    if (backend_.servers[i].is_store) servers_[i]->Start();
+  }
 }
 
 std::string Supervisor::TooLittle(const AuditResult& audit) const {
@@ -320,10 +327,10 @@ int Supervisor::Verdict(const AuditResult& audit) {
     return backend_.has_servers() ? fmt::format("{}", count) : std::string("-");
   };
   fmt::print(
-      "also: {} driver kills, {} graceful restarts, {} hints doubled, {} late starts, {} dead "
-      "letters\n",
-      counts_.driver_kills, counts_.restarts, shared_.doubled.load(), audit.late_starts,
-      audit.dead_letters);
+      "also: {} driver kills, {} kills of the queue's server, {} graceful restarts, {} hints doubled, "
+      "{} late starts, {} dead letters\n",
+      counts_.driver_kills, counts_.queue_kills, counts_.restarts, shared_.doubled.load(),
+      audit.late_starts, audit.dead_letters);
   fmt::print(
       "chaos: {}, {}, seed {}, {} s: {} workflows, {} worker kills, {} store kills, {} pauses, {} "
       "cuts, "
@@ -363,7 +370,7 @@ int Supervise(const ChaosOptions& options) {
   std::optional<ChaosBackend> backend = FindBackend(options.backend, folder);
   Shared* const shared = Shared::Map(folder);
   if (!backend || shared == nullptr) {
-    fmt::print(stderr, "chaos: no backend \"{}\": sqlite, redis\n", options.backend);
+    fmt::print(stderr, "chaos: no backend \"{}\": sqlite, redis, redis+sqs\n", options.backend);
     return 2;
   }
   const int status = Supervisor(options, folder, *std::move(backend), shared).Run();
