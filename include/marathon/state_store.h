@@ -35,7 +35,8 @@ namespace marathon::inline MARATHON_ABI {
 
 // ---- Turns -------------------------------------------------------------------------------------
 
-// A new pending activity. `claim`: the committing session starts it at once (its first epoch is 1).
+// A new pending activity, at UnclaimedEpoch of its commit. `claim`: the committing session starts it at once,
+// at the epoch after that.
 struct NewActivity {
   EventId id = 0;
   std::string activity_type;
@@ -58,10 +59,12 @@ struct HandedOver {
   Epoch epoch = 0;
 };
 
-// One turn of one run, all or nothing, if the run is open, not blocked and at `expected_version`.
+// One turn of one run, all or nothing, if the run is open, not blocked and at `expected_version`, and the store
+// has lost nothing since `incarnation`.
 struct TurnCommit {
   RunKey run;
   EventId expected_version = 0;
+  uint64_t incarnation = 0;  // of the snapshot that the turn rests on; 0: none
   CommitId commit_id = 0;
   SessionId session;  // becomes the run's owner; empty: a commit from outside (terminate, run timeout)
 
@@ -94,6 +97,9 @@ struct RunSnapshot {
   std::vector<Message> inbox;           // oldest first, at most limits::kTurnMaxMessages
   std::vector<ActivityRow> activities;  // where asked for
   Time now{};
+  // A store whose server may lose its last writes counts here how often it may have: whatever a turn has
+  // seen in an earlier one, messages too, may be gone. 0: it never does.
+  uint64_t incarnation = 0;
 };
 
 struct TakeTurnRequest {
@@ -239,6 +245,12 @@ struct ListReply {
 
 // ---- The port ----------------------------------------------------------------------------------
 
+// An activity in the hands of a session.
+struct HeldActivity {
+  ActivityKey key;
+  Epoch epoch = 0;
+};
+
 // Told, from any thread and holding no lock, what changed in the store. Must return quickly.
 class StoreWatcher {
  public:
@@ -247,6 +259,9 @@ class StoreWatcher {
   virtual void OnDue(Time at) = 0;
   // Activities that this watcher's session holds were cancelled, or their runs ended.
   virtual void OnActivitiesCanceled(const std::vector<ActivityKey>& keys) = 0;
+  // A new incarnation of the store (RunSnapshot) has begun. `held`: all that this watcher's session holds in
+  // it. What of that has ended, as far as is known here, has not any more, and nobody works on it.
+  virtual void OnReturned(std::vector<HeldActivity> held) { static_cast<void>(held); }
 };
 
 class StateStore {
@@ -296,7 +311,7 @@ class StateStore {
   // owner by this call, with one delivery more. kAborted: another owner's time has not passed.
   // kFailedPrecondition: closed or blocked. kNotFound.
   virtual void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) = 0;
-  // kAborted: another version, closed, blocked, or a handed-over activity is not the caller's any more.
+  // kAborted: another version or incarnation, closed, blocked, or a handed-over activity is not the caller's any more.
   // kFailedPrecondition: a signal came before the close. kOutOfRange: the run would go over a limit of
   // limits.h.
   virtual void Commit(TurnCommit commit, Done<CommitReply> done) = 0;

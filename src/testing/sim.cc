@@ -4,6 +4,7 @@
 #include "marathon/testing/faulty_state_store-inl.h"
 #include "marathon/testing/faulty_task_queue-inl.h"
 #include "marathon/testing/invariants-inl.h"
+#include "marathon/testing/rewinding_state_store-inl.h"
 #include "marathon/testing/sim_program-inl.h"
 #include "marathon/testing/sim_runtime-inl.h"
 #include "marathon/testing/sim_world-inl.h"

@@ -27,16 +27,18 @@ void ExpectNoViolationWith(const FaultRates& rates) {
 
 TEST(SimulatorTest, KeepsItsPromisesUnderManySeeds) {
   FaultCounts counts;
-  uint64_t runs = 0, split = 0;
+  uint64_t runs = 0, split = 0, lost_tails = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const SimReport report = Simulate({.seed = seed});
     split += report.split_domains;
+    lost_tails += report.lost_tails;
     ASSERT_EQ(report.violation, "") << "tests/sim/run.sh --seed " << seed;
     counts += report.counts;
     runs += report.runs;
   }
   EXPECT_GT(split, kSeeds / 5);
-  EXPECT_LT(split, kSeeds / 2);
+  EXPECT_LT(split, kSeeds * 2 / 3);
+  EXPECT_GT(lost_tails, kSeeds / 8);
   EXPECT_GT(runs, kSeeds * 5);
   EXPECT_GT(counts.commits, kSeeds * 50);
   EXPECT_GT(counts.crashes, kSeeds * 3);
@@ -80,11 +82,33 @@ TEST(SimulatorTest, SurvivesAQueueOfAnotherDomainThatGetsNothing) {
 }
 TEST(SimulatorTest, SplitDomainsRepeatThemselvesToo) {
   for (uint64_t seed = 1; seed <= 5; ++seed) {
-    const SimReport once = Simulate({.seed = seed, .split_domains = true});
-    const SimReport again = Simulate({.seed = seed, .split_domains = true});
-    const SimReport one_domain = Simulate({.seed = seed, .split_domains = false});
+    const SimOptions split{.seed = seed, .split_domains = true, .loses_tail = false};
+    const SimReport once = Simulate(split);
+    const SimReport again = Simulate(split);
+    const SimReport one_domain =
+        Simulate({.seed = seed, .split_domains = false, .loses_tail = false});
     EXPECT_EQ(once.hash, again.hash);
     EXPECT_NE(once.hash, one_domain.hash);
+  }
+}
+
+// What is promised then, simulator.h says.
+TEST(SimulatorTest, SurvivesAStoreThatLosesItsTail) {
+  uint64_t lost_writes = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const SimReport report = Simulate({.seed = seed, .loses_tail = true});
+    EXPECT_EQ(report.violation, "") << seed;
+    EXPECT_GT(report.lost_tails, 0u);
+    lost_writes += report.lost_writes;
+  }
+  EXPECT_GT(lost_writes, kSeeds * 2);
+}
+TEST(SimulatorTest, LossesRepeatThemselvesToo) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    const SimReport once = Simulate({.seed = seed, .loses_tail = true});
+    const SimReport again = Simulate({.seed = seed, .loses_tail = true});
+    EXPECT_EQ(once.hash, again.hash);
+    EXPECT_EQ(once.lost_writes, again.lost_writes);
   }
 }
 

@@ -35,6 +35,8 @@ struct Totals {
   uint64_t violations = 0;
   uint64_t runs = 0;
   uint64_t split = 0;  // seeds with a queue of another domain
+  uint64_t lost_tails = 0;
+  uint64_t lost_writes = 0;
   uint64_t late_starts = 0;
   uint64_t dead_letters = 0;
   double virtual_seconds = 0;
@@ -45,6 +47,8 @@ struct Totals {
     violations += !report.violation.empty();
     runs += report.runs;
     split += report.split_domains;
+    lost_tails += report.lost_tails;
+    lost_writes += report.lost_writes;
     late_starts += report.late_starts;
     dead_letters += report.dead_letters;
     virtual_seconds += static_cast<double>(report.virtual_micros) / 1e6;
@@ -99,6 +103,7 @@ bool EnoughHappened(const Totals& totals) {
   all &= enough("crashes", static_cast<double>(counts.crashes), 5);
   all &= enough("ambiguous commits", static_cast<double>(counts.ambiguous), 10);
   all &= enough("duplicates", static_cast<double>(counts.duplicated), 10);
+  all &= enough("lost tails", static_cast<double>(totals.lost_tails), 0.2);
   all &= enough("virtual seconds", totals.virtual_seconds, 100);
   return all;
 }
@@ -132,9 +137,11 @@ int RunMany(uint64_t first, uint64_t count) {
   PrintFailures(reports);
   const bool repeats = RepeatsItself(reports);
   const bool enough = EnoughHappened(totals);
-  fmt::print("{:.0f} seeds/s/core, {} with split domains, {} runs, {} late starts, {} dead letters\n",
-             static_cast<double>(count) / seconds, totals.split, totals.runs, totals.late_starts,
-             totals.dead_letters);
+  fmt::print(
+      "{:.0f} seeds/s/core, {} with split domains, {} lost tails of {} writes, {} runs, {} late starts, "
+      "{} dead letters\n",
+      static_cast<double>(count) / seconds, totals.split, totals.lost_tails, totals.lost_writes,
+      totals.runs, totals.late_starts, totals.dead_letters);
   PrintSummary(totals);
   return totals.violations == 0 && repeats && enough ? 0 : 1;
 }

@@ -5,12 +5,14 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <set>
 #include <thread>
 
 #include "../../src/adapters/redis/nodes.h"
 #include "../redis_cluster.h"
 #include "fixture.h"
+#include "marathon/event_codec.h"
 
 namespace marathon::tests {
 namespace {
@@ -190,10 +192,27 @@ TEST(RedisServerTest, AServerThatIsKilledAndComesBackIsGoneOnWith) {
   });
 }
 
+// What a server is to be made to be again.
+class Snapshot {
+ public:
+  explicit Snapshot(RedisServer& server) : server_(server) {
+    EXPECT_EQ(Ask(server, "SAVE"), "OK");
+    std::filesystem::rename(dump_, dump_ + ".old");
+  }
+  void Restore() {
+    server_.Kill();
+    std::filesystem::rename(dump_ + ".old", dump_);
+    server_.Start();
+  }
+
+ private:
+  RedisServer& server_;
+  const std::string dump_ = server_.folder() + "/dump.rdb";
+};
+
 // The run that a cache knows is ahead of the one that the server has: the commit ids tell.
 TEST(RedisServerTest, AServerThatGoesBackInTimeIsFollowed) {
   RedisServer server;
-  const std::string dump = server.folder() + "/dump.rdb";
   auto engine = OpenAt("redis:" + server.socket());
   ASSERT_TRUE(engine.ok()) << engine.status();
   auto run = engine->Start("Steps", 1);
@@ -205,14 +224,88 @@ TEST(RedisServerTest, AServerThatGoesBackInTimeIsFollowed) {
   };
   const size_t one_step = 7;  // a turn with the start, one with the signal, one with the result
   ASSERT_TRUE(Eventually([&] { return events() == one_step; }));
-  ASSERT_EQ(Ask(server, "SAVE"), "OK");
-  std::filesystem::rename(dump, dump + ".old");
+  Snapshot snapshot(server);
   ASSERT_TRUE(SignalUntilTaken(*run, "1").ok());
   ASSERT_TRUE(Eventually([&] { return events() > one_step; }));
-  server.Kill();
-  std::filesystem::rename(dump + ".old", dump);
-  server.Start();
+  snapshot.Restore();
   WalkThrough(*run, [](int) {});  // the signals once more: the first is known, the second is not
+}
+
+// The server says that this process is at work, which has long ended it.
+TEST(RedisServerTest, AnActivityOfWhichTheEndIsLostIsDoneAgain) {
+  RedisServer server;
+  Mailbox<int> began, go;
+  Registry registry = Workflows();
+  registry.Bind("Take", [&](ActivityContext& ctx) {
+    began.Put(ctx.attempt());
+    return go.Take();
+  });
+  registry.Bind("Once", [](WorkflowContext& ctx) -> Workflow<int> {
+    static constexpr ActivityDef<int()> kTake{"Take"};
+    co_return co_await ctx.Run(kTake, {.start_to_close_timeout = std::chrono::hours(10)});
+  });
+  auto engine = Engine::Open("redis:" + server.socket(), registry,
+                             {.lease = Duration(600), .log = std::make_shared<CollectingLog>()});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Once");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(began.Take(), 1);
+  Snapshot snapshot(server);
+  go.Put(10);
+  EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 10);
+  snapshot.Restore();
+  EXPECT_EQ(began.Take(), 1) << "not a retry";
+  go.Put(20);
+  StatusOr<int> result = 0;
+  ASSERT_TRUE(Eventually([&] {  // until the server is back
+    result = run->Result<int>(kPatience);
+    return result.ok();
+  }));
+  EXPECT_EQ(*result, 20);
+}
+
+template <class Reply, class Call>
+Reply Await(Call call) {
+  std::promise<Reply> reply;
+  call([&](Reply given) { reply.set_value(std::move(given)); });
+  return reply.get_future().get();
+}
+
+// What a turn has seen before the connection broke, the server may have lost.
+TEST(RedisServerTest, ATurnOfAnotherConnectionIsRefused) {
+  RedisServer server;
+  ThreadRuntime runtime{1, 1};
+  auto ports =
+      RedisBackend({.log = nullptr}).open(*ParseBackendUrl("redis:" + server.socket()), runtime);
+  ASSERT_TRUE(ports.ok()) << ports.status();
+  StateStore& store = *ports->store;
+  StartRequest start;
+  start.run = {"w", "r"};
+  start.workflow_type = start.request_id = "w";
+  start.messages.push_back({0, "", WorkflowStarted{.workflow_type = "w"}});
+  ASSERT_TRUE(Await<StatusOr<StartReply>>([&](auto done) { store.Start(start, done); }).ok());
+  const auto read = [&] {
+    return Await<StatusOr<RunSnapshot>>([&](auto done) { store.Read({.run = start.run}, done); });
+  };
+  const auto commit = [&](uint64_t incarnation) {
+    TurnCommit turn;
+    turn.run = start.run;
+    turn.incarnation = incarnation;
+    turn.commit_id = turn.new_version = 1;
+    turn.record = EncodeRecord(1, {{1, TurnStarted{}}});
+    return Await<StatusOr<CommitReply>>([&](auto done) { store.Commit(turn, done); }).status();
+  };
+  const auto before = read();
+  ASSERT_TRUE(before.ok()) << before.status();
+  ASSERT_NE(before->incarnation, 0u);
+  Ask(server, "CLIENT KILL TYPE normal");
+  StatusOr<RunSnapshot> after = *before;
+  ASSERT_TRUE(Eventually([&] {
+    after = read();
+    return after.ok() && after->incarnation != before->incarnation;
+  }));
+  EXPECT_EQ(commit(before->incarnation).code(), StatusCode::kAborted);
+  EXPECT_TRUE(commit(after->incarnation).ok());
 }
 
 // ---- A cluster

@@ -72,6 +72,25 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
   if (waiting) WatchWaiting();
 }
 
+// It may also be about to begin here, or its end on the way: so only after another look, later.
+MARATHON_INLINE void ActivityRunner::GiveBackUnknown(std::vector<HeldActivity> held) {
+  std::erase_if(held, [this](const HeldActivity& one) { return IsRunning(one.key, one.epoch); });
+  if (held.empty() || MARATHON_MUTANT("lost_end_stays_held")) return;
+  host_.runtime().SetAlarm(host_.options().lease / 3, [weak = host_.weak_from_this(),
+                                                      held = std::move(held)] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    for (const HeldActivity& one : held) {
+      if (self->activities().IsRunning(one.key, one.epoch)) continue;
+      AttemptEnd end;
+      end.key = one.key;
+      end.epoch = one.epoch;
+      end.kind = AttemptEnd::Kind::kGiveBack;
+      self->activities().SendEnd(std::move(end));
+    }
+  });
+}
+
 MARATHON_INLINE void ActivityRunner::Unreserve(std::string_view activity_type) {
   const ActivityEntry* entry = host_.registry().FindActivity(activity_type);
   LanesOf(entry != nullptr && entry->asynchronous).used.fetch_sub(1);
@@ -261,13 +280,13 @@ MARATHON_INLINE std::optional<AttemptEnd> ActivityRunner::AnotherTry(const Attem
   const bool in_time = budget.count() == 0 || AddSaturated(host_.store().Now(), delay) <
                                                   attempt.scheduled_at() + budget;
   AttemptEnd end = EndOf(attempt);
-  if (host_.stopping() && attempt.stop_source().stop_requested() && !attempt.canceled()) {
-    end.kind = AttemptEnd::Kind::kGiveBack;  // it gave up because we asked it to
+  const bool stopped = host_.stopping() && attempt.stop_source().stop_requested();
+  if (stopped || attempt.canceled()) {
+    // It gave up because we asked it to. If it is canceled, the store knows, and ends it.
+    end.kind = AttemptEnd::Kind::kGiveBack;
     return end;
   }
-  if (attempt.canceled() || !in_time || !IsRetryable(retry, failure, attempt.number())) {
-    return std::nullopt;
-  }
+  if (!in_time || !IsRetryable(retry, failure, attempt.number())) return std::nullopt;
   end.kind = AttemptEnd::Kind::kRetry;
   end.delay = delay;
   end.failure = std::move(failure);

@@ -55,6 +55,8 @@ class ActivityRunner {
   // Fires the stop token of an attempt whose deadline has passed.
   void Stop(const ActivityKey& key, Epoch epoch);
   void StopAll();
+  // Of what the session holds, what does not run here: its end was lost with the store's last writes.
+  void GiveBackUnknown(std::vector<HeldActivity> held);
   // Forgets what runs, as a crash would.
   void Abandon();
   int running() const { return running_count_.load(); }

@@ -130,6 +130,11 @@ MARATHON_INLINE void Host::OnActivitiesCanceled(const std::vector<ActivityKey>& 
   for (const ActivityKey& key : keys) activities_.Cancel(key);
 }
 
+MARATHON_INLINE void Host::OnReturned(std::vector<HeldActivity> held) {
+  session_.Renew();  // its lease, too, is what it was
+  activities_.GiveBackUnknown(std::move(held));
+}
+
 // ---- Shared ----------------------------------------------------------------------------------------
 
 MARATHON_INLINE void Host::AfterBackoff(int failures, Callback<void()> work) {

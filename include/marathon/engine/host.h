@@ -71,6 +71,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   // ---- StoreWatcher
   void OnDue(Time at) override;
   void OnActivitiesCanceled(const std::vector<ActivityKey>& keys) override;
+  void OnReturned(std::vector<HeldActivity> held) override;
 
   // ---- What the parts share
   Runtime& runtime() { return runtime_; }

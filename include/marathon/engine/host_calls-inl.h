@@ -230,6 +230,7 @@ inline TurnCommit ClosingCommit(const RunSnapshot& seen, const EventBody& closin
   TurnCommit commit;
   commit.run = seen.row.key;
   commit.expected_version = seen.row.version;
+  commit.incarnation = seen.incarnation;
   commit.commit_id = commit_id;
   commit.new_version = id;
   commit.record = EncodeRecord(commit_id, events);

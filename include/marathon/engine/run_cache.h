@@ -55,6 +55,7 @@ struct RunSlot {
   PooledVector<Event> events;          // of the turn under way
   uint64_t inbox_taken = 0;            // … and the messages it consumes
   EventId base_version = 0;            // … and where it started
+  uint64_t incarnation = 0;            // … and of which store
   Time now{};                          // … and the store's time of it
   CommitId turn_commit = 0;            // … and its commit id
   PooledVector<EventId> claims;        // … and the activities it starts here

@@ -20,6 +20,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   TurnCommit commit;
   commit.run = slot.key;
   commit.expected_version = slot.base_version;
+  commit.incarnation = slot.incarnation;
   commit.commit_id = slot.turn_commit;
   // A try with claims may have been applied already: its session stays.
   if (slot.claims.empty()) slot.session = host_.session().id();
@@ -154,7 +155,7 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
       row.headers = std::move(scheduled->headers);
       row.policy = std::move(scheduled->policy);
       row.state = ActivityState::kClaimed;
-      row.epoch = 1;
+      row.epoch = UnclaimedEpoch(slot->commit_id) + 1;
       row.session = slot->session;
       row.scheduled_at = slot->now;
       host_.activities().Start(std::move(row), slot);

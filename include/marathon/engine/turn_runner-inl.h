@@ -122,6 +122,7 @@ MARATHON_INLINE std::unique_ptr<Replayer> TurnRunner::NewReplayer(const RunKey& 
 
 MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
   slot->base_version = snapshot.row.version;
+  slot->incarnation = snapshot.incarnation;
   if (snapshot.row.deliveries > limits::kMaxDeliveries) {
     return Block(slot, fmt::format("its turn has ended its worker {} times", limits::kMaxDeliveries),
                  snapshot.row.version);

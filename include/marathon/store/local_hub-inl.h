@@ -97,6 +97,12 @@ MARATHON_INLINE void LocalHub::RemoveWatcher(const SessionId& session) {
   for (Answer& answer : answers) answer.done(std::move(answer.deliveries));
 }
 
+MARATHON_INLINE std::vector<std::pair<SessionId, std::weak_ptr<StoreWatcher>>> LocalHub::Watchers()
+    const {
+  const std::lock_guard lock(mutex_);
+  return watchers_;
+}
+
 MARATHON_INLINE bool LocalHub::IsHere(const SessionId& session) const {
   if (session.empty() || stopped_.contains(session)) return false;
   return std::any_of(watchers_.begin(), watchers_.end(),

@@ -50,6 +50,7 @@ class LocalHub {
   // here.
   void AddWatcher(const SessionId& session, std::weak_ptr<StoreWatcher> watcher);
   void RemoveWatcher(const SessionId& session);
+  std::vector<std::pair<SessionId, std::weak_ptr<StoreWatcher>>> Watchers() const;
 
   // ---- TaskQueue
   void Receive(ReceiveRequest&& request, Done<std::vector<Delivery>>&& done);

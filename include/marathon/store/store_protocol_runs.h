@@ -283,9 +283,10 @@ void StoreProtocol<Tables>::ScheduleActivity(Run& run, NewActivity&& activity,
   row.headers = std::move(activity.headers);
   row.policy = std::move(activity.policy);
   row.scheduled_at = row.available_at = now_;
+  row.epoch = UnclaimedEpoch(run.commit_id);
   if (activity.claim) {
     row.state = ActivityState::kClaimed;
-    row.epoch = 1;
+    ++row.epoch;
     row.session = session;
     row.started_at = row.heartbeat_at = now_;
   } else {

@@ -40,10 +40,13 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
     if (direct) return effect(std::move(done));
     const bool outlives_caller = random.Next() % 2 == 0;
     world.After(kWorldActor, Latency(), name,
-                [link = this->shared_from_this(), name, fault, outlives_caller,
-                 done = std::move(done), effect = std::move(effect)]() mutable {
+                [link = this->shared_from_this(), name, kind, fault, outlives_caller,
+                 deaths = ServerDeaths(), done = std::move(done),
+                 effect = std::move(effect)]() mutable {
                   if (!outlives_caller && !link->world.IsAlive(link->actor)) return;
-                  link->Arrive(name, fault, std::move(done), std::move(effect));
+                  CallFault met = fault;
+                  if (deaths != link->ServerDeaths()) met = Possible(CallFault::kUnknownNotDone, kind);
+                  link->Arrive(name, met, std::move(done), std::move(effect));
                 });
   }
 
@@ -68,6 +71,10 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
     }
     if (random.Chance(rates.crash_after_write)) return CallFault::kCrashAfter;
     return CallFault::kNone;
+  }
+
+  uint64_t ServerDeaths() const {
+    return options.server_deaths == nullptr ? 0 : *options.server_deaths;
   }
 
   int64_t Latency() {
@@ -150,7 +157,10 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
   template <class Result, class Effect>
   void ArriveLater(std::string_view name, Effect effect) {
     world.After(kWorldActor, random.Between(0, options.rates.slow_micros_max), name,
-                [effect = std::move(effect)]() mutable { effect([](const Result&) {}); });
+                [link = this->shared_from_this(), deaths = ServerDeaths(),
+                 effect = std::move(effect)]() mutable {
+                  if (deaths == link->ServerDeaths()) effect([](const Result&) {});
+                });
   }
 
   // What the store may keep for long (AwaitClose) must not keep the link, which keeps the store.
@@ -207,6 +217,11 @@ class SimWatcher final : public StoreWatcher {
   void OnActivitiesCanceled(const std::vector<ActivityKey>& keys) override {
     world_.After(actor_, kMicros, "watcher: canceled", [target = target_, keys] {
       if (const auto watcher = target.lock()) watcher->OnActivitiesCanceled(keys);
+    });
+  }
+  void OnReturned(std::vector<HeldActivity> held) override {
+    world_.After(actor_, kMicros, "watcher: returned", [target = target_, held = std::move(held)] {
+      if (const auto watcher = target.lock()) watcher->OnReturned(held);
     });
   }
 

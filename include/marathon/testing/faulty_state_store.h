@@ -38,6 +38,8 @@ class FaultyStateStore final : public ForwardingStateStore {
     FaultRates rates;
     FaultCounts* counts = nullptr;    // outlives the world's run; required
     std::function<void()> on_crash;   // kills the caller, from an entry of the world's own
+    // Counts how often the store's server died; what was under way to it dies, too. Null: never.
+    const uint64_t* server_deaths = nullptr;
   };
 
   FaultyStateStore(std::shared_ptr<StateStore> base, SimRuntime& caller, Options options);

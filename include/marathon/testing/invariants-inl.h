@@ -18,6 +18,13 @@ MARATHON_INLINE void Invariants::Report(std::string_view which, const RunKey& ru
   violation_ = fmt::format("{}: workflow \"{}\", run {}: {}", which, run.workflow_id, run.run_id, what);
 }
 
+MARATHON_INLINE void Invariants::Forget() {
+  runs_.clear();
+  starts_.clear();
+  sessions_.clear();
+  commits_ = dead_letters_ = 0;
+}
+
 MARATHON_INLINE const Invariants::Run* Invariants::Find(const RunKey& key) const {
   const auto it = runs_.find(key);
   return it == runs_.end() ? nullptr : &it->second;
@@ -144,7 +151,8 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     activity.policy = scheduled->policy;
     const auto row = std::find_if(commit.activities.begin(), commit.activities.end(),
                                   [&](const NewActivity& a) { return a.id == event.id; });
-    if (row != commit.activities.end() && row->claim) activity.epoch = 1;
+    activity.epoch = UnclaimedEpoch(commit.commit_id);
+    if (row != commit.activities.end() && row->claim) ++activity.epoch;
     activity.resolved = row == commit.activities.end();  // canceled within its own turn
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
     run.activities.erase(cancel->scheduled);

@@ -72,6 +72,9 @@ class Invariants {
   uint64_t commits() const { return commits_; }
   uint64_t dead_letters() const { return dead_letters_; }
 
+  // The store went back in time: all that was applied is told again, up to where it is now.
+  void Forget();
+
   // ---- What was applied, with the store's time of it.
   void Started(const StartRequest& request, const StartReply& reply, Time now);
   void Put(const PutRequest& request, const PutReply& reply);

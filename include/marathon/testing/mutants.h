@@ -17,6 +17,7 @@ inline constexpr bool kMutantsBuiltIn = false;
 
 inline constexpr std::string_view kMutants[] = {
     "no_version_check",         // a commit is applied at whatever version
+    "incarnation_unchecked",    // … that rests on what the store has lost
     "handover_unchecked",       // … with activities that are no longer the committer's
     "commit_takes_all",         // … and takes messages that its turn has not seen
     "commit_forgets_the_rest",  // … and leaves messages without making the run ready
@@ -29,6 +30,8 @@ inline constexpr std::string_view kMutants[] = {
     "expire_loses_claims",      // what a dead session held stays its own
     "no_epoch_check",           // any attempt may end an activity
     "retry_without_epoch",      // any attempt may send it to its next one
+    "epochs_from_zero",         // … also one of what was there before the store lost it
+    "lost_end_stays_held",      // what ended, and has not in a store that lost that, stays claimed
     "claim_unchecked",          // a claimed activity can be claimed
     "cancel_not_told",          // a worker is not told that its activity was canceled
     "unknown_commit_is_applied",  // a commit in doubt counts as done

@@ -107,7 +107,10 @@ MARATHON_INLINE void SimCluster::Attach(SimProcess& process, size_t index) {
   process.store = std::make_shared<FaultyStateStore>(
       store_, process.runtime,
       FaultyStateStore::Options{
-          .rates = rates, .counts = &counts_, .on_crash = [this, index] { Crash(index); }});
+          .rates = rates,
+          .counts = &counts_,
+          .on_crash = [this, index] { Crash(index); },
+          .server_deaths = options_.store_deaths});
   process.queue = std::make_shared<FaultyTaskQueue>(queue_, process.runtime, rates, &counts_);
 }
 

@@ -25,6 +25,11 @@ struct SimOptions {
   // The queue is of another domain than the store, and hints are lost, doubled and late on the way there,
   // too. None: so for every third seed or so.
   std::optional<bool> split_domains;
+  // The store goes back in time now and then, as one does whose server is killed before its log is on disk;
+  // its queue is of another domain. None: so for every sixth seed or so. What is promised then is less: all
+  // above holds from each loss on, if users ask again, with the same request ids, for what they had asked for;
+  // but a signal that is on its way during a loss may come before those that were lost.
+  std::optional<bool> loses_tail;
   size_t trace_lines = 0;           // how many of the last lines of the trace to keep; 0: none
 };
 
@@ -33,6 +38,8 @@ struct SimReport {
   std::string violation;  // empty: all promises were kept
   FaultCounts counts;
   bool split_domains = false;
+  uint64_t lost_tails = 0;   // times that the store went back
+  uint64_t lost_writes = 0;  // … and the writes that this undid
   uint64_t runs = 0;
   uint64_t steps = 0;
   uint64_t late_starts = 0;   // work that began when its outcome was already known; allowed, and counted

@@ -72,7 +72,9 @@ void RedisStore::FinishOpening(Status status) {
 
 void RedisStore::OnConnected(RedisConnection& connection) {
   if (&connection == &commands_) {
+    ++incarnation_;
     if (opening_) return LookAtServer();
+    RecallSessions();
     for (const ReceiveRequest& parked : hub_.ParkedRequests()) Fetch(parked);
     // The other connection may have come back before this one, and could not ask.
     LookAtDue();

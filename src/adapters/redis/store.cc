@@ -21,6 +21,13 @@ Done<Reply> RedisStore::OnTurnLane(Done<Reply> done) {
   };
 }
 
+Done<RunSnapshot> RedisStore::Stamped(Done<RunSnapshot> done) {
+  return [this, done = std::move(done)](StatusOr<RunSnapshot> reply) mutable {
+    if (reply.ok()) reply->incarnation = incarnation_;
+    done(std::move(reply));
+  };
+}
+
 // ---- Runs
 
 void RedisStore::Start(StartRequest request, Done<StartReply> done) {
@@ -51,14 +58,17 @@ void RedisStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
       [request = std::move(request)](RedisTransaction& tx) {
         return tx.protocol().TakeTurn(request);
       },
-      OnTurnLane(std::move(done)));
+      Stamped(OnTurnLane(std::move(done))));
 }
 
 void RedisStore::Commit(TurnCommit commit, Done<CommitReply> done) {
   std::string lane = RedisLanes::OfWorkflow(commit.run.workflow_id);
   Enqueue<StatusOr<CommitReply>>(
       std::move(lane), Together::kNo,
-      [commit = std::move(commit)](RedisTransaction& tx) {
+      [this, commit = std::move(commit)](RedisTransaction& tx) -> StatusOr<CommitReply> {
+        if (commit.incarnation != 0 && commit.incarnation != incarnation_) {
+          return Aborted("the connection to Redis has been lost since the turn began");
+        }
         return tx.protocol().Commit(TurnCommit(commit));
       },
       OnTurnLane(std::move(done)));
@@ -157,7 +167,7 @@ void RedisStore::Read(ReadRequest request, Done<RunSnapshot> done) {
   Enqueue<StatusOr<RunSnapshot>>(
       std::move(lane), Together::kNo,
       [request = std::move(request)](RedisTransaction& tx) { return tx.protocol().Read(request); },
-      OnTurnLane(std::move(done)));
+      Stamped(OnTurnLane(std::move(done))));
 }
 
 // ---- Ends of runs

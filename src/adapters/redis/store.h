@@ -96,6 +96,7 @@ class RedisStore final : public StateStore,
   class Operation;
   class DuePoll;
   class Release;
+  class Recall;
   class ListPage;
   enum class Together { kNo, kYes };
   // A message on a channel; none: the subscription has just begun, so messages may have been missed.
@@ -119,10 +120,12 @@ class RedisStore final : public StateStore,
   void Enqueue(std::string lane, Together together, Body body, Callback<void(Reply)> done);
   template <class Reply>
   Done<Reply> OnTurnLane(Done<Reply> done);
+  Done<RunSnapshot> Stamped(Done<RunSnapshot> done);
   void SpreadInStep(RedisTransaction& transaction) override;
   void SpreadHere(Effects&& effects, std::vector<RunSnapshot>&& ends) override;
   void EndSession(SessionId session, bool died, DoneStatus done);
   void Forget(const SessionId& session);
+  void RecallSessions();
 
   // ---- Ends of runs
   using End = StatusOr<std::optional<RunSnapshot>>;
@@ -150,6 +153,7 @@ class RedisStore final : public StateStore,
   RedisLanes lanes_;
   std::unordered_map<std::string, Listener> listeners_;  // by channel
   std::set<SessionId> receiving_;                        // sessions that the server knows to receive
+  uint64_t incarnation_ = 0;  // a server that is back may be another one, or may have lost something
   int partitions_ = 0;
   Callback<void(StatusOr<int>)> opening_;  // until it is open
   std::atomic<int64_t> due_visited_{0};

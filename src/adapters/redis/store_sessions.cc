@@ -149,6 +149,69 @@ class RedisStore::Release : public std::enable_shared_from_this<Release> {
   Status error_;
 };
 
+// Reads what a session of this process holds, and tells its watcher. Should the connection break over it, the
+// next one begins anew.
+class RedisStore::Recall : public std::enable_shared_from_this<Recall> {
+ public:
+  Recall(RedisStore* store, SessionId session, std::weak_ptr<StoreWatcher> watcher)
+      : store_(store), session_(std::move(session)), watcher_(std::move(watcher)) {}
+
+  void Begin() {
+    RedisStep step;
+    step.Read("SMEMBERS", store_->keys_.Held(session_));
+    store_->script_.Send(std::move(step), std::nullopt,
+                         [self = shared_from_this()](const StatusOr<RedisStepReply>& reply) {
+                           if (reply.ok()) self->ReadRows(reply->replies[0]);
+                         });
+  }
+
+ private:
+  void ReadRows(const RedisReply& names) {
+    std::map<RunKey, std::vector<ActivityKey>> runs;
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (auto key = ParseActivityName(names[i].text())) runs[key->run].push_back(*key);
+    }
+    left_ = runs.size();
+    if (left_ == 0) return Tell();
+    for (auto& [run, keys] : runs) ReadRun(run, std::move(keys));
+  }
+
+  void ReadRun(const RunKey& run, std::vector<ActivityKey> keys) {
+    using Found = StatusOr<std::vector<HeldActivity>>;
+    store_->Enqueue<Found>(
+        RedisLanes::OfWorkflow(run.workflow_id), Together::kNo,
+        [session = session_, keys = std::move(keys)](RedisTransaction& tx) -> Found {
+          std::vector<HeldActivity> held;
+          for (const ActivityKey& key : keys) {
+            const ActivityRow* row = tx.tables.FindActivity(key.run, key.id);
+            if (row == nullptr || row->session != session) continue;
+            held.push_back({key, row->epoch});
+          }
+          return held;
+        },
+        [self = shared_from_this()](Found found) {
+          if (found.ok()) self->held_.insert(self->held_.end(), found->begin(), found->end());
+          if (--self->left_ == 0) self->Tell();
+        });
+  }
+
+  void Tell() {
+    if (const auto watcher = watcher_.lock()) watcher->OnReturned(std::move(held_));
+  }
+
+  RedisStore* const store_;
+  const SessionId session_;
+  const std::weak_ptr<StoreWatcher> watcher_;
+  std::vector<HeldActivity> held_;
+  size_t left_ = 0;
+};
+
+void RedisStore::RecallSessions() {
+  for (auto& [session, watcher] : hub_.Watchers()) {
+    std::make_shared<Recall>(this, session, std::move(watcher))->Begin();
+  }
+}
+
 void RedisStore::EndSession(SessionId session, bool died, DoneStatus done) {
   Enqueue<Status>(
       RedisLanes::OfSession(session), Together::kNo,

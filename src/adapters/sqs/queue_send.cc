@@ -66,10 +66,10 @@ void SqsQueue::SendHere(std::vector<TaskHint> hints, DoneStatus done) {
       by_place[{hint.kind, hint.task_queue}].push_back(std::move(hint));
     }
   }
-  for (auto& [place, some] : by_place) {
+  for (auto& [place, found] : by_place) {
     Channel& channel = ChannelOf(place.first, place.second);
     ++joint->left;
-    FindUrl(channel, [this, &channel, joint, some = std::move(some)](Status status) mutable {
+    FindUrl(channel, [this, &channel, joint, some = std::move(found)](Status status) mutable {
       if (!status.ok()) {
         if (!IsTransient(status)) Complain(status);
         return Finish(joint, status);
