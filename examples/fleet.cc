@@ -15,7 +15,6 @@
 #include <condition_variable>
 #include <iostream>
 #include <mutex>
-#include <optional>
 
 using namespace std::chrono_literals;
 
@@ -30,7 +29,8 @@ inline constexpr marathon::WorkflowDef<std::string(std::string)> kPublish{"Publi
 marathon::Workflow<std::string> Publish(marathon::WorkflowContext& ctx, std::string text) {
   std::vector<marathon::ActivityHandle<std::string>> versions;
   for (const char* language : {"French", "Greek", "Welsh"}) {
-    versions.push_back(ctx.Start(kTranslate, Task{text, language}, {.start_to_close_timeout = 10s}));
+    const Task task{text, language};
+    versions.push_back(ctx.Start(kTranslate, task, {.start_to_close_timeout = 10s}));
   }
   std::string page = text + ":";
   for (const std::string& version : co_await ctx.All(versions)) page += "\n  " + version;

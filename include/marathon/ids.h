@@ -27,9 +27,7 @@ using CommitId = uint64_t;
 
 // The epoch of an activity that nobody has claimed yet. It comes from the commit that scheduled it: where a
 // store has lost its last commits and others came instead, no attempt of then passes for one of now.
-inline Epoch UnclaimedEpoch(CommitId commit) {
-  return MARATHON_MUTANT("epochs_from_zero") ? 0 : static_cast<Epoch>(commit >> 40);
-}
+constexpr Epoch UnclaimedEpoch(CommitId commit) { return static_cast<Epoch>(commit >> 40); }
 
 // A worker process as the store knows it. Empty: nobody.
 using SessionId = std::string;

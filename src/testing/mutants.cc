@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -22,8 +23,10 @@ void SetMutant(std::string_view name) {
     active_mutant = {};
     return;
   }
-  for (std::string_view known : kMutants) {
-    if (known == name) {
+  for (const std::span<const std::string_view> all :
+       {std::span<const std::string_view>(kMutants), std::span<const std::string_view>(kTailMutants)}) {
+    for (const std::string_view known : all) {
+      if (known != name) continue;
       active_mutant = known;
       return;
     }

@@ -27,7 +27,7 @@ struct CountingWatcher final : StoreWatcher {
 class RewindingStoreTest : public ::testing::Test {
  protected:
   // A run whose first turn has given one activity to `session`.
-  void Start(const RunKey& run, const SessionId& session) {
+  void Start(const RunKey& run, const SessionId& session, CommitId commit_id = ~CommitId{0}) {
     StartRequest request;
     request.run = run;
     request.workflow_type = "Type";
@@ -35,7 +35,7 @@ class RewindingStoreTest : public ::testing::Test {
     request.session = session;
     TurnCommit turn;
     turn.run = run;
-    turn.commit_id = ~CommitId{0};
+    turn.commit_id = commit_id;
     turn.session = session;
     turn.new_version = 2;
     turn.record = "a record";
@@ -114,6 +114,27 @@ TEST_F(RewindingStoreTest, TellsWhatASessionHoldsAndWaitsOnForEnds) {
   EXPECT_EQ(ended, 0);
   ASSERT_TRUE(Commit(old_run, 0).ok());
   EXPECT_EQ(ended, 1);
+}
+
+// The run goes another way than it did, and has another activity where that one was.
+TEST_F(RewindingStoreTest, AnAttemptOfThenEndsNoActivityOfNow) {
+  store.OpenSession({.id = "s"}, watcher, [](const StatusOr<Time>&) {});
+  clock.Advance(seconds(10));
+  const CommitId then = CommitId{1} << 40, now = CommitId{7} << 40;
+  Start(new_run, "s", then);
+  store.Lose(seconds(5));
+  Start(new_run, "s", now);
+  const auto end_one_of = [&](CommitId commit) {
+    AttemptEnd end;
+    end.key = {new_run, 2};
+    end.epoch = UnclaimedEpoch(commit) + 1;
+    end.outcome = ActivityCompleted{.scheduled = 2};
+    StatusOr<AttemptReply> reply = AttemptReply();
+    store.EndAttempt(std::move(end), [&](StatusOr<AttemptReply> given) { reply = std::move(given); });
+    return reply;
+  };
+  EXPECT_EQ(end_one_of(then).status().code(), StatusCode::kAborted);
+  ASSERT_TRUE(end_one_of(now).ok());
 }
 
 }  // namespace

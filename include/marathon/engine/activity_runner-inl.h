@@ -76,6 +76,7 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
 MARATHON_INLINE void ActivityRunner::GiveBackUnknown(std::vector<HeldActivity> held) {
   std::erase_if(held, [this](const HeldActivity& one) { return IsRunning(one.key, one.epoch); });
   if (held.empty() || MARATHON_MUTANT("lost_end_stays_held")) return;
+  host_.session().HoldClaimed();
   host_.runtime().SetAlarm(host_.options().lease / 3, [weak = host_.weak_from_this(),
                                                       held = std::move(held)] {
     const auto self = weak.lock();
@@ -88,6 +89,7 @@ MARATHON_INLINE void ActivityRunner::GiveBackUnknown(std::vector<HeldActivity> h
       end.kind = AttemptEnd::Kind::kGiveBack;
       self->activities().SendEnd(std::move(end));
     }
+    self->session().Release();
   });
 }
 

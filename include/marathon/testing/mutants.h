@@ -17,7 +17,6 @@ inline constexpr bool kMutantsBuiltIn = false;
 
 inline constexpr std::string_view kMutants[] = {
     "no_version_check",         // a commit is applied at whatever version
-    "incarnation_unchecked",    // … that rests on what the store has lost
     "handover_unchecked",       // … with activities that are no longer the committer's
     "commit_takes_all",         // … and takes messages that its turn has not seen
     "commit_forgets_the_rest",  // … and leaves messages without making the run ready
@@ -30,15 +29,19 @@ inline constexpr std::string_view kMutants[] = {
     "expire_loses_claims",      // what a dead session held stays its own
     "no_epoch_check",           // any attempt may end an activity
     "retry_without_epoch",      // any attempt may send it to its next one
-    "epochs_from_zero",         // … also one of what was there before the store lost it
-    "lost_end_stays_held",      // what ended, and has not in a store that lost that, stays claimed
     "claim_unchecked",          // a claimed activity can be claimed
     "cancel_not_told",          // a worker is not told that its activity was canceled
     "unknown_commit_is_applied",  // a commit in doubt counts as done
     "lost_turn_drops_outcomes",   // a turn that comes to nothing takes its activities' results along
 };
 
-// From now on this one is active in the whole process; empty: none. REQUIRES: one of kMutants or
+// Those that only a store which loses its tail can show (SimOptions::loses_tail).
+inline constexpr std::string_view kTailMutants[] = {
+    "incarnation_unchecked",  // a commit may rest on what the store has lost
+    "lost_end_stays_held",    // what has ended, and has not in the store any more, stays claimed
+};
+
+// From now on this one is active in the whole process; empty: none. REQUIRES: one of the above or
 // empty.
 void SetMutant(std::string_view name);
 

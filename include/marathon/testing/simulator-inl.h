@@ -287,7 +287,7 @@ MARATHON_INLINE void Simulation::SplitDomains(const FaultRates& rates) {
 }
 
 MARATHON_INLINE void Simulation::PlanLosses() {
-  for (int64_t left = random_.Between(1, 4); left > 0; --left) {
+  for (int64_t left = random_.Between(1, 8); left > 0; --left) {
     After(3'000, kSimFaulty.count(), "fault: lost tail", [this] { LoseTail(); });
   }
 }
@@ -487,7 +487,9 @@ MARATHON_INLINE bool Simulation::AllEnded() const {
 }
 
 MARATHON_INLINE void Simulation::RunUntilAllEnded() {
-  const Time limit = world_.Now() + kSimLiveness;
+  // A session that was at rest in what is left of a store, and claims before it knows, has a day if it dies.
+  const Duration rest = rewinding_ != nullptr ? limits::kRestingLease : Duration(0);
+  const Time limit = world_.Now() + rest + kSimLiveness;
   world_.RunUntil([this] { return Broken() || AllEnded() || world_.steps() > kSimStepsMax; }, limit);
   if (Broken() || AllEnded()) return;
   const std::string_view how = world_.steps() > kSimStepsMax ? "after too many steps"
