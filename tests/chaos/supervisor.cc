@@ -237,7 +237,7 @@ void Supervisor::PlanFaults() {
   if (!backend_.has_servers()) return;
   for (size_t i = 0; i < servers_.size(); ++i) {
     const bool is_store = backend_.servers[i].is_store;
-    const auto [least_ms, most_ms] = is_store ? std::pair(5'500, 9'000) : std::pair(12'000, 20'000);
+    const auto [least_ms, most_ms] = is_store ? std::pair(5'500, 9'000) : std::pair(18'000, 30'000);
     int64_t& count = is_store ? counts_.store_kills : counts_.queue_kills;
     AddFault(servers_[i]->name() + " kill", least_ms, most_ms, [this, i, &count](SeededRandom&) {
       if (!servers_[i]->whole()) return;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -190,8 +191,9 @@ class Instance final : public CredentialProvider {
     Ask("GET", std::string(kRoles), header,
         [this, header, done = std::move(done)](StatusOr<std::string> role) mutable {
           if (!role.ok()) return done(role.status());
-          const std::string name = role->substr(0, role->find('\n'));
-          Ask("GET", std::string(kRoles) + name, header,
+          std::string path = std::string(kRoles) + *role;
+          path.resize(std::min(path.size(), path.find('\n')));
+          Ask("GET", path, header,
               [done = std::move(done)](StatusOr<std::string> answer) mutable {
                 if (!answer.ok()) return done(answer.status());
                 done(ParseCredentials(*answer, "the instance's metadata service"));
