@@ -31,6 +31,7 @@ redis-server --port 0 --unixsocket "$work/redis" --dir "$work" --save '' \
   --appendonly yes --appendfsync always >"$work/redis.log" 2>&1 & processes+=($!)
 tests/sqs_server.sh --install-only
 tail -f /dev/null --pid=$$ | tests/sqs_server.sh >"$work/sqs.log" 2>&1 & processes+=($!)
+disown -a  # their ends are no news
 await redis 'eady to accept connections'
 await sqs '^ready '
 port=$(sed -n 's/^ready //p' "$work/sqs.log")

@@ -75,7 +75,7 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
 // It may also be about to begin here, or its end on the way: so only after another look, later.
 MARATHON_INLINE void ActivityRunner::GiveBackUnknown(std::vector<HeldActivity> held) {
   std::erase_if(held, [this](const HeldActivity& one) { return IsRunning(one.key, one.epoch); });
-  if (held.empty() || MARATHON_MUTANT("lost_end_stays_held")) return;
+  if (held.empty()) return;
   host_.session().HoldClaimed();
   host_.runtime().SetAlarm(host_.options().lease / 3, [weak = host_.weak_from_this(),
                                                       held = std::move(held)] {

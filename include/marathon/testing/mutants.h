@@ -38,7 +38,6 @@ inline constexpr std::string_view kMutants[] = {
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).
 inline constexpr std::string_view kTailMutants[] = {
     "incarnation_unchecked",  // a commit may rest on what the store has lost
-    "lost_end_stays_held",    // what has ended, and has not in the store any more, stays claimed
 };
 
 // From now on this one is active in the whole process; empty: none. REQUIRES: one of the above or
