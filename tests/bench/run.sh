@@ -28,5 +28,4 @@ if ! cmake/cell.sh release marathon_bench >build/bench.log 2>&1; then
   exit 2
 fi
 program=$(find build/release -name marathon_bench -type f -perm -u+x -print -quit)
-tests/sqs_server.sh --install-only
 exec "$program" --folder "$PWD/build/bench-data" "${arguments[@]}"

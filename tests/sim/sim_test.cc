@@ -30,14 +30,14 @@ TEST(SimulatorTest, KeepsItsPromisesUnderManySeeds) {
   uint64_t runs = 0, split = 0, lost_tails = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const SimReport report = Simulate({.seed = seed});
-    split += report.split_domains;
+    split += report.split_domains && report.lost_tails == 0;  // those that lose their tail always are
     lost_tails += report.lost_tails;
     ASSERT_EQ(report.violation, "") << "tests/sim/run.sh --seed " << seed;
     counts += report.counts;
     runs += report.runs;
   }
   EXPECT_GT(split, kSeeds / 5);
-  EXPECT_LT(split, kSeeds * 2 / 3);
+  EXPECT_LT(split, kSeeds / 2);
   EXPECT_GT(lost_tails, kSeeds / 8);
   EXPECT_GT(runs, kSeeds * 5);
   EXPECT_GT(counts.commits, kSeeds * 50);

@@ -110,7 +110,7 @@ MARATHON_INLINE void SimCluster::Attach(SimProcess& process, size_t index) {
           .rates = rates,
           .counts = &counts_,
           .on_crash = [this, index] { Crash(index); },
-          .server_deaths = options_.store_deaths});
+          .server_deaths = options_.server_deaths});
   process.queue = std::make_shared<FaultyTaskQueue>(queue_, process.runtime, rates, &counts_);
 }
 

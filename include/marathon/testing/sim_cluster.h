@@ -40,7 +40,7 @@ class SimCluster {
     int workers = 3;
     FaultRates rates;
     EngineOptions engine;  // `log` is replaced by the world's trace
-    const uint64_t* store_deaths = nullptr;  // see FaultyStateStore::Options::server_deaths
+    const uint64_t* server_deaths = nullptr;  // see FaultyStateStore::Options
     // The code of a worker; called for each incarnation.
     std::function<std::shared_ptr<const Registry>(SimProcess&)> registry;
     // Told of a crash when the incarnation is gone.

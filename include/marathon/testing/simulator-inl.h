@@ -253,7 +253,7 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
   cluster.rates = RatesFor(options, world_.Fork("faults"));
   if (loses_tail || IsSplit(options, world_.Fork("domains"))) SplitDomains(cluster.rates);
   cluster.engine = DrawKnobs();
-  cluster.store_deaths = &life_;
+  cluster.server_deaths = &life_;
   cluster.registry = [this](SimProcess& process) { return ledger_.CodeFor(process); };
   cluster.on_crash = [this](const SimProcess& process) { OnCrash(process); };
   cluster_ =
@@ -519,7 +519,8 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
     if (!job.terminate) Violation("I8", job, "was terminated and nobody asked for it");
     return;
   }
-  if (run.dead_letter || job.disordered) return;  // five crashes in a row are allowed to show
+  // Five crashes in a row are allowed to show, and so is the order of signals that a loss has mixed.
+  if (run.dead_letter || job.disordered) return;
   if (const auto* completed = std::get_if<WorkflowCompleted>(&run.end)) {
     const StatusOr<std::string> result = Decode<std::string>(completed->result);
     const std::string expected = job.program.Expected();
