@@ -1,7 +1,8 @@
-// Names of activities and signals with the types they take and give, and Outcome, a result or a failure
+// Names of activities, signals and queries with the types they take and give, and Outcome, a result or a failure
 // as a value. Values; no thread rule.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,24 @@ struct ActivityDef<Out()> {
 template <class T>
 struct SignalDef {
   std::string_view name;
+};
+
+template <class Signature>
+struct QueryDef;
+template <class Out, class In>
+struct QueryDef<Out(In)> {
+  std::string_view name;
+};
+template <class Out>
+struct QueryDef<Out()> {
+  std::string_view name;
+};
+
+// When an activity's handle is told that it is canceled.
+enum class ActivityCancellation : uint8_t {
+  kTry,      // the code goes on at once; the worker is told to stop
+  kWait,     // the code goes on when the worker has stopped, or finished all the same
+  kAbandon,  // the code goes on at once; the worker is not told, and its result is dropped
 };
 
 // What ctx.TryRun gives: exactly one of a value and a failure.

@@ -359,7 +359,11 @@ MARATHON_INLINE StatusOr<Payload> Run::ResultPayload(Duration timeout) const {
     return FailureStatus(failed->failure);
   }
   Failure failure;
-  if (const auto* terminated = std::get_if<WorkflowTerminated>(&end->closing)) {
+  if (const auto* canceled = std::get_if<WorkflowCanceled>(&end->closing)) {
+    failure.kind = FailureKind::kCanceled;
+    failure.type = failure_type::kCanceled;
+    failure.message = "canceled: " + canceled->reason;
+  } else if (const auto* terminated = std::get_if<WorkflowTerminated>(&end->closing)) {
     failure.kind = FailureKind::kTerminated;
     failure.message = "terminated: " + terminated->reason;
   } else {
@@ -376,6 +380,19 @@ MARATHON_INLINE Status Run::SignalPayload(std::string_view name, Payload value,
   return engine_->AwaitStatus([&](DoneStatus done) {
     engine_->host->Signal(key_, std::string(name), std::move(value), std::move(options),
                           std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Run::Cancel(std::string_view reason) const {
+  return engine_->AwaitStatus([&](DoneStatus done) {
+    engine_->host->Cancel(key_, std::string(reason), std::move(done));
+  });
+}
+
+MARATHON_INLINE StatusOr<QueryReply> Run::QueryPayload(std::string_view name, Payload input,
+                                                       QueryOptions options) const {
+  return engine_->Await<QueryReply>([&](Done<QueryReply> done) {
+    engine_->host->Query(key_, std::string(name), std::move(input), options.patience, std::move(done));
   });
 }
 

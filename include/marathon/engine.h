@@ -85,6 +85,37 @@ class Run {
   }
   Status SignalPayload(std::string_view name, Payload value, SignalOptions options = {}) const;
 
+  // Asks the run's code to end: what it waits for throws CanceledError. It may clean up first, or go on. A
+  // second cancel changes nothing.
+  Status Cancel(std::string_view reason = "") const;
+
+  // Asks a handler that the run's code has set with ctx.OnQuery. It sees committed state: messages that wait are
+  // given a turn first, for as long as `options.patience`. This process replays the run, so that it needs its
+  // code. Of a run that has returned, the handler is asked as of then.
+  // kNotFound: no such run or handler; kFailedPrecondition: the run's code is not in this registry, does not
+  // match its history, or ended without returning. What the handler throws comes as FailureStatus (status.h).
+  template <class Out>
+  StatusOr<Out> Query(std::string_view name, QueryOptions options = {}) const {
+    return Answer<Out>(QueryPayload(name, Payload(), options));
+  }
+  template <class Out, class In>
+    requires(!std::is_same_v<In, QueryOptions>)
+  StatusOr<Out> Query(std::string_view name, const In& input, QueryOptions options = {}) const {
+    StatusOr<Payload> payload = Encode<In>(input);
+    if (!payload.ok()) return payload.status();
+    return Answer<Out>(QueryPayload(name, *std::move(payload), options));
+  }
+  template <class Out>
+  StatusOr<Out> Query(const QueryDef<Out()>& query, QueryOptions options = {}) const {
+    return Query<Out>(query.name, options);
+  }
+  template <class Out, class In>
+  StatusOr<Out> Query(const QueryDef<Out(In)>& query, const std::type_identity_t<In>& input,
+                      QueryOptions options = {}) const {
+    return Query<Out, In>(query.name, input, options);
+  }
+  StatusOr<QueryReply> QueryPayload(std::string_view name, Payload input, QueryOptions options) const;
+
   // Ends the run at once, without its code; its activities are told to stop.
   Status Terminate(std::string_view reason) const;
   // Lets a blocked run try again with the code there is now.
@@ -93,6 +124,11 @@ class Run {
   StatusOr<marathon::History> History() const;
 
  private:
+  template <class Out>
+  static StatusOr<Out> Answer(StatusOr<QueryReply> reply) {
+    if (!reply.ok()) return reply.status();
+    return Decode<Out>(reply->answer);
+  }
   static constexpr Duration OneShotForever() { return Duration::max(); }
   std::shared_ptr<detail::EngineImpl> engine_;
   RunKey key_;

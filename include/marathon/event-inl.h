@@ -53,6 +53,11 @@ struct DescribeDetail {
   }
   std::string operator()(const WorkflowFailed& e) { return ": " + ToString(e.failure); }
   std::string operator()(const WorkflowTerminated& e) { return ": " + e.reason; }
+  std::string operator()(const WorkflowCanceled& e) { return ": " + e.reason; }
+  std::string operator()(const WorkflowCancelRequested& e) { return ": " + e.reason; }
+  std::string operator()(const VersionRecorded& e) {
+    return fmt::format(" \"{}\" {}", e.change, e.version);
+  }
   std::string operator()(const TurnStarted&) { return ""; }
   std::string operator()(const SideEffectRecorded&) { return ""; }
   std::string operator()(const WorkflowCompleted&) { return ""; }

@@ -31,17 +31,20 @@ enum class EventType : uint16_t {
   kActivityFailed = 12,
   kTimerFired = 13,
   kSignalReceived = 14,
+  kWorkflowCancelRequested = 15,
   // Commands: what its code asked for.
   kActivityScheduled = 30,
   kActivityCancelRequested = 31,
   kTimerStarted = 32,
   kTimerCanceled = 33,
   kSideEffectRecorded = 34,
+  kVersionRecorded = 35,
   // Closing: the last event of a run.
   kWorkflowCompleted = 50,
   kWorkflowFailed = 51,
   kWorkflowTerminated = 52,  // written without the run's code
   kWorkflowTimedOut = 53,    // written without the run's code
+  kWorkflowCanceled = 54,
 };
 
 // The deadlines and the retry policy of one activity. A zero duration is "no such deadline";
@@ -106,6 +109,12 @@ struct SignalReceived {
   friend bool operator==(const SignalReceived&, const SignalReceived&) = default;
 };
 
+// Somebody asks the run to end. Its code sees it as CanceledErrors, and may clean up.
+struct WorkflowCancelRequested {
+  std::string reason;
+  friend bool operator==(const WorkflowCancelRequested&, const WorkflowCancelRequested&) = default;
+};
+
 struct ActivityScheduled {
   std::string activity_type;
   std::string task_queue;
@@ -115,8 +124,10 @@ struct ActivityScheduled {
   friend bool operator==(const ActivityScheduled&, const ActivityScheduled&) = default;
 };
 
+// `wait`: the code goes on only when the activity has ended, so that its end is told in any case.
 struct ActivityCancelRequested {
   EventId scheduled = 0;
+  bool wait = false;
   friend bool operator==(const ActivityCancelRequested&, const ActivityCancelRequested&) = default;
 };
 
@@ -134,6 +145,14 @@ struct TimerCanceled {
 struct SideEffectRecorded {
   Payload value;
   friend bool operator==(const SideEffectRecorded&, const SideEffectRecorded&) = default;
+};
+
+// Which of its versions the code took where it changed (ctx.Version, ctx.Patched).
+inline constexpr int32_t kBeforeChange = -1;  // of runs that passed the place before it changed
+struct VersionRecorded {
+  std::string change;
+  int32_t version = 0;
+  friend bool operator==(const VersionRecorded&, const VersionRecorded&) = default;
 };
 
 struct WorkflowCompleted {
@@ -155,11 +174,18 @@ struct WorkflowTimedOut {
   friend bool operator==(const WorkflowTimedOut&, const WorkflowTimedOut&) = default;
 };
 
+// Its code let a requested cancel end it.
+struct WorkflowCanceled {
+  std::string reason;
+  friend bool operator==(const WorkflowCanceled&, const WorkflowCanceled&) = default;
+};
+
 using EventBody =
     std::variant<TurnStarted, WorkflowStarted, ActivityCompleted, ActivityFailed, TimerFired,
                  SignalReceived, ActivityScheduled, ActivityCancelRequested, TimerStarted,
                  TimerCanceled, SideEffectRecorded, WorkflowCompleted, WorkflowFailed,
-                 WorkflowTerminated, WorkflowTimedOut>;
+                 WorkflowTerminated, WorkflowTimedOut, WorkflowCancelRequested, VersionRecorded,
+                 WorkflowCanceled>;
 
 struct Event {
   EventId id = 0;

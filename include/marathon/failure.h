@@ -56,6 +56,7 @@ inline constexpr std::string_view kTimeout = "marathon.Timeout";
 inline constexpr std::string_view kCanceled = "marathon.Canceled";
 inline constexpr std::string_view kDeadLetter = "marathon.DeadLetter";  // killed its worker too often
 inline constexpr std::string_view kUnregistered = "marathon.Unregistered";
+inline constexpr std::string_view kReadOnly = "marathon.ReadOnly";  // a query handler tried to act
 inline constexpr std::string_view kHistoryLimit = "marathon.HistoryLimit";
 }  // namespace failure_type
 

@@ -11,6 +11,7 @@ namespace marathon::inline MARATHON_ABI::limits {
 
 // Names and ids are UTF-8 without control characters.
 inline constexpr size_t kMaxIdBytes = 255;    // workflow ids, request ids
+inline constexpr size_t kMaxReasonBytes = 4096;  // of a cancel or a termination, for people
 inline constexpr size_t kMaxNameBytes = 200;  // workflow, activity, signal and queue names
 
 // One encoded value. Larger things belong in a file or an object store, and their name in the payload.

@@ -4,6 +4,7 @@
 
 #include "marathon/activity.h"
 #include "marathon/adapters/memory.h"
+#include "marathon/cancellation_scope.h"
 #include "marathon/codec.h"
 #include "marathon/engine.h"
 #include "marathon/errors.h"

@@ -55,6 +55,18 @@ struct StartOptions {
   Headers headers{};
 };
 
+struct QueryOptions {
+  // How long to wait for messages that the run has not taken yet; after that the answer is stale.
+  Duration patience{1'000};
+};
+
+// What a query handler said, and of what state of its run.
+struct QueryReply {
+  Payload answer;
+  EventId version = 0;  // of the last event it knew
+  bool stale = false;   // messages waited that it had not seen
+};
+
 struct SignalOptions {
   std::string request_id{};  // the same again is delivered once. Empty: a new one
   Headers headers{};

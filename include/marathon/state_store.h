@@ -47,6 +47,13 @@ struct NewActivity {
   bool claim = false;
 };
 
+// An activity that is canceled: if nobody runs it, it is gone, else its worker is told. `answer`: its end comes
+// to the inbox in both cases.
+struct CanceledActivity {
+  EventId id = 0;
+  bool answer = false;
+};
+
 struct NewTimer {
   EventId id = 0;
   Duration duration{0};  // from the store's time of this commit
@@ -74,7 +81,7 @@ struct TurnCommit {
   std::vector<HandedOver> handed_over;
 
   std::vector<NewActivity> activities;
-  std::vector<EventId> cancel_activities;  // nobody runs it: gone, answered; else its worker is told
+  std::vector<CanceledActivity> cancel_activities;
   std::vector<NewTimer> timers;
   std::vector<EventId> cancel_timers;
 

@@ -64,6 +64,15 @@ struct IsWorkflow<Workflow<T>> : std::true_type {};
 template <class T>
 using NonVoid = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
+// Told when a coroutine returns, while its locals still live.
+class EndListener {
+ public:
+  virtual void OnEnd() = 0;
+
+ protected:
+  ~EndListener() = default;
+};
+
 class WorkflowPromiseBase : public FrameMemory {
  public:
   std::suspend_always initial_suspend() noexcept { return {}; }
@@ -104,6 +113,7 @@ class WorkflowPromiseBase : public FrameMemory {
 
   std::coroutine_handle<> continuation;
   std::exception_ptr exception;
+  EndListener* listener = nullptr;
 };
 
 template <class T>
@@ -113,6 +123,7 @@ class WorkflowPromise final : public WorkflowPromiseBase {
   template <class U>
     requires std::is_convertible_v<U&&, T>
   void return_value(U&& value) {
+    if (listener != nullptr) listener->OnEnd();  // before `value`, which may be one of them, is moved
     result.emplace(std::forward<U>(value));
   }
   T Take() {
@@ -126,7 +137,9 @@ template <>
 class WorkflowPromise<void> final : public WorkflowPromiseBase {
  public:
   Workflow<void> get_return_object();
-  void return_void() {}
+  void return_void() {
+    if (listener != nullptr) listener->OnEnd();
+  }
   void Take() {
     if (exception) std::rethrow_exception(exception);
   }

@@ -30,7 +30,7 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
   }
   if (options.retry != nullptr) policy.retry = StoredRetryPolicy(*options.retry);
   return core_.ScheduleActivity(activity, std::move(input), options.task_queue, std::move(policy),
-                                where);
+                                options.cancellation, where);
 }
 
 MARATHON_INLINE std::string WorkflowContext::NewUuid() {
@@ -52,6 +52,12 @@ MARATHON_INLINE void ThrowDecodeError(std::string_view what, const Status& statu
   throw ApplicationError(
       fmt::format("the value of \"{}\" is not what the code expects: {}", what, MessageOf(status)),
       {.type = std::string(failure_type::kDecode), .non_retryable = true});
+}
+
+MARATHON_INLINE void ThrowCanceled() {
+  throw CanceledError(Failure{.kind = FailureKind::kCanceled,
+                              .type = std::string(failure_type::kCanceled),
+                              .message = "canceled by its workflow"});
 }
 
 MARATHON_INLINE void ThrowFailure(const Operation& operation) {

@@ -45,6 +45,21 @@ struct ActivityOptions {
   Duration schedule_to_close_timeout{0};   // all attempts and waits together; final when it passes
   Duration heartbeat_timeout{0};           // between two ctx.Heartbeat()s; retried when it passes
   const RetryPolicy* retry = nullptr;      // null: RetryPolicy's defaults. Must outlive the call
+  ActivityCancellation cancellation = ActivityCancellation::kTry;
+};
+
+// Keeps a handler in place for as long as it lives. Declare it behind what the handler refers to: so it goes
+// first.
+class [[nodiscard]] HandlerRegistration {
+ public:
+  HandlerRegistration(detail::WorkflowCore& core, uint64_t name) : core_(core), name_(name) {}
+  HandlerRegistration(const HandlerRegistration&) = delete;
+  HandlerRegistration& operator=(const HandlerRegistration&) = delete;
+  ~HandlerRegistration() { core_.RemoveHandler(name_); }
+
+ private:
+  detail::WorkflowCore& core_;
+  const uint64_t name_;
 };
 
 class WorkflowContext {
@@ -127,10 +142,11 @@ class WorkflowContext {
 
   // ---- Branches
 
-  // Runs a workflow function as a concurrent branch of this run. `branch` starts when the caller waits.
+  // Runs a workflow function as a concurrent branch of this run, in a cancellation scope of its own.
+  // `branch` starts when the caller waits.
   template <class T>
-  [[nodiscard]] Handle<T> Spawn(Workflow<T> branch) {
-    return Handle<T>(core_.Spawn(std::move(branch).Release()));
+  [[nodiscard]] BranchHandle<T> Spawn(Workflow<T> branch) {
+    return BranchHandle<T>(core_.Spawn(std::move(branch).Release()));
   }
   // Waits for all. Gives a std::tuple (std::monostate for void), or a vector for a vector of handles.
   // If some fail, waits for all the same and then throws the failure that came first.
@@ -204,6 +220,61 @@ class WorkflowContext {
         core_, std::forward<Predicate>(predicate), timeout, where);
   }
 
+  // ---- Handlers. Each is in place until what the call returns is destroyed; a name has one, the last:
+  //
+  //   Strings done;
+  //   auto progress = ctx.OnQuery("progress", [&] { return done; });
+  //   auto skip = ctx.OnSignal("skip", [&](std::string step) { done.push_back(step); });
+
+  // Calls `handler(value)` for each signal of this name, those that wait already too. It returns nothing, or a
+  // Workflow<void>, which runs as a branch of its own that no cancel reaches. Handlers run before other code.
+  // What one throws fails the run.
+  template <class Fn>
+  HandlerRegistration OnSignal(std::string_view signal, Fn handler) {
+    return {core_, core_.SetHandler(signal, detail::MakeSignalHandler(std::move(handler)))};
+  }
+  template <class T, class Fn>
+  HandlerRegistration OnSignal(const SignalDef<T>& signal, Fn handler) {
+    static_assert(std::is_same_v<detail::HandlerIn<Fn>, T>,
+                  "Marathon: the handler does not take what the SignalDef says");
+    return OnSignal(signal.name, std::move(handler));
+  }
+  // Whether no signal handler is running: `co_await ctx.WaitUntil([&] { return ctx.AllHandlersFinished(); })`.
+  bool AllHandlersFinished() const { return core_.handlers_running() == 0; }
+
+  // Answers Run::Query with `handler(input)`, or `handler()`. It may only look at the run's state.
+  template <class Fn>
+  HandlerRegistration OnQuery(std::string_view query, Fn handler) {
+    return {core_, core_.SetHandler(query, detail::MakeQueryHandler(std::move(handler)))};
+  }
+  template <class Signature, class Fn>
+  HandlerRegistration OnQuery(const QueryDef<Signature>& query, Fn handler) {
+    static_assert(detail::kAnswers<Signature, Fn>,
+                  "Marathon: the handler does not take or give what the QueryDef says");
+    return OnQuery(query.name, std::move(handler));
+  }
+
+  // ---- Cancellation. Run::Cancel makes each co_await that waits, or would wait, throw CanceledError, but
+  // inside a ShieldedScope (cancellation_scope.h). A body that lets it out ends the run as canceled.
+
+  bool cancel_requested() const { return core_.cancel_requested(); }
+  const std::string& cancel_reason() const { return core_.cancel_reason(); }
+
+  // ---- Changing a workflow while runs of it are open
+
+  // Which version of `change` this run follows. A run that comes here for the first time takes `max`, and keeps
+  // it; one that passed the place before the change was made has kBeforeChange (-1). A run whose version is not
+  // between `min` and `max` blocks. Once no run of before is open, the call may be dropped.
+  int Version(std::string_view change, int min, int max,
+              std::source_location where = std::source_location::current()) {
+    return core_.Version(change, min, max, where);
+  }
+  // Whether this run follows the changed code: `if (ctx.Patched("ask twice")) …`.
+  bool Patched(std::string_view change,
+               std::source_location where = std::source_location::current()) {
+    return core_.Version(change, kBeforeChange, 1, where) == 1;
+  }
+
   // ---- Values that replay must repeat
 
   // Calls `function()` once and records what it gives; a replay gives the record. For small, quick,
@@ -228,6 +299,9 @@ class WorkflowContext {
   bool is_replaying() const { return core_.replaying(); }
   // Logs through the engine's LogSink, but not again in a replay.
   void Log(LogLevel level, std::string_view message) { core_.Log(level, message); }
+
+  // For the library.
+  detail::WorkflowCore& core() { return core_; }
 
  private:
   template <class In, class Arg>

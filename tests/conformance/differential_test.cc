@@ -337,7 +337,7 @@ class Pair {
       if (random_.Chance(0.2)) {
         turn.handed_over.push_back({key.id, epoch});
       } else if (random_.Chance(0.2)) {
-        turn.cancel_activities.push_back(key.id);
+        turn.cancel_activities.push_back({key.id, random_.Chance(0.5)});
       }
     }
     for (const EventId timer : model_.timers[run]) {

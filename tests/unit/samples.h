@@ -61,7 +61,7 @@ inline std::vector<EventBody> FullBodies() {
       TimerFired{300},
       SignalReceived{"approved", JsonPayload("true"), FullHeaders()},
       ActivityScheduled{"Charge", "payments", JsonPayload("[1,2]"), FullPolicy(), FullHeaders()},
-      ActivityCancelRequested{3},
+      ActivityCancelRequested{3, true},
       TimerStarted{Duration(2'592'000'000)},
       TimerCanceled{300},
       SideEffectRecorded{JsonPayload("42")},
@@ -69,6 +69,9 @@ inline std::vector<EventBody> FullBodies() {
       WorkflowFailed{FullFailure()},
       WorkflowTerminated{"operator said so"},
       WorkflowTimedOut{},
+      WorkflowCancelRequested{"no longer wanted"},
+      VersionRecorded{"ask twice", 2},
+      WorkflowCanceled{"no longer wanted"},
   };
 }
 
@@ -76,7 +79,8 @@ inline std::vector<EventBody> DefaultBodies() {
   return {TurnStarted{},    WorkflowStarted{},    ActivityCompleted{},  ActivityFailed{},
           TimerFired{},     SignalReceived{},     ActivityScheduled{},  ActivityCancelRequested{},
           TimerStarted{},   TimerCanceled{},      SideEffectRecorded{}, WorkflowCompleted{},
-          WorkflowFailed{}, WorkflowTerminated{}, WorkflowTimedOut{}};
+          WorkflowFailed{}, WorkflowTerminated{}, WorkflowTimedOut{},   WorkflowCancelRequested{},
+          VersionRecorded{}, WorkflowCanceled{}};
 }
 
 // A small run's history in one record.

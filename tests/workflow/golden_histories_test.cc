@@ -82,6 +82,35 @@ Workflow<void> Condition(WorkflowContext& ctx) {
   if (!co_await ctx.WaitUntil([&] { return count == 3; }, 5s)) throw ApplicationError("too late");
 }
 
+Workflow<void> CleansUp(WorkflowContext& ctx) {
+  auto charge = ctx.Start<int>("Charge", 1);
+  std::optional<CanceledError> canceled;
+  try {
+    co_await ctx.Sleep(24h);
+  } catch (const CanceledError& e) {
+    canceled = e;
+  }
+  ShieldedScope shield(ctx);
+  co_await ctx.Run<int>("Refund", 1);
+  if (canceled) throw *canceled;
+}
+
+Workflow<void> Handles(WorkflowContext& ctx) {
+  int charged = 0;
+  auto charges = ctx.OnSignal("charge", [&](int amount) -> Workflow<void> {
+    charged += co_await ctx.Run<int>("Charge", amount);
+  });
+  co_await ctx.Receive<int>("go");
+  co_await ctx.Sleep(1s);
+  co_await ctx.WaitUntil([&] { return charged == 7; });
+}
+
+Workflow<void> Versions(WorkflowContext& ctx) {
+  const int version = ctx.Version("twice", kBeforeChange, 2);
+  co_await ctx.Run<int>("Charge", 1);
+  if (version == 2) co_await ctx.Run<int>("Charge", 1);
+}
+
 Registry Workflows() {
   Registry registry;
   registry.Bind("Activity", Activity);
@@ -93,6 +122,9 @@ Registry Workflows() {
   registry.Bind("SideEffect", SideEffect);
   registry.Bind("Branches", Branches);
   registry.Bind("Condition", Condition);
+  registry.Bind("CleansUp", CleansUp);
+  registry.Bind("Handles", Handles);
+  registry.Bind("Versions", Versions);
   return registry;
 }
 
@@ -116,7 +148,8 @@ std::string Replay(const std::filesystem::path& file, std::string workflow_type)
   EXPECT_EQ(replayer.version(), history->back().id) << file;
   const EventType last = TypeOf(history->back().body);
   const bool closed_by_code =
-      last == EventType::kWorkflowCompleted || last == EventType::kWorkflowFailed;
+      last == EventType::kWorkflowCompleted || last == EventType::kWorkflowFailed ||
+      last == EventType::kWorkflowCanceled;
   EXPECT_EQ(replayer.closed(), closed_by_code) << file;
   return "";
 }
@@ -127,6 +160,8 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_activity_type", {"ActivityScheduled \"Refund\"", "ActivityScheduled \"Charge\""}},
     {"bad_answer", {"WorkflowCompleted", "WorkflowFailed"}},
     {"bad_answer_twice", {"ActivityCompleted (activity 4)", "waits for no such thing"}},
+    {"bad_cancel_twice", {"WorkflowCancelRequested", "waits for no such thing"}},
+    {"bad_canceled", {"WorkflowCanceled: why", "ActivityScheduled \"Refund\""}},
     {"bad_command_without_cause", {"ActivityScheduled \"Charge\"", "issued nothing here"}},
     {"bad_end", {"WorkflowCompleted", "nothing more after TimerStarted"}},
     {"bad_end_kind", {"WorkflowFailed", "WorkflowCompleted"}},
@@ -136,6 +171,7 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_side_effect", {"ActivityScheduled \"Charge\"", "side effect"}},
     {"bad_side_effect_missing", {"nothing more in this turn", "side effect"}},
     {"bad_timer_canceled", {"TimerCanceled (timer 4)", "TimerCanceled (timer 3)"}},
+    {"bad_version", {"version 3 of change \"twice\"", "has versions -1 to 2"}},
     {"bad_too_few", {"TimerStarted (1000 ms)", "nothing more after ActivityScheduled \"Charge\""}},
     {"bad_too_many", {"no further command", "ActivityScheduled \"Charge\""}},
 };
@@ -156,7 +192,7 @@ TEST(GoldenHistoriesTest, GoodOnesReplayAndBadOnesAreFound) {
       EXPECT_THAT(mismatch, HasSubstr(kBad.at(name).second)) << name;
     }
   }
-  EXPECT_EQ(good, 13);
+  EXPECT_EQ(good, 17);
   EXPECT_EQ(bad, static_cast<int>(kBad.size()));
 }
 

@@ -41,7 +41,7 @@ constexpr void CheckSafeArgument() {
 }
 
 [[noreturn]] void ThrowEncodeError(std::string_view what, const Status& status);
-[[noreturn]] void ThrowDecodeError(std::string_view what, const Status& status);
+[[noreturn]] void ThrowCanceled();
 [[noreturn]] void ThrowFailure(const Operation& operation);
 
 // The result of a done operation. Throws what it failed with.
@@ -245,7 +245,8 @@ class Handle : public detail::HandleBase, public detail::Awaitable {
 };
 
 // What Cancel does: the handle ends at once, with CanceledError; the worker that runs the activity sees
-// its stop_token; a timer never fires. Nothing happens if it was done already.
+// its stop_token; a timer never fires. Nothing happens if it was done already. With
+// ActivityOptions::cancellation an activity may end later, or go on unheard.
 template <class T>
 class ActivityHandle : public Handle<T> {
  public:
@@ -260,6 +261,17 @@ class TimerHandle : public Handle<void> {
   using Handle<void>::Handle;
   void Cancel(std::source_location where = std::source_location::current()) {
     operation()->core->Cancel(*operation(), where);
+  }
+};
+
+// What Cancel does: all that the branch waits for is canceled; its code sees CanceledError, and may clean up
+// (ShieldedScope). The handle ends when the branch does.
+template <class T>
+class BranchHandle : public Handle<T> {
+ public:
+  using Handle<T>::Handle;
+  void Cancel(std::source_location where = std::source_location::current()) {
+    this->operation()->core->Cancel(*this->operation(), where);
   }
 };
 
@@ -351,10 +363,14 @@ class [[nodiscard]] ConditionAwaiter : public Awaitable {
   ConditionAwaiter(const ConditionAwaiter&) = delete;
   ConditionAwaiter& operator=(const ConditionAwaiter&) = delete;
 
-  bool await_ready() { return Holds(); }
+  bool await_ready() {
+    condition_.scope = core_.current_scope();
+    return Holds() || (condition_.canceled = core_.IsCanceled(condition_.scope));
+  }
   void await_suspend(std::coroutine_handle<> self) { WaitAs({core_.current_branch(), self, 1}); }
   void await_resume() {
     if (exception_) std::rethrow_exception(exception_);
+    if (condition_.canceled) ThrowCanceled();
   }
 
  protected:

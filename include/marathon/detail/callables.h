@@ -10,6 +10,7 @@
 
 #include "marathon/activity.h"
 #include "marathon/config.h"
+#include "marathon/detail/function_type.h"
 #include "marathon/detail/workflow_core.h"
 #include "marathon/errors.h"
 #include "marathon/workflow.h"
@@ -100,16 +101,12 @@ struct ParametersOf {
   using Signature = typename SignatureOf<Output, typename InputOf<A...>::Type>::Type;
 };
 
+template <class Signature>
+struct TraitsOf;
+template <class R, class... A>
+struct TraitsOf<R(A...)> : ParametersOf<R, A...> {};
 template <class Fn>
-struct CallableTraits : CallableTraits<decltype(&Fn::operator())> {};
-template <class R, class... A>
-struct CallableTraits<R (*)(A...)> : ParametersOf<R, A...> {};
-template <class R, class... A>
-struct CallableTraits<R (*)(A...) noexcept> : ParametersOf<R, A...> {};
-template <class C, class R, class... A>
-struct CallableTraits<R (C::*)(A...) const> : ParametersOf<R, A...> {};
-template <class C, class R, class... A>
-struct CallableTraits<R (C::*)(A...) const noexcept> : ParametersOf<R, A...> {};
+struct CallableTraits : TraitsOf<typename FunctionType<Fn>::Type> {};
 
 template <class Signature>
 struct DefTypes;
@@ -213,7 +210,8 @@ auto MakeWorkflow(Fn fn) {
     static_assert(std::is_same_v<decltype(Call<In>(*fn, ctx, std::move(*kept))), Workflow<Out>>,
                   "Marathon: the callable's result is not the WorkflowDef's");
     Workflow<Out> workflow = Call<In>(*fn, ctx, std::move(*kept));
-    return RootWorkflow{std::move(workflow).Release(), &FinishRoot<Out>, std::move(kept)};
+    const auto handle = std::move(workflow).Release();
+    return RootWorkflow{handle, &handle.promise(), &FinishRoot<Out>, std::move(kept)};
   };
 }
 

@@ -113,6 +113,7 @@ struct Layout<ActivityCancelRequested> {
   static constexpr std::string_view name = "ActivityCancelRequested";
   static constexpr auto fields = std::tuple{
       Field{"scheduled", &ActivityCancelRequested::scheduled},
+      Field{"wait", &ActivityCancelRequested::wait},
   };
 };
 
@@ -175,6 +176,34 @@ struct Layout<WorkflowTimedOut> {
   static constexpr EventType type = EventType::kWorkflowTimedOut;
   static constexpr std::string_view name = "WorkflowTimedOut";
   static constexpr auto fields = std::tuple{};
+};
+
+template <>
+struct Layout<WorkflowCancelRequested> {
+  static constexpr EventType type = EventType::kWorkflowCancelRequested;
+  static constexpr std::string_view name = "WorkflowCancelRequested";
+  static constexpr auto fields = std::tuple{
+      Field{"reason", &WorkflowCancelRequested::reason},
+  };
+};
+
+template <>
+struct Layout<VersionRecorded> {
+  static constexpr EventType type = EventType::kVersionRecorded;
+  static constexpr std::string_view name = "VersionRecorded";
+  static constexpr auto fields = std::tuple{
+      Field{"change", &VersionRecorded::change},
+      Field{"version", &VersionRecorded::version},
+  };
+};
+
+template <>
+struct Layout<WorkflowCanceled> {
+  static constexpr EventType type = EventType::kWorkflowCanceled;
+  static constexpr std::string_view name = "WorkflowCanceled";
+  static constexpr auto fields = std::tuple{
+      Field{"reason", &WorkflowCanceled::reason},
+  };
 };
 
 // Calls visit(std::in_place_type<T>) for each event struct T until it answers true; says whether

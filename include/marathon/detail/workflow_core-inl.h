@@ -24,6 +24,14 @@ inline uint64_t HashOf(std::string_view text) {
   return hash;
 }
 
+// The command that an inbound event answers; 0: none.
+inline EventId AnsweredBy(const EventBody& inbound) {
+  if (const auto* completed = std::get_if<ActivityCompleted>(&inbound)) return completed->scheduled;
+  if (const auto* failed = std::get_if<ActivityFailed>(&inbound)) return failed->scheduled;
+  if (const auto* fired = std::get_if<TimerFired>(&inbound)) return fired->timer;
+  return 0;
+}
+
 MARATHON_INLINE WorkflowCore::WorkflowCore(RunFacts facts)
     : facts_(std::move(facts)), random_state_(HashOf(facts_.key.run_id)) {}
 
@@ -41,6 +49,7 @@ MARATHON_INLINE WorkflowCore::~WorkflowCore() {
 
 MARATHON_INLINE void WorkflowCore::Adopt(RootWorkflow root) {
   root_ = std::move(root);
+  root_.promise->listener = this;
   auto branch = std::make_unique<Branch>();
   branch->resume = root_.handle;
   Enqueue(*branch);
@@ -58,57 +67,61 @@ MARATHON_INLINE void WorkflowCore::BeginTurn(EventId marker_id, Time now) {
 }
 
 MARATHON_INLINE bool WorkflowCore::IsPending(const EventBody& inbound) const {
-  if (const auto* completed = std::get_if<ActivityCompleted>(&inbound)) {
-    return pending_.contains(completed->scheduled);
-  }
-  if (const auto* failed = std::get_if<ActivityFailed>(&inbound)) {
-    return pending_.contains(failed->scheduled);
-  }
-  if (const auto* fired = std::get_if<TimerFired>(&inbound)) return pending_.contains(fired->timer);
+  if (const EventId answered = AnsweredBy(inbound); answered != 0) return pending_.contains(answered);
+  if (std::holds_alternative<WorkflowCancelRequested>(inbound)) return !cancel_requested_;
   return true;
 }
 
 MARATHON_INLINE bool WorkflowCore::Apply(EventId id, const EventBody& inbound) {
-  EventId answers = 0;
-  if (const auto* completed = std::get_if<ActivityCompleted>(&inbound)) answers = completed->scheduled;
-  if (const auto* failed = std::get_if<ActivityFailed>(&inbound)) answers = failed->scheduled;
-  if (const auto* fired = std::get_if<TimerFired>(&inbound)) answers = fired->timer;
-  if (answers != 0) {
-    const auto found = pending_.find(answers);
-    if (found == pending_.end()) return false;
+  if (!IsPending(inbound)) return false;
+  last_id_ = id;
+  if (const EventId answered = AnsweredBy(inbound); answered != 0) {
+    const auto found = pending_.find(answered);
     OperationRef operation = std::move(found->second);
     pending_.erase(found);
-    if (const auto* completed = std::get_if<ActivityCompleted>(&inbound)) {
-      operation->result = completed->result;
-      operation->attempt = completed->attempt;
-    } else if (const auto* failed = std::get_if<ActivityFailed>(&inbound)) {
-      operation->failure = std::make_unique<Failure>(failed->failure);
-      operation->attempt = failed->attempt;
-    }
-    Complete(*operation);
+    Deliver(*operation, inbound);
   } else if (const auto* received = std::get_if<SignalReceived>(&inbound)) {
-    Signal& signal = signals_[received->name];
-    while (!signal.receivers.empty() && signal.receivers.front()->canceled) {
-      signal.receivers.pop_front();
-    }
-    if (signal.receivers.empty()) {
-      signal.unread.push_back(received->input);
-    } else {
-      OperationRef receiver = std::move(signal.receivers.front());
-      signal.receivers.pop_front();
-      receiver->result = received->input;
-      Complete(*receiver);
-    }
+    DeliverSignal(*received);
+  } else if (const auto* canceled = std::get_if<WorkflowCancelRequested>(&inbound)) {
+    cancel_requested_ = true;
+    cancel_reason_ = canceled->reason;
+    CancelScope(kRunScope, std::source_location());
   }
-  last_id_ = id;
   return true;
+}
+
+MARATHON_INLINE void WorkflowCore::Deliver(Operation& operation, const EventBody& outcome) {
+  if (const auto* completed = std::get_if<ActivityCompleted>(&outcome)) {
+    operation.result = completed->result;
+    operation.attempt = completed->attempt;
+  } else if (const auto* failed = std::get_if<ActivityFailed>(&outcome)) {
+    operation.failure = std::make_unique<Failure>(failed->failure);
+    operation.attempt = failed->attempt;
+  }
+  Complete(operation);
+}
+
+MARATHON_INLINE void WorkflowCore::DeliverSignal(const SignalReceived& received) {
+  Signal& signal = signals_[received.name];
+  if (signal.handler) return CallHandler(*signal.handler, received.input);
+  while (!signal.receivers.empty() && signal.receivers.front()->canceled) {
+    signal.receivers.pop_front();
+  }
+  if (signal.receivers.empty()) {
+    signal.unread.push_back(received.input);
+    return;
+  }
+  OperationRef receiver = std::move(signal.receivers.front());
+  signal.receivers.pop_front();
+  receiver->result = received.input;
+  Complete(*receiver);
 }
 
 MARATHON_INLINE void WorkflowCore::RunUntilBlocked() {
   while (!stalled() && !closed_) {
     Branch* branch = NextRunnable();
     if (branch == nullptr) {
-      if (!WakeConditions()) return;
+      if (!WakeConditions()) break;
       continue;
     }
     current_ = branch;
@@ -116,31 +129,58 @@ MARATHON_INLINE void WorkflowCore::RunUntilBlocked() {
     current_ = nullptr;
     if (!stalled()) AfterRunning(*branch);
   }
+  PassVersions();
 }
 
-// The end of the workflow itself ends the run; the end of a spawned branch completes its handle.
+// The end of the workflow itself ends the run; the end of a spawned branch completes its handle. A signal
+// handler that throws fails the run.
 MARATHON_INLINE void WorkflowCore::AfterRunning(Branch& branch) {
   if (!branch.operation) {
-    if (!root_.handle.done()) return;
-    Issue(root_.finish(root_.handle), std::source_location());
-    closed_ = true;
-  } else if (branch.operation->branch.done()) {
-    Complete(*branch.operation);
-    branches_[branch.number].reset();
+    if (root_.handle.done()) EndRun(root_.finish(root_.handle));
+    return;
   }
+  const std::coroutine_handle<> code = branch.operation->branch;
+  if (!code.done()) return;
+  if (branch.handler) {
+    --handlers_running_;
+    auto& promise = std::coroutine_handle<WorkflowPromise<void>>::from_address(code.address()).promise();
+    if (promise.exception) return EndRun(WorkflowFailed{FailureFrom(promise.exception)});
+  }
+  Complete(*branch.operation);
+  branches_[branch.number].reset();
 }
+
+MARATHON_INLINE void WorkflowCore::EndRun(EventBody closing) {
+  const auto* failed = std::get_if<WorkflowFailed>(&closing);
+  if (failed != nullptr && cancel_requested_ && failed->failure.kind == FailureKind::kCanceled) {
+    closing = WorkflowCanceled{cancel_reason_};
+  }
+  if (handlers_running_ > 0) {
+    Log(LogLevel::kWarning,
+        fmt::format("run {} of \"{}\" ended while {} of its signal handlers still ran; see "
+                    "ctx.AllHandlersFinished()",
+                    facts_.key.run_id, facts_.key.workflow_id, handlers_running_));
+  }
+  Issue(std::move(closing), std::source_location());
+  closed_ = true;
+}
+
+// Handlers first, then in the order of creation.
+struct RunsLater {
+  bool operator()(const Branch* a, const Branch* b) const {
+    return a->handler != b->handler ? b->handler : a->number > b->number;
+  }
+};
 
 MARATHON_INLINE void WorkflowCore::Enqueue(Branch& branch) {
   if (std::exchange(branch.queued, true)) return;
   runnable_.push_back(&branch);
-  std::push_heap(runnable_.begin(), runnable_.end(),
-                 [](const Branch* a, const Branch* b) { return a->number > b->number; });
+  std::push_heap(runnable_.begin(), runnable_.end(), RunsLater());
 }
 
 MARATHON_INLINE Branch* WorkflowCore::NextRunnable() {
   if (runnable_.empty()) return nullptr;
-  std::pop_heap(runnable_.begin(), runnable_.end(),
-                [](const Branch* a, const Branch* b) { return a->number > b->number; });
+  std::pop_heap(runnable_.begin(), runnable_.end(), RunsLater());
   Branch* branch = runnable_.back();
   runnable_.pop_back();
   branch->queued = false;
@@ -151,7 +191,8 @@ MARATHON_INLINE Branch* WorkflowCore::NextRunnable() {
 MARATHON_INLINE bool WorkflowCore::WakeConditions() {
   bool woken = false;
   std::erase_if(conditions_, [&](Condition* condition) {
-    if (condition->waiter.missing == 0 || !condition->holds(condition->predicate)) return false;
+    if (condition->waiter.missing == 0) return false;
+    if (!condition->canceled && !condition->holds(condition->predicate)) return false;
     condition->waiter.missing = 0;
     condition->waiter.branch->resume = condition->waiter.handle;
     Enqueue(*condition->waiter.branch);
@@ -179,10 +220,26 @@ MARATHON_INLINE void WorkflowCore::StopWaiting(Operation& operation, Waiter& wai
 }
 
 MARATHON_INLINE void WorkflowCore::Issue(EventBody body, std::source_location where) {
+  PassVersions();
   issued_.push_back({Event{++last_id_, std::move(body)}, where});
 }
 
-MARATHON_INLINE bool WorkflowCore::NextIsScheduled(std::string_view type) const {
+// What a query handler must not do: nothing of it would be recorded.
+MARATHON_INLINE void WorkflowCore::CheckMayAct() const {
+  if (!querying_) return;
+  throw ApplicationError("a query handler may only look: it must not start, wait for or cancel anything",
+                         {.type = std::string(failure_type::kReadOnly), .non_retryable = true});
+}
+
+MARATHON_INLINE OperationRef WorkflowCore::NewOperation(Operation::Kind kind) {
+  CheckMayAct();
+  auto* operation = new Operation{.core = this, .kind = kind};
+  operation->scope = current_scope();
+  return OperationRef(operation);
+}
+
+MARATHON_INLINE bool WorkflowCore::NextIsScheduled(std::string_view type) {
+  PassVersions();
   const size_t ahead = issued_.size();
   if (ahead >= recorded_.size()) return false;
   const auto* scheduled = std::get_if<ActivityScheduled>(&recorded_[ahead].body);
@@ -192,90 +249,76 @@ MARATHON_INLINE bool WorkflowCore::NextIsScheduled(std::string_view type) const 
 MARATHON_INLINE OperationRef WorkflowCore::ScheduleActivity(std::string_view type, Payload input,
                                                             std::string_view task_queue,
                                                             ActivityPolicy policy,
+                                                            ActivityCancellation cancellation,
                                                             std::source_location where) {
+  OperationRef operation = NewOperation(Operation::Kind::kActivity);
+  operation->name = type;
+  operation->cancellation = cancellation;
+  if (IsCanceled(operation->scope)) {
+    ResolveCanceled(*operation);
+    return operation;
+  }
   ActivityScheduled scheduled;
   scheduled.activity_type = type;
   scheduled.task_queue = task_queue.empty() ? std::string_view(facts_.task_queue) : task_queue;
   scheduled.input = std::move(input);
   scheduled.policy = std::move(policy);
   Issue(std::move(scheduled), where);
-  auto* operation = new Operation{.core = this, .kind = Operation::Kind::kActivity};
   operation->id = last_id_;
-  operation->name = type;
-  OperationRef ref(operation);
-  pending_.emplace(operation->id, ref);
-  return ref;
+  pending_.emplace(operation->id, operation);
+  return operation;
 }
 
 MARATHON_INLINE OperationRef WorkflowCore::StartTimer(Duration duration, std::source_location where) {
+  OperationRef operation = NewOperation(Operation::Kind::kTimer);
+  if (IsCanceled(operation->scope)) {
+    ResolveCanceled(*operation);
+    return operation;
+  }
   Issue(TimerStarted{std::max(duration, Duration(0))}, where);
-  auto* operation = new Operation{.core = this, .kind = Operation::Kind::kTimer};
   operation->id = last_id_;
-  OperationRef ref(operation);
-  pending_.emplace(operation->id, ref);
-  return ref;
+  pending_.emplace(operation->id, operation);
+  return operation;
 }
 
 MARATHON_INLINE OperationRef WorkflowCore::Receive(std::string_view name) {
-  auto* operation = new Operation{.core = this, .kind = Operation::Kind::kReceive};
+  OperationRef operation = NewOperation(Operation::Kind::kReceive);
   operation->name = name;
-  OperationRef ref(operation);
   auto found = signals_.find(name);
   if (found == signals_.end()) found = signals_.emplace(std::string(name), Signal()).first;
   Signal& signal = found->second;
-  if (signal.unread.empty()) {
-    signal.receivers.push_back(ref);
-  } else {
+  if (!signal.unread.empty()) {
     operation->result = std::move(signal.unread.front());
     signal.unread.pop_front();
     Complete(*operation);
+  } else if (IsCanceled(operation->scope)) {
+    ResolveCanceled(*operation);
+  } else {
+    signal.receivers.push_back(operation);
   }
-  return ref;
+  return operation;
 }
 
 MARATHON_INLINE OperationRef WorkflowCore::Spawn(std::coroutine_handle<> root) {
-  auto* operation = new Operation{.core = this, .kind = Operation::Kind::kBranch};
+  CheckMayAct();
+  return AddBranch(root, false);
+}
+
+MARATHON_INLINE OperationRef WorkflowCore::AddBranch(std::coroutine_handle<> root, bool shielded) {
+  OperationRef operation = NewOperation(Operation::Kind::kBranch);
   operation->branch = root;
-  OperationRef ref(operation);
+  const ScopeId outer = current_scope();
+  operation->scope = OpenScope(shielded);
+  SetCurrentScope(outer);
   auto branch = std::make_unique<Branch>();
   branch->number = branches_.size();
   branch->resume = root;
-  branch->operation = ref;
+  branch->handler = shielded;
+  branch->scope = operation->scope;
+  branch->operation = operation;
   Enqueue(*branch);
   branches_.push_back(std::move(branch));
-  return ref;
-}
-
-MARATHON_INLINE void WorkflowCore::Cancel(Operation& operation, std::source_location where) {
-  if (operation.done || operation.canceled || closed_ || stalled()) return;
-  OperationRef keep(&operation);
-  operation.canceled = true;
-  if (operation.kind == Operation::Kind::kActivity) {
-    Issue(ActivityCancelRequested{operation.id}, where);
-  } else if (operation.kind == Operation::Kind::kTimer) {
-    Issue(TimerCanceled{operation.id}, where);
-  } else {
-    return;  // a receiver that gave up: skipped when a signal comes
-  }
-  pending_.erase(operation.id);
-  operation.failure = std::make_unique<Failure>();
-  operation.failure->kind = FailureKind::kCanceled;
-  operation.failure->type = failure_type::kCanceled;
-  operation.failure->message = "canceled by its workflow";
-  Complete(operation);
-}
-
-MARATHON_INLINE const Payload* WorkflowCore::RecordedSideEffect(std::source_location where) {
-  const size_t ahead = issued_.size();
-  if (!replaying_) return nullptr;
-  if (ahead < recorded_.size()) {
-    const Event& event = recorded_[ahead];
-    if (const auto* recorded = std::get_if<SideEffectRecorded>(&event.body)) return &recorded->value;
-    mismatch_ = Mismatch{event.id, Describe(event.body), "recorded a side effect", where};
-  } else {
-    mismatch_ = Mismatch{last_id_ + 1, "nothing more in this turn", "recorded a side effect", where};
-  }
-  return nullptr;
+  return operation;
 }
 
 MARATHON_INLINE void WorkflowCore::RecordSideEffect(Payload value, std::source_location where) {
@@ -283,6 +326,7 @@ MARATHON_INLINE void WorkflowCore::RecordSideEffect(Payload value, std::source_l
 }
 
 MARATHON_INLINE uint64_t WorkflowCore::NextRandom() {
+  CheckMayAct();
   uint64_t z = (random_state_ += 0x9e3779b97f4a7c15);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -294,3 +338,5 @@ MARATHON_INLINE void WorkflowCore::Log(LogLevel level, std::string_view message)
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail
+
+#include "marathon/detail/workflow_scopes-inl.h"

@@ -22,88 +22,14 @@
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/detail/block_pool.h"
+#include "marathon/detail/handlers.h"
+#include "marathon/detail/operation.h"
 #include "marathon/event.h"
 #include "marathon/log_sink.h"
+#include "marathon/status.h"
+#include "marathon/workflow.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
-
-class WorkflowCore;
-
-struct Branch;
-
-// Lives in a waiting coroutine's frame; names the branch to resume once enough operations are done.
-struct Waiter {
-  Branch* branch = nullptr;
-  std::coroutine_handle<> handle;
-  int missing = 1;
-};
-
-// Something a workflow waits for: an activity, a timer, a signal, a branch. Reference-counted by
-// handles and by the core while it can still complete.
-struct Operation {
-  enum class Kind : uint8_t { kActivity, kTimer, kReceive, kBranch };
-
-  WorkflowCore* core = nullptr;
-  Kind kind = Kind::kActivity;
-  bool done = false;
-  bool canceled = false;
-  int references = 0;
-  int attempt = 0;               // kActivity: which attempt gave the outcome
-  uint64_t done_order = 0;       // among the run's operations
-  EventId id = 0;                // of its command event; 0: none
-  std::string name{};            // activity type, signal name
-  Payload result{};
-  std::unique_ptr<Failure> failure{};
-  PooledVector<Waiter*> waiters{};
-  std::coroutine_handle<> branch{};  // kBranch: owned, kept for its result
-
-  ~Operation() {
-    if (branch) branch.destroy();
-  }
-  static void* operator new(size_t size) { return BlockPool::Take(size); }
-  static void operator delete(void* memory, size_t size) noexcept { BlockPool::Give(memory, size); }
-};
-
-// A counted pointer to an Operation. Not atomic: a run is on one thread at a time.
-class OperationRef {
- public:
-  OperationRef() = default;
-  explicit OperationRef(Operation* operation) : operation_(operation) {
-    if (operation_ != nullptr) ++operation_->references;
-  }
-  OperationRef(const OperationRef& other) : OperationRef(other.operation_) {}
-  OperationRef(OperationRef&& other) noexcept
-      : operation_(std::exchange(other.operation_, nullptr)) {}
-  OperationRef& operator=(OperationRef other) noexcept {
-    std::swap(operation_, other.operation_);
-    return *this;
-  }
-  ~OperationRef() {
-    if (operation_ != nullptr && --operation_->references == 0) delete operation_;
-  }
-  Operation* get() const { return operation_; }
-  Operation* operator->() const { return operation_; }
-  Operation& operator*() const { return *operation_; }
-  explicit operator bool() const { return operation_ != nullptr; }
-
- private:
-  Operation* operation_ = nullptr;
-};
-
-// A coroutine with a life of its own: the workflow itself (number 0) and each ctx.Spawn.
-struct Branch : PooledObject {
-  uint64_t number = 0;               // creation order: who runs first
-  std::coroutine_handle<> resume;    // where it waits
-  bool queued = false;
-  OperationRef operation;            // owns the coroutine; empty for the workflow itself
-};
-
-// ctx.WaitUntil: asked again whenever the coroutines have run as far as they can.
-struct Condition {
-  Waiter waiter;
-  bool (*holds)(void* predicate) = nullptr;
-  void* predicate = nullptr;
-};
 
 struct IssuedCommand {
   Event event;
@@ -130,12 +56,13 @@ struct RunFacts {
 // How a finished root coroutine gives up its result; made by the registry, which knows the type.
 struct RootWorkflow {
   std::coroutine_handle<> handle;
+  WorkflowPromiseBase* promise = nullptr;  // the handle's
   // The closing event: WorkflowCompleted or WorkflowFailed.
   EventBody (*finish)(std::coroutine_handle<>) = nullptr;
   std::shared_ptr<void> input{};  // what the coroutine may refer to
 };
 
-class WorkflowCore {
+class WorkflowCore final : private EndListener {
  public:
   explicit WorkflowCore(RunFacts facts);
   ~WorkflowCore();
@@ -166,21 +93,28 @@ class WorkflowCore {
   }
   bool replaying() const { return replaying_; }
   bool closed() const { return closed_; }
+  bool has_code() const { return root_.handle != nullptr; }
   EventId last_event_id() const { return last_id_; }
   std::optional<Mismatch>& mismatch() { return mismatch_; }
   void SetLog(Callback<void(LogLevel, std::string_view)> log) { log_ = std::move(log); }
+  // Asks a query handler; what it throws is its answer's failure. The run's code must stand still.
+  StatusOr<Payload> Query(std::string_view name, const Payload& input);
+  // Has it asked once the run's code returns, while its locals live. To be called before it does.
+  void QueryAtEnd(std::string name, Payload input) { at_end_.emplace(std::move(name), std::move(input)); }
+  std::optional<StatusOr<Payload>>& answer_at_end() { return answer_at_end_; }
 
   // ---- For awaitables
 
   Branch* current_branch() { return current_; }
   OperationRef ScheduleActivity(std::string_view type, Payload input, std::string_view task_queue,
-                                ActivityPolicy policy, std::source_location where);
+                                ActivityPolicy policy, ActivityCancellation cancellation,
+                                std::source_location where);
   // True if history says that this very call succeeded before, so that its input need not be encoded.
-  bool NextIsScheduled(std::string_view type) const;
+  bool NextIsScheduled(std::string_view type);
   OperationRef StartTimer(Duration duration, std::source_location where);
   OperationRef Receive(std::string_view signal);
   OperationRef Spawn(std::coroutine_handle<> root);
-  // Resolves an activity or timer as canceled, now, and asks for its end. Nothing if it is done.
+  // Cancels an activity, a timer, or a branch with all that it waits for. Nothing if it is done.
   void Cancel(Operation& operation, std::source_location where);
   void AddCondition(Condition* condition) { conditions_.push_back(condition); }
   void RemoveCondition(Condition* condition);
@@ -190,6 +124,30 @@ class WorkflowCore {
   // The recorded value of a side effect; null while live. Sets stalled() on a mismatch.
   const Payload* RecordedSideEffect(std::source_location where);
   void RecordSideEffect(Payload value, std::source_location where);
+  // Which version of a change this run follows; issues it where it is new. A version that the code no
+  // longer has is a mismatch.
+  int32_t Version(std::string_view change, int32_t min, int32_t max, std::source_location where);
+
+  // ---- Cancellation scopes
+  // Opens a scope inside the current branch's, or a shielded one, and makes it current.
+  ScopeId OpenScope(bool shielded);
+  // The scope that the current branch starts things in.
+  ScopeId current_scope() const { return current_ == nullptr ? kRunScope : current_->scope; }
+  void SetCurrentScope(ScopeId scope) {
+    if (current_ != nullptr) current_->scope = scope;
+  }
+  bool IsCanceled(ScopeId scope) const { return scope < scopes_.size() && scopes_[scope].canceled; }
+  // Cancels what was started in a scope and in those inside it.
+  void CancelScope(ScopeId scope, std::source_location where);
+  bool cancel_requested() const { return cancel_requested_; }
+  const std::string& cancel_reason() const { return cancel_reason_; }
+
+  // ---- Handlers. A name has one at a time: the last registered. Answers what to remove it by.
+  uint64_t SetHandler(std::string_view signal, SignalHandler handler);
+  uint64_t SetHandler(std::string_view query, QueryHandler handler);
+  void RemoveHandler(uint64_t registration);
+  int handlers_running() const { return handlers_running_; }
+
   // After a mismatch nothing resumes any more: the frame waits to be destroyed.
   bool stalled() const { return mismatch_.has_value(); }
 
@@ -199,7 +157,17 @@ class WorkflowCore {
 
  private:
   void Issue(EventBody body, std::source_location where);
+  void PassVersions();
+  void CheckMayAct() const;
+  OperationRef NewOperation(Operation::Kind kind);
   void Complete(Operation& operation);
+  void ResolveCanceled(Operation& operation);
+  void Deliver(Operation& operation, const EventBody& outcome);
+  void DeliverSignal(const SignalReceived& signal);
+  OperationRef AddBranch(std::coroutine_handle<> root, bool shielded);
+  void CallHandler(const SignalHandler& handler, const Payload& value);
+  void EndRun(EventBody closing);
+  void OnEnd() override;
   void Enqueue(Branch& branch);
   Branch* NextRunnable();
   bool WakeConditions();
@@ -222,11 +190,28 @@ class WorkflowCore {
   Branch* current_ = nullptr;
   PooledMap<EventId, OperationRef> pending_;  // activities and timers
   std::vector<Condition*> conditions_;
+  std::vector<Scope> scopes_;  // by id; empty while nothing was canceled and no scope opened
+  bool cancel_requested_ = false;
+  std::string cancel_reason_;
+  std::map<std::string, int32_t, std::less<>> versions_;  // of changes that the code has asked for
+
   struct Signal {
     std::deque<Payload> unread;
     std::deque<OperationRef> receivers;
+    std::shared_ptr<const SignalHandler> handler;
+    uint64_t registration = 0;
   };
   std::map<std::string, Signal, std::less<>> signals_;
+  struct Answerer {
+    QueryHandler handler;
+    uint64_t registration = 0;
+  };
+  std::map<std::string, Answerer, std::less<>> queries_;
+  uint64_t registrations_ = 0;
+  int handlers_running_ = 0;
+  bool querying_ = false;
+  std::optional<std::pair<std::string, Payload>> at_end_;
+  std::optional<StatusOr<Payload>> answer_at_end_;
   Callback<void(LogLevel, std::string_view)> log_;
 };
 

@@ -11,6 +11,7 @@
 #include "marathon/engine/activity_runner-inl.h"
 #include "marathon/engine/due_keeper-inl.h"
 #include "marathon/engine/host_calls-inl.h"
+#include "marathon/engine/host_queries-inl.h"
 #include "marathon/engine/session_keeper-inl.h"
 #include "marathon/engine/turn_commit-inl.h"
 #include "marathon/engine/turn_runner-inl.h"
@@ -98,7 +99,7 @@ MARATHON_INLINE void Host::Shutdown(DoneStatus done) {
     std::lock_guard lock(shutdown_mutex_);
     shutdown_done_ = std::move(done);
   }
-  stopping_.store(true, std::memory_order_release);
+  stopping_ = true;  // before busy() is looked at, as whoever becomes busy looks at it afterwards
   queue_->StopReceiving(session_.id());
   due_.Stop();
   activities_.StopAll();
@@ -116,7 +117,7 @@ MARATHON_INLINE void Host::TryFinishShutdown() {
 }
 
 MARATHON_INLINE void Host::Abandon() {
-  stopping_.store(true, std::memory_order_release);
+  stopping_ = true;
   due_.Stop();
   session_.Stop();
   activities_.Abandon();

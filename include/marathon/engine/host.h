@@ -61,6 +61,10 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   // ---- The client's calls. Transient errors of the store are retried inside.
   void Start(StartCall call, Done<RunKey> done);
   void Signal(RunKey run, std::string name, Payload input, SignalOptions options, DoneStatus done);
+  void Cancel(RunKey run, std::string reason, DoneStatus done);
+  // Asks a run's query handler, by replay, once the messages that wait for the run have had a turn or `patience`
+  // has passed.
+  void Query(RunKey run, std::string name, Payload input, Duration patience, Done<QueryReply> done);
   void Terminate(RunKey run, std::string reason, DoneStatus done);
   // Ends a run without its code, with `closing`; signals that it has not read are recorded first.
   void CloseFromOutside(RunKey run, EventBody closing, RunStatus status, DoneStatus done);
@@ -83,7 +87,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   detail::ActivityRunner& activities() { return activities_; }
   detail::SessionKeeper& session() { return session_; }
   std::shared_ptr<Host> Self() { return shared_from_this(); }
-  bool stopping() const { return stopping_.load(std::memory_order_acquire); }
+  bool stopping() const { return stopping_.load(); }
 
   void Log(LogLevel level, std::string_view message) { options_.log->Log(level, message); }
   // Calls `work` after a wait that grows with `failures` (in a row): 20 ms to 5 s, with jitter.
@@ -107,6 +111,10 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void OnStarted(std::shared_ptr<StartState> state, StatusOr<StartReply> reply);
   struct PutState;
   void SendPut(std::shared_ptr<PutState> state);
+  void PutMessage(RunKey run, Message message, DoneStatus done);
+  struct QueryState;
+  void ReadForQuery(std::shared_ptr<QueryState> state);
+  void AnswerQuery(const std::shared_ptr<QueryState>& state);
   struct CloseState;
   void TryClose(std::shared_ptr<CloseState> state);
 

@@ -158,17 +158,31 @@ struct Host::PutState {
 
 MARATHON_INLINE void Host::Signal(RunKey run, std::string name, Payload input, SignalOptions options,
                                   DoneStatus done) {
-  auto state = std::allocate_shared<PutState>(detail::PoolAllocator<PutState>());
-  state->message.dedupe_key = options.request_id.empty() ? NewId() : options.request_id;
-  Status status = FirstError({CheckText("workflow id", run.workflow_id, limits::kMaxIdBytes),
-                              CheckText("request id", state->message.dedupe_key, limits::kMaxIdBytes),
-                              CheckText("signal name", name, limits::kMaxNameBytes),
+  Status status = FirstError({CheckText("signal name", name, limits::kMaxNameBytes),
                               CheckPayload("signal's value", input)});
+  if (!status.ok()) return done(std::move(status));
+  Message message{0, std::move(options.request_id),
+                  SignalReceived{std::move(name), std::move(input), std::move(options.headers)}};
+  PutMessage(std::move(run), std::move(message), std::move(done));
+}
+
+MARATHON_INLINE void Host::Cancel(RunKey run, std::string reason, DoneStatus done) {
+  if (!detail::IsCleanText(reason) || reason.size() > limits::kMaxReasonBytes) {
+    return done(InvalidArgument(fmt::format("a reason must be UTF-8 without control characters, of at "
+                                            "most {} bytes", limits::kMaxReasonBytes)));
+  }
+  PutMessage(std::move(run), {0, "", WorkflowCancelRequested{std::move(reason)}}, std::move(done));
+}
+
+MARATHON_INLINE void Host::PutMessage(RunKey run, Message message, DoneStatus done) {
+  if (message.dedupe_key.empty()) message.dedupe_key = NewId();
+  Status status = FirstError({CheckText("workflow id", run.workflow_id, limits::kMaxIdBytes),
+                              CheckText("request id", message.dedupe_key, limits::kMaxIdBytes)});
   if (stopping()) status = FailedPrecondition("the engine has been shut down");
   if (!status.ok()) return done(std::move(status));
+  auto state = std::allocate_shared<PutState>(detail::PoolAllocator<PutState>());
   state->run = std::move(run);
-  state->message.body =
-      SignalReceived{std::move(name), std::move(input), std::move(options.headers)};
+  state->message = std::move(message);
   state->done = std::move(done);
   SendPut(std::move(state));
 }

@@ -94,6 +94,13 @@ MARATHON_INLINE std::optional<Mismatch> Replayer::Replay(std::span<const Event> 
   return std::nullopt;
 }
 
+MARATHON_INLINE StatusOr<Payload> Replayer::Query(std::string_view name, const Payload& input) {
+  if (!core_.has_code()) return FailedPrecondition("the run was ended before its code began");
+  if (!core_.closed()) return core_.Query(name, input);
+  if (core_.answer_at_end()) return std::move(*core_.answer_at_end());
+  return FailedPrecondition("the run ended without returning: what its handlers looked at is gone");
+}
+
 MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> recorded,
                                        std::optional<Mismatch>& mismatch) {
   auto& issued = core_.issued();

@@ -39,6 +39,13 @@ class Replayer : public detail::PooledObject {
   // Runs one turn. Inbound events that answer nothing pending are left out.
   TurnOutput Turn(TurnStarted marker, detail::PooledVector<EventBody> inbound);
 
+  // Asks a query handler of the run as it stands. If its code has returned, it must have been asked by
+  // QueryAtEnd before the replay; if it has thrown, its state is gone: kFailedPrecondition.
+  StatusOr<Payload> Query(std::string_view name, const Payload& input);
+  void QueryAtEnd(std::string name, Payload input) {
+    core_.QueryAtEnd(std::move(name), std::move(input));
+  }
+
   const RunFacts& facts() const { return core_.facts(); }
   EventId version() const { return version_; }
   Time last_turn() const { return last_turn_; }

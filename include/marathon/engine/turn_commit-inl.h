@@ -14,6 +14,13 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// What a run is once `closing` is its last event.
+inline RunStatus StatusOf(const EventBody& closing) {
+  if (std::holds_alternative<WorkflowCompleted>(closing)) return RunStatus::kCompleted;
+  return std::holds_alternative<WorkflowCanceled>(closing) ? RunStatus::kCanceled
+                                                           : RunStatus::kFailed;
+}
+
 // ---- Committing ------------------------------------------------------------------------------------
 
 MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
@@ -32,9 +39,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
     commit.handed_over.push_back({outcome.activity, outcome.epoch});
   }
   if (slot.closing) {
-    commit.close = std::holds_alternative<WorkflowCompleted>(slot.events.back().body)
-                       ? RunStatus::kCompleted
-                       : RunStatus::kFailed;
+    commit.close = StatusOf(slot.events.back().body);
     commit.leave_signals = slot.close_refusals >= limits::kMaxCloseRefusals;
     return commit;
   }
@@ -60,7 +65,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
         commit.cancel_timers.push_back(id);
       }
     } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
-      commit.cancel_activities.push_back(canceled->scheduled);
+      commit.cancel_activities.push_back({canceled->scheduled, canceled->wait});
     }
   }
   return commit;

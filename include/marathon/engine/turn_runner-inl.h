@@ -49,6 +49,9 @@ MARATHON_INLINE void TurnRunner::HandOver(const RunKey& run, HandedOutcome outco
 
 // `ask`: the store may have messages.
 MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot, bool ask) {
+  // A hint or an answer that comes during a shutdown, or after it: others take the turn, which the end of
+  // the session tells them.
+  if (ask && slot->taken.empty() && host_.stopping()) return Finish(std::move(slot), true);
   if (ask || !slot->replayer) {
     Take(std::move(slot));
   } else {

@@ -174,7 +174,7 @@ class StoreProtocol {
   Status CheckTurn(const TurnCommit& commit, int64_t pending_activities);
   void ApplyTurn(Run& run, TurnCommit&& commit);
   void ScheduleActivity(Run& run, NewActivity&& activity, const SessionId& session);
-  void CancelActivity(Run& run, EventId id);
+  void CancelActivity(Run& run, const CanceledActivity& canceled);
   void Close(Run& run, RunStatus status);
 
   StatusOr<StartReply> StartedBefore(Run& run, StartRequest&& request);

@@ -256,7 +256,7 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
   for (NewActivity& activity : commit.activities) {
     ScheduleActivity(run, std::move(activity), commit.session);
   }
-  for (EventId id : commit.cancel_activities) CancelActivity(run, id);
+  for (const CanceledActivity& canceled : commit.cancel_activities) CancelActivity(run, canceled);
   for (const NewTimer& timer : commit.timers) {
     const Time due = AddSaturated(now_, timer.duration);
     t_.InsertTimer(run, timer.id, due);
@@ -299,10 +299,13 @@ void StoreProtocol<Tables>::ScheduleActivity(Run& run, NewActivity&& activity,
 }
 
 template <class Tables>
-void StoreProtocol<Tables>::CancelActivity(Run& run, EventId id) {
-  ActivityRow* row = t_.FindActivity(run.key, id);
+void StoreProtocol<Tables>::CancelActivity(Run& run, const CanceledActivity& canceled) {
+  ActivityRow* row = t_.FindActivity(run.key, canceled.id);
   if (row == nullptr) return;  // its outcome is on the way, or was handed over
   if (row->state == ActivityState::kClaimable || row->state == ActivityState::kBackoff) {
+    if (canceled.answer) {
+      Append(run, {0, "", ActivityFailed{canceled.id, detail::CanceledFailure(), row->attempt}});
+    }
     t_.EraseActivity(*row);
     --run.pending_activities;
     return;

@@ -257,7 +257,7 @@ TEST_P(StateStoreConformance, CancelingWhatNobodyRunsEndsIt) {
   retry.delay = std::chrono::seconds(9);
   ASSERT_TRUE(EndAttempt(retry)->applied);
   TurnCommit cancel = Turn(run, 2, 4, "s1");
-  cancel.cancel_activities = {1, 2};
+  cancel.cancel_activities = {{1}, {2}};
   ASSERT_TRUE(Commit(cancel).ok());
   const RunSnapshot after = ReadAll(run);
   EXPECT_TRUE(after.activities.empty());
@@ -265,12 +265,33 @@ TEST_P(StateStoreConformance, CancelingWhatNobodyRunsEndsIt) {
   EXPECT_TRUE(after.inbox.empty());
 }
 
+TEST_P(StateStoreConformance, AnEndThatIsWaitedForIsTold) {
+  ASSERT_TRUE(Open("s1").ok());
+  TurnCommit first;
+  first.activities = {Activity(1), Activity(2, true)};
+  const RunKey run = Started("w", "s1", std::move(first));
+  TurnCommit cancel = Turn(run, 2, 4, "s1");
+  cancel.cancel_activities = {{1, /*answer=*/true}, {2, /*answer=*/true}};
+  const auto committed = Commit(cancel);
+  ASSERT_TRUE(committed.ok());
+  EXPECT_EQ(committed->inbox_size, 1);
+  const RunSnapshot after = ReadAll(run);
+  ASSERT_EQ(after.inbox.size(), 1u) << "the one that nobody runs";
+  const auto* failed = std::get_if<ActivityFailed>(&after.inbox[0].body);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->scheduled, 1);
+  EXPECT_EQ(failed->failure.kind, FailureKind::kCanceled);
+  ASSERT_EQ(after.activities.size(), 1u);
+  EXPECT_EQ(after.activities[0].key.id, 2);
+  EXPECT_TRUE(after.activities[0].cancel_requested);
+}
+
 TEST_P(StateStoreConformance, CancelingWhatRunsIsTold) {
   auto watcher = std::make_shared<RecordingWatcher>();
   ASSERT_TRUE(Open("s1", watcher).ok());
   const RunKey run = StartedWithActivity("w", "s1", true);
   TurnCommit cancel = Turn(run, 2, 3, "s1");
-  cancel.cancel_activities = {2};
+  cancel.cancel_activities = {{2}};
   ASSERT_TRUE(Commit(cancel).ok());
   const std::vector<ActivityKey> expected{{run, 2}};
   EXPECT_EQ(watcher->canceled(), expected) << "at once in this process";
@@ -301,7 +322,7 @@ TEST_P(StateStoreConformance, ACanceledActivityIsNotTriedAgain) {
   first.activities = {Activity(1, true), Activity(2, true)};
   const RunKey run = Started("w", "s1", std::move(first));
   TurnCommit cancel = Turn(run, 2, 4, "s1");
-  cancel.cancel_activities = {1, 2};
+  cancel.cancel_activities = {{1}, {2}};
   ASSERT_TRUE(Commit(cancel).ok());
   ASSERT_TRUE(EndAttempt(End({run, 1}, 1, AttemptEnd::Kind::kRetry))->applied);
   Advance(std::chrono::seconds(30));

@@ -155,7 +155,7 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     if (row != commit.activities.end() && row->claim) ++activity.epoch;
     activity.resolved = row == commit.activities.end();  // canceled within its own turn
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
-    run.activities.erase(cancel->scheduled);
+    if (!cancel->wait) run.activities.erase(cancel->scheduled);
     run.canceled.emplace(cancel->scheduled, now);
   } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
     run.timers[event.id] = AddSaturated(now, timer->duration);
@@ -184,6 +184,8 @@ MARATHON_INLINE void Invariants::Inbound(Run& run, const Event& event, Time now)
       Report("I6", run.key, fmt::format("signal {} is not the one that was acknowledged as number {}",
                                         signal->input.data, index + 1));
     }
+  } else if (std::holds_alternative<WorkflowCancelRequested>(event.body)) {
+    if (std::exchange(run.cancel_requested, true)) Report("I6", run.key, "was told to cancel twice");
   } else if (event.id != 2) {
     Report("I2", run.key, "started again in mid-history");
   }

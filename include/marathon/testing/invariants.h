@@ -53,6 +53,7 @@ class Invariants {
     std::vector<std::string> put;         // signals acknowledged, by payload, in order
     std::vector<std::string> received;    // signals in history
     EventBody end;                        // once closed
+    bool cancel_requested = false;
     bool dead_letter = false;             // an activity was given up because it met too many crashes
   };
 

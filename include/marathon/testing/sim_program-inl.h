@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <deque>
 #include <iterator>
 #include <utility>
 
+#include "marathon/cancellation_scope.h"
 #include "marathon/errors.h"
 #include "marathon/testing/sim_program.h"
 
@@ -108,7 +110,39 @@ inline Workflow<std::string> SimRace(WorkflowContext& ctx, SimStep step) {
   co_return SimOutcome(outcome);
 }
 
-inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step) {
+inline Workflow<std::string> SimScope(WorkflowContext& ctx, SimStep step) {
+  ActivityOptions options = SimOptionsFor(step.work);
+  options.cancellation = static_cast<ActivityCancellation>(step.count % 3);
+  CancellationScope scope(ctx);
+  const auto work = ctx.Start(kSimWork, step.work.Pack(), options);
+  const auto never = ctx.StartTimer(std::chrono::hours(1'000));
+  {
+    ShieldedScope shield(ctx);
+    co_await ctx.Sleep(Duration(step.millis));
+  }
+  scope.Cancel();
+  const Outcome<int64_t> ended = co_await ctx.Try(work);
+  const Outcome<void> timer = co_await ctx.Try(never);
+  const Outcome<int64_t> late = co_await ctx.TryRun(kSimWork, step.work.Pack(), options);
+  const bool as_asked = !timer.ok() && !late.ok() && late.failure().kind == FailureKind::kCanceled;
+  co_return as_asked ? "s," : "not canceled,";
+}
+
+// Signals that a handler took for a step to come.
+using SimSignals = std::deque<int64_t>;
+inline std::string TakeSignal(SimSignals& signals) {
+  const int64_t value = signals.front();
+  signals.pop_front();
+  return fmt::format("r{},", value);
+}
+
+inline Workflow<std::string> SimHandler(WorkflowContext& ctx, SimSignals& signals) {
+  auto handler = ctx.OnSignal(kSimSignal, [&](int64_t value) { signals.push_back(value); });
+  co_await ctx.WaitUntil([&] { return !signals.empty(); });
+  co_return TakeSignal(signals);
+}
+
+inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
   switch (step.kind) {
     case SimStep::Kind::kWork: {
       const Outcome<int64_t> outcome =
@@ -126,11 +160,21 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step) {
       co_await ctx.Sleep(Duration(step.millis));
       co_return ctx.Now() - before >= Duration(step.millis) ? "t," : "early,";
     }
+    case SimStep::Kind::kHandler: co_return co_await SimHandler(ctx, signals);
+    case SimStep::Kind::kScope: co_return co_await SimScope(ctx, step);
+    case SimStep::Kind::kVersion: {
+      const std::string change = fmt::format("change {}", step.work.id);
+      const int first = ctx.Version(change, 1, 3);
+      co_await ctx.Sleep(Duration(step.millis));
+      co_return ctx.Version(change, 1, 3) == first ? "v," : "other version,";
+    }
     case SimStep::Kind::kReceive: {
+      if (!signals.empty()) co_return TakeSignal(signals);
       const int64_t value = co_await ctx.Receive(kSimSignal);
       co_return fmt::format("r{},", value);
     }
     case SimStep::Kind::kPatient: {
+      if (!signals.empty()) co_return TakeSignal(signals);
       for (;;) {
         const std::optional<int64_t> value =
             co_await ctx.Receive(kSimSignal, Duration(step.millis));
@@ -171,7 +215,8 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kQuick,   SimStep::Kind::kFan,     SimStep::Kind::kSleep,
       SimStep::Kind::kSleep,   SimStep::Kind::kReceive, SimStep::Kind::kReceive,
       SimStep::Kind::kPatient, SimStep::Kind::kBranches, SimStep::Kind::kRecord,
-      SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition};
+      SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition,
+      SimStep::Kind::kHandler, SimStep::Kind::kScope,   SimStep::Kind::kVersion};
   SimProgram program;
   const size_t length = 2 + random.Below(6);
   for (size_t i = 0; i < length; ++i) {
@@ -224,7 +269,8 @@ MARATHON_INLINE SimProgram SimProgram::FromText(std::string_view text) {
 MARATHON_INLINE int64_t SimProgram::Receives() const {
   int64_t count = 0;
   for (const SimStep& step : steps) {
-    count += step.kind == SimStep::Kind::kReceive || step.kind == SimStep::Kind::kPatient;
+    count += step.kind == SimStep::Kind::kReceive || step.kind == SimStep::Kind::kPatient ||
+             step.kind == SimStep::Kind::kHandler;
   }
   return count;
 }
@@ -252,6 +298,9 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
         log += internal::SimExpected(internal::SimPart(step.work, 1));
         break;
       case SimStep::Kind::kSleep: log += "t,"; break;
+      case SimStep::Kind::kScope: log += "s,"; break;
+      case SimStep::Kind::kVersion: log += "v,"; break;
+      case SimStep::Kind::kHandler:
       case SimStep::Kind::kReceive:
       case SimStep::Kind::kPatient: log += fmt::format("r{},", received++); break;
       case SimStep::Kind::kRecord: log += "e,"; break;
@@ -265,7 +314,12 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
 MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text) {
   const SimProgram program = SimProgram::FromText(text);
   std::string log;
-  for (const SimStep& step : program.steps) log += co_await internal::SimSingleStep(ctx, step);
+  internal::SimSignals signals;
+  auto answers = ctx.OnQuery(kSimQuery, [&] { return log; });
+  for (const SimStep& step : program.steps) {
+    const std::string line = co_await internal::SimSingleStep(ctx, step, signals);
+    log += line;
+  }
   co_return log;
 }
 

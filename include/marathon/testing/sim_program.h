@@ -47,6 +47,7 @@ inline constexpr Duration kSimLongDeadline = std::chrono::hours(10);
 inline constexpr ActivityDef<int64_t(int64_t)> kSimWork{"Work"};
 inline constexpr ActivityDef<int64_t(int64_t)> kSimQuickWork{"QuickWork"};
 inline constexpr SignalDef<int64_t> kSimSignal{"signal"};
+inline constexpr QueryDef<std::string()> kSimQuery{"log"};  // what it would return by now
 inline constexpr WorkflowDef<std::string(std::string)> kSimWorkflow{"Program"};
 
 struct SimStep {
@@ -56,11 +57,14 @@ struct SimStep {
     kFan = 'F',       // `count` activities at once
     kSleep = 'T',     // `millis`
     kReceive = 'R',   // the next signal
+    kHandler = 'H',   // the next signal, by a handler
     kPatient = 'P',   // the next signal, in rounds of `millis`
     kBranches = 'B',  // two branches, each an activity and a sleep
     kCondition = 'U',  // until two branches, an activity each, have both said so
     kRecord = 'E',    // a side effect
     kRace = 'X',      // an activity against a timer; both are awaited in the end
+    kScope = 'S',     // an activity and a timer in a scope that is canceled after `millis`
+    kVersion = 'V',   // a version of a change, asked for twice
     kCancel = 'C',    // an activity that is canceled after `millis`, often long before its end
     kThrow = '!',     // fails the run
   };

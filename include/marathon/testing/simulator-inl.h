@@ -49,7 +49,11 @@ class SimLedger {
   void BeginNewLife() { ++life_; }
 
  private:
-  void Begin(ActivityContext& ctx) { late_starts_ += invariants_.IsResolved(ctx.info().key); }
+  // A cancel may pass a worker that is about to begin; an outcome may not, but for faults.
+  void Begin(ActivityContext& ctx) {
+    const ActivityKey& key = ctx.info().key;
+    late_starts_ += invariants_.IsResolved(key) && invariants_.CanceledAt(key) == kNever;
+  }
   // Whoever works on something that was canceled must have been told in reasonable time.
   void CheckStop(const ActivityContext& ctx, uint64_t life);
   // The outcome that `work` has at this attempt.
@@ -135,6 +139,7 @@ struct SimJob {
   bool begun = false;        // its start was asked for
   bool disordered = false;   // a signal was on its way when those before it were lost
   bool terminate = false;    // asked for at some time
+  bool cancel = false;       // the same
   std::optional<RunKey> run;
   std::optional<EventBody> end;  // as AwaitEnd told
 };
@@ -179,6 +184,9 @@ class Simulation {
   void OnStarted(SimJob& job, const StatusOr<RunKey>& run);
   void SendSignal(SimJob& job);
   void TerminateJob(SimJob& job);
+  void CancelJob(SimJob& job);
+  void QueryJob(SimJob& job);
+  void PlanInterruptions(SimJob& job, int64_t within_ms);
   void AwaitJob(SimJob& job);
   void After(int64_t low_ms, int64_t high_ms, std::string_view label, Callback<void()> work) {
     world_.After(kWorldActor, random_.Between(low_ms, high_ms) * 1'000, label, std::move(work));
@@ -312,7 +320,7 @@ MARATHON_INLINE void Simulation::LoseTail() {
     job.end.reset();
     job.sent = 0;
     AfterInThisLife(0, 3'000, "user: start again", [this, &job] { StartAgain(job); });
-    if (job.terminate) After(2'000, 30'000, "user: terminate", [this, &job] { TerminateJob(job); });
+    PlanInterruptions(job, 30'000);
   }
 }
 
@@ -346,10 +354,17 @@ MARATHON_INLINE void Simulation::PlanJob(size_t index) {
   job.signals = job.program.Receives();
   if (random_.Below(3) == 0) job.signals += random_.Between(1, 3);  // these race with its end
   job.terminate = random_.Below(10) == 0;
+  job.cancel = random_.Below(10) == 0;
   const int times = random_.Below(3) == 0 ? 2 : 1;
   After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
-  if (job.terminate) {
-    After(2'000, 80'000, "user: terminate", [this, &job] { TerminateJob(job); });
+  PlanInterruptions(job, 80'000);
+}
+
+MARATHON_INLINE void Simulation::PlanInterruptions(SimJob& job, int64_t within_ms) {
+  if (job.terminate) After(2'000, within_ms, "user: terminate", [this, &job] { TerminateJob(job); });
+  if (job.cancel) After(2'000, within_ms, "user: cancel", [this, &job] { CancelJob(job); });
+  for (size_t i = random_.Below(4); i > 0; --i) {
+    After(0, within_ms, "user: query", [this, &job] { QueryJob(job); });
   }
 }
 
@@ -461,6 +476,36 @@ MARATHON_INLINE void Simulation::TerminateJob(SimJob& job) {
   });
 }
 
+MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
+  if (!job.run.has_value()) return;
+  Ask("cancel " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    host.Cancel(run, "no longer wanted", [this, &job, answered](const Status& status) {
+      if (!answered(status) || status.ok()) return;
+      const bool closed = invariants_.Find(*job.run)->closed;
+      if (closed && status.code() == StatusCode::kFailedPrecondition) return;
+      Violation("I1", job, fmt::format("cancel got: {}", MessageOf(status)));
+    });
+  });
+}
+
+// What it would return by now is the beginning of what it must return.
+MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
+  if (!job.run.has_value() || job.cancel || job.program.Throws()) return;
+  Ask("query " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    host.Query(run, std::string(kSimQuery.name), Payload(), Duration(500),
+               [this, &job, answered](const StatusOr<QueryReply>& reply) {
+      if (!answered(reply.status())) return;
+      const bool none_yet = reply.status().code() == StatusCode::kFailedPrecondition ||
+                            reply.status().code() == StatusCode::kCancelled;
+      if (none_yet || job.disordered) return;
+      const auto log = reply.ok() ? Decode<std::string>(reply->answer) : reply.status();
+      if (log.ok() && job.program.Expected().starts_with(*log)) return;
+      Violation("I8", job, fmt::format("a query got: {}",
+                                       log.ok() ? *log : std::string(MessageOf(log.status()))));
+    });
+  }, true);
+}
+
 MARATHON_INLINE void Simulation::AwaitJob(SimJob& job) {
   const auto await = [this, &job, run = *job.run](Host& host, Answered answered) {
     host.AwaitEnd(run, [this, &job, answered](const StatusOr<RunEnd>& end) {
@@ -519,6 +564,10 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
     if (!job.terminate) Violation("I8", job, "was terminated and nobody asked for it");
     return;
   }
+  if (std::holds_alternative<WorkflowCanceled>(run.end) && !job.cancel) {
+    return Violation("I8", job, "was canceled and nobody asked for it");
+  }
+  if (job.cancel) return;  // it may have caught it anywhere
   // Five crashes in a row are allowed to show, and so is the order of signals that a loss has mixed.
   if (run.dead_letter || job.disordered) return;
   if (const auto* completed = std::get_if<WorkflowCompleted>(&run.end)) {
