@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cmake/cell.sh examples fleet
-fleet=build/examples/examples/fleet
+cmake/cell.sh release fleet
+fleet=build/release/examples/fleet
 work=$(mktemp -d)
 processes=()
 trap 'kill -KILL "${processes[@]}" 2>/dev/null; rm -rf "$work"' EXIT

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-research=${RESEARCH:-build/examples/examples/research}
+research=${RESEARCH:-build/release/examples/research}
 work=$(mktemp -d)
 process=
 trap '[[ -n $process ]] && kill -KILL "$process" 2>/dev/null; rm -rf "$work"' EXIT

@@ -52,7 +52,7 @@ run_cell() {
     quick) build gcc-debug && run_ctest gcc-debug -LE packaging ;;
     gcc-debug) build gcc-debug all all_verify_interface_header_sets &&
                run_ctest gcc-debug -LE packaging ;;
-    clang-asan | gcc-asan) build "$1" && run_ctest "$1" -LE packaging ;;
+    clang-asan | gcc-asan) build "$1" tests_all examples && run_ctest "$1" -LE packaging ;;
     clang-tsan | gcc-tsan)
       # The kernel randomises addresses further than the thread sanitizers' shadow allows.
       setarch -R true 2>/dev/null && prefix=(setarch -R)

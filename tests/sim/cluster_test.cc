@@ -20,7 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kSleepers = kSanitized ? 5'000 : 100'000;
+constexpr int kSleepers = kSanitized ? 5'000 : 20'000;  // engine_test.cc has 100,000, on real stores
 
 class ClusterTest : public ::testing::Test {
  protected:
@@ -88,7 +88,7 @@ TEST_F(ClusterTest, ASessionLostWhileItRestedIsRenewedOnceItIsOpenedAgain) {
 }
 
 // A day of sleep each, most of them without a live coroutine; all wake in time, and within minutes.
-TEST_F(ClusterTest, AHundredThousandSleepersWake) {
+TEST_F(ClusterTest, ManySleepersWake) {
   EngineOptions engine;
   engine.cache_runs = 1'000;
   Begin(2, engine, [&](SimProcess&) {

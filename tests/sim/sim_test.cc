@@ -1,4 +1,4 @@
-// The simulator on the production engine: a few hundred seeds, each class of faults alone, and that a
+// The simulator on the production engine: a few dozen seeds, each class of faults alone, and that a
 // seed repeats itself exactly. The long runs are tests/sim/run.sh.
 // needs: testing
 #include <gtest/gtest.h>
@@ -7,12 +7,11 @@
 
 #include "marathon/testing/fault_rates.h"
 #include "marathon/testing/simulator.h"
-#include "../sanitized.h"
 
 namespace marathon::testing {
 namespace {
 
-constexpr uint64_t kSeeds = kSanitized ? 40 : 200;
+constexpr uint64_t kSeeds = 40;
 
 void ExpectNoViolation(const SimOptions& options) {
   const SimReport report = Simulate(options);

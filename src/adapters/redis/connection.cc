@@ -12,7 +12,7 @@ namespace {
 constexpr RedisLoop::Micros kFirstPause = 20'000;
 constexpr RedisLoop::Micros kLongestPause = 3'000'000;
 
-RedisLoop::Micros ToMicros(Duration duration) {
+RedisLoop::Micros MicrosOf(Duration duration) {
   return std::chrono::microseconds(duration).count();
 }
 
@@ -29,7 +29,7 @@ RedisConnection::RedisConnection(RedisAddress address, RedisNodes& nodes, uint16
 
 void RedisConnection::Connect() {
   state_ = State::kConnecting;
-  deadline_ = RedisLoop::Now() + ToMicros(address_.connect_timeout);
+  deadline_ = RedisLoop::Now() + MicrosOf(address_.connect_timeout);
   reader_.reset(redisReaderCreate());
   out_.clear();
   appended_ = written_ = 0;
@@ -175,7 +175,7 @@ RedisLoop::Micros RedisConnection::Deadline() {
     case State::kGreeting:
     case State::kReady:
       if (pending_.empty()) return -1;
-      return pending_.front().since + ToMicros(address_.reply_timeout);
+      return pending_.front().since + MicrosOf(address_.reply_timeout);
     case State::kClosed:
       return -1;
   }

@@ -31,7 +31,7 @@ std::vector<std::pair<size_t, const json*>> FailedOf(const json& reply, size_t c
   return failed;
 }
 
-std::string TextOf(const json& entry, const char* name) {
+std::string EntryText(const json& entry, const char* name) {
   const auto found = entry.find(name);
   return found != entry.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
@@ -102,8 +102,8 @@ void SqsQueue::SendBatch(Channel& channel, std::vector<TaskHint> hints, JointPtr
          Status status;
          for (const auto& [number, entry] : FailedOf(*reply, count)) {
            const Status error = Unavailable(fmt::format("SQS takes a hint not: {}: {}",
-                                                        TextOf(*entry, "Code"),
-                                                        TextOf(*entry, "Message")));
+                                                        EntryText(*entry, "Code"),
+                                                        EntryText(*entry, "Message")));
            // What is our own fault is so at the next try, too.
            if (IsSendersFault(*entry)) {
              Complain(error);
