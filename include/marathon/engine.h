@@ -56,7 +56,8 @@ class Run {
   const Id& workflow_id() const { return key_.workflow_id; }
   const Id& run_id() const { return key_.run_id; }
 
-  // Waits for the run to end and gives what it returned. A run that ended badly gives FailureStatus
+  // Waits for the run to end and gives what it returned; if it was continued as new or retried, for the run
+  // of its chain that goes on, to the last. A run that ended badly gives FailureStatus
   // (status.h): kAborted if it failed, kCancelled if terminated, kDeadlineExceeded if timed out. kDeadlineExceeded too
   // when `timeout` passes first; kCancelled when the engine shuts down.
   template <class T = void>
@@ -85,7 +86,8 @@ class Run {
   }
   Status SignalPayload(std::string_view name, Payload value, SignalOptions options = {}) const;
 
-  // Ends the run at once, without its code; its activities are told to stop.
+  // Ends the run, or the one of its chain that goes on, at once, without its code; its activities are told
+  // to stop.
   Status Terminate(std::string_view reason) const;
   // Lets a blocked run try again with the code there is now.
   Status Unblock() const;

@@ -82,6 +82,12 @@ Workflow<void> Condition(WorkflowContext& ctx) {
   if (!co_await ctx.WaitUntil([&] { return count == 3; }, 5s)) throw ApplicationError("too late");
 }
 
+Workflow<int> Continues(WorkflowContext& ctx) {
+  const int go = co_await ctx.Receive<int>("go");
+  if (ctx.ContinueAsNewSuggested()) co_await ctx.ContinueAsNew(go);
+  co_return go;
+}
+
 Registry Workflows() {
   Registry registry;
   registry.Bind("Activity", Activity);
@@ -93,6 +99,7 @@ Registry Workflows() {
   registry.Bind("SideEffect", SideEffect);
   registry.Bind("Branches", Branches);
   registry.Bind("Condition", Condition);
+  registry.Bind("Continues", Continues);
   return registry;
 }
 
@@ -116,7 +123,8 @@ std::string Replay(const std::filesystem::path& file, std::string workflow_type)
   EXPECT_EQ(replayer.version(), history->back().id) << file;
   const EventType last = TypeOf(history->back().body);
   const bool closed_by_code =
-      last == EventType::kWorkflowCompleted || last == EventType::kWorkflowFailed;
+      last == EventType::kWorkflowCompleted || last == EventType::kWorkflowFailed ||
+      last == EventType::kWorkflowContinuedAsNew;
   EXPECT_EQ(replayer.closed(), closed_by_code) << file;
   return "";
 }
@@ -128,6 +136,8 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_answer", {"WorkflowCompleted", "WorkflowFailed"}},
     {"bad_answer_twice", {"ActivityCompleted (activity 4)", "waits for no such thing"}},
     {"bad_command_without_cause", {"ActivityScheduled \"Charge\"", "issued nothing here"}},
+    {"bad_continued_hint", {"WorkflowContinuedAsNew \"Continues\"", "WorkflowCompleted"}},
+    {"bad_continued_type", {"WorkflowContinuedAsNew \"Other\"", "WorkflowContinuedAsNew \"Continues\""}},
     {"bad_end", {"WorkflowCompleted", "nothing more after TimerStarted"}},
     {"bad_end_kind", {"WorkflowFailed", "WorkflowCompleted"}},
     {"bad_kind", {"TimerStarted (1000 ms)", "ActivityScheduled \"Charge\""}},
@@ -156,7 +166,7 @@ TEST(GoldenHistoriesTest, GoodOnesReplayAndBadOnesAreFound) {
       EXPECT_THAT(mismatch, HasSubstr(kBad.at(name).second)) << name;
     }
   }
-  EXPECT_EQ(good, 13);
+  EXPECT_EQ(good, 14);
   EXPECT_EQ(bad, static_cast<int>(kBad.size()));
 }
 

@@ -16,6 +16,13 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 // ---- Committing ------------------------------------------------------------------------------------
 
+// The status of a run that its code has ended with `closing`.
+inline RunStatus StatusAfter(const EventBody& closing) {
+  if (std::holds_alternative<WorkflowCompleted>(closing)) return RunStatus::kCompleted;
+  if (std::holds_alternative<WorkflowContinuedAsNew>(closing)) return RunStatus::kContinuedAsNew;
+  return RunStatus::kFailed;
+}
+
 MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   TurnCommit commit;
   commit.run = slot.key;
@@ -27,14 +34,14 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   commit.session = slot.session;
   commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
   if (!slot.events.empty()) commit.record = EncodeEvents(slot.turn_commit, slot.events);
+  slot.turn_bytes = static_cast<int64_t>(commit.record.size());
   commit.inbox_taken = slot.inbox_taken;
   for (const HandedOutcome& outcome : slot.taken) {
     commit.handed_over.push_back({outcome.activity, outcome.epoch});
   }
   if (slot.closing) {
-    commit.close = std::holds_alternative<WorkflowCompleted>(slot.events.back().body)
-                       ? RunStatus::kCompleted
-                       : RunStatus::kFailed;
+    commit.close = StatusAfter(slot.events.back().body);
+    if (slot.next) commit.next = host_.NextRunOf(*slot.next);
     commit.leave_signals = slot.close_refusals >= limits::kMaxCloseRefusals;
     return commit;
   }
@@ -134,6 +141,7 @@ MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
 
 MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
   slot->commit_id = slot->turn_commit;
+  slot->history_bytes += std::exchange(slot->turn_bytes, 0);
   slot->failures = 0;
   slot->close_refusals = 0;
   slot->signals_first = false;
@@ -164,6 +172,7 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
     }
   }
   if (inbox_left > 0) cache_.NoteWoken(*slot);
+  if (slot->next) host_.WakeNext(slot->key.workflow_id, *slot->next);
   const bool keep = !slot->closing;
   Finish(std::move(slot), keep);
 }
@@ -181,6 +190,7 @@ MARATHON_INLINE void TurnRunner::Undo(RunSlot& slot) {
   slot.events.clear();
   slot.claims_chosen = false;
   slot.closing = false;
+  slot.next.reset();
   slot.replayer.reset();
 }
 

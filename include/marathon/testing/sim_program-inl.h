@@ -158,6 +158,10 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step) {
       work.Cancel();
       co_return "c,";
     }
+    case SimStep::Kind::kFlaky:
+      if (ctx.attempt() > static_cast<int>(step.count)) co_return "f,";
+      break;
+    case SimStep::Kind::kContinue:  // not a step of a run
     case SimStep::Kind::kThrow: break;
   }
   throw ApplicationError("thrown by its program");
@@ -171,8 +175,13 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kQuick,   SimStep::Kind::kFan,     SimStep::Kind::kSleep,
       SimStep::Kind::kSleep,   SimStep::Kind::kReceive, SimStep::Kind::kReceive,
       SimStep::Kind::kPatient, SimStep::Kind::kBranches, SimStep::Kind::kRecord,
-      SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition};
+      SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition,
+      SimStep::Kind::kContinue};
   SimProgram program;
+  if (random.Below(8) == 0) {
+    program.steps.push_back(
+        {SimStep::Kind::kFlaky, {}, 0, static_cast<uint32_t>(random.Between(1, 2))});
+  }
   const size_t length = 2 + random.Below(6);
   for (size_t i = 0; i < length; ++i) {
     SimStep step;
@@ -188,7 +197,10 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
     }
     program.steps.push_back(step);
   }
-  if (random.Below(12) == 0) program.steps.push_back({SimStep::Kind::kThrow, {}, 0, 0});
+  // What is retried from its start must not have received anything by then.
+  if (program.Attempts() == 1 && random.Below(12) == 0) {
+    program.steps.push_back({SimStep::Kind::kThrow, {}, 0, 0});
+  }
   return program;
 }
 
@@ -229,6 +241,11 @@ MARATHON_INLINE int64_t SimProgram::Receives() const {
   return count;
 }
 
+MARATHON_INLINE int SimProgram::Attempts() const {
+  const bool flaky = !steps.empty() && steps.front().kind == SimStep::Kind::kFlaky;
+  return flaky ? static_cast<int>(steps.front().count) + 1 : 1;
+}
+
 MARATHON_INLINE bool SimProgram::Throws() const {
   return !steps.empty() && steps.back().kind == SimStep::Kind::kThrow;
 }
@@ -256,6 +273,8 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
       case SimStep::Kind::kPatient: log += fmt::format("r{},", received++); break;
       case SimStep::Kind::kRecord: log += "e,"; break;
       case SimStep::Kind::kCancel: log += "c,"; break;
+      case SimStep::Kind::kContinue: log += "n,"; break;
+      case SimStep::Kind::kFlaky: log += "f,"; break;
       case SimStep::Kind::kThrow: return "thrown by its program";
     }
   }
@@ -263,9 +282,21 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
 }
 
 MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text) {
-  const SimProgram program = SimProgram::FromText(text);
   std::string log;
-  for (const SimStep& step : program.steps) log += co_await internal::SimSingleStep(ctx, step);
+  if (text.starts_with('[')) {
+    const size_t end = text.find(']');
+    log = text.substr(1, end - 1);
+    text.erase(0, end + 1);
+  }
+  SimProgram program = SimProgram::FromText(text);
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    if (program.steps[i].kind == SimStep::Kind::kContinue) {
+      program.steps.erase(program.steps.begin(), program.steps.begin() + static_cast<ptrdiff_t>(i) + 1);
+      const std::string rest = fmt::format("[{}n,]{}", log, program.ToText());
+      co_await ctx.ContinueAsNew(rest);
+    }
+    log += co_await internal::SimSingleStep(ctx, program.steps[i]);
+  }
   co_return log;
 }
 
