@@ -1,0 +1,3 @@
+// The compiled bodies of schedules.
+#include "marathon/schedule/cron-inl.h"
+#include "marathon/schedule/plan-inl.h"
