@@ -435,3 +435,5 @@ MARATHON_INLINE StatusOr<marathon::History> Run::History() const {
 }
 
 }  // namespace marathon::inline MARATHON_ABI
+
+#include "marathon/schedule-inl.h"

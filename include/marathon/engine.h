@@ -30,6 +30,7 @@
 #include "marathon/event.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
+#include "marathon/schedule.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
 
@@ -159,6 +160,39 @@ class Engine {
   // The newest run of a workflow id, or a certain run. Does not ask the store.
   Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
   StatusOr<ListReply> List(ListRequest request = {}) const;
+
+  // ---- Schedules: see schedule.h
+
+  // kAlreadyExists: there is one of this id. kInvalidArgument: what is wrong, and what to write instead.
+  template <class In>
+  StatusOr<Schedule> CreateSchedule(std::string_view id, ScheduleSpec spec,
+                                    std::string_view workflow_type, const In& input,
+                                    ScheduleOptions options = {}) {
+    StatusOr<Payload> payload = Encode<In>(input);
+    if (!payload.ok()) return payload.status();
+    ScheduleAction action{std::string(workflow_type), *std::move(payload)};
+    return CreateSchedule(id, {std::move(spec), std::move(action), std::move(options)});
+  }
+  template <class Out, class In>
+  StatusOr<Schedule> CreateSchedule(std::string_view id, ScheduleSpec spec,
+                                    const WorkflowDef<Out(In)>& def,
+                                    const std::type_identity_t<In>& input,
+                                    ScheduleOptions options = {}) {
+    return CreateSchedule<In>(id, std::move(spec), def.name, input, std::move(options));
+  }
+  template <class Out>
+  StatusOr<Schedule> CreateSchedule(std::string_view id, ScheduleSpec spec,
+                                    const WorkflowDef<Out()>& def, ScheduleOptions options = {}) {
+    ScheduleAction action{std::string(def.name)};
+    return CreateSchedule(id, {std::move(spec), std::move(action), std::move(options)});
+  }
+  StatusOr<Schedule> CreateSchedule(std::string_view id, const ScheduleConfig& config);
+  // Does not ask the store.
+  Schedule FindSchedule(std::string_view id) const;
+  // The ids of all that there are, the newest first.
+  StatusOr<std::vector<std::string>> ListSchedules() const;
+
+  // ---- Activities
 
   // The outcome of an activity that said CompleteLater(). kNotFound: it is resolved; kAborted: it was
   // delivered anew since.

@@ -32,6 +32,7 @@ struct StartCall {
   StartOptions options;
   // Signals that the run gets right after its start, or at once if it is there already.
   std::vector<Message> signals;
+  bool any_type = false;  // the workflow may be one that only other workers have
 };
 
 // How a run ended: the event that closed it, and the run of its chain that goes on, if one does.

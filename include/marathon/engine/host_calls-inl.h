@@ -75,7 +75,7 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   Status status = CheckStart(*state, call);
   if (stopping()) status = FailedPrecondition("the engine has been shut down");
   const bool registered = registry_->FindWorkflow(call.workflow_type) != nullptr;
-  if (status.ok() && registry_->has_workflows() && !registered) {
+  if (status.ok() && registry_->has_workflows() && !registered && !call.any_type) {
     status = NotFound(fmt::format("workflow type \"{}\" is not registered; this registry has {}",
                                   call.workflow_type, registry_->WorkflowNames()));
   }
