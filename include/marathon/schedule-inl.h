@@ -115,6 +115,7 @@ MARATHON_INLINE StatusOr<Schedule> Engine::CreateSchedule(std::string_view id,
   detail::ScheduleState state;
   state.id = id;
   state.config = config;
+  state.seen_until = impl_->host->store().Now();
   StatusOr<Payload> payload = detail::EncodeSchedule(state);
   if (!payload.ok()) return payload.status();
   StartOptions options;

@@ -16,15 +16,16 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-// Where nobody takes an activity for a while, as among workers that run workflows only once one of them has
-// crashed, the schedule asks anew: its own worker then takes it with the turn that asks.
+// Workers that only take turns receive no activities from the queue; they take what a turn of theirs asks for, as
+// they commit it. What they could not take then, because their session had rested or the one who had it crashed,
+// is asked for anew.
 inline constexpr RetryPolicy kScheduleRetry{.maximum_interval = Duration(60'000)};
 inline constexpr ActivityOptions kScheduleQuick{.start_to_close_timeout = Duration(60'000),
-                                                .schedule_to_start_timeout = Duration(10'000),
+                                                .schedule_to_start_timeout = Duration(1'000),
                                                 .retry = &kScheduleRetry};
 // A new attempt each hour: a run of weeks outlives many workers, none of which is to be suspected for it.
 inline constexpr ActivityOptions kSchedulePatient{.start_to_close_timeout = Duration(3'600'000),
-                                                  .schedule_to_start_timeout = Duration(10'000),
+                                                  .schedule_to_start_timeout = Duration(1'000),
                                                   .retry = &kScheduleRetry};
 
 // The times of `state`'s spec that are due at `now`; a thousand at most, the rest at the next look.
@@ -32,7 +33,7 @@ inline ScheduleTimes LookAtClock(const ScheduleState& state, Time now) {
   constexpr size_t kBatch = 1'000;
   constexpr int64_t kCounted = 1'000;
   ScheduleTimes times;
-  times.seen_until = state.seen_until.value_or(now);
+  times.seen_until = state.seen_until;
   const StatusOr<SchedulePlan> plan = SchedulePlan::Make(state.config.spec);
   if (!plan.ok()) {
     times.error = MessageOf(plan.status());
@@ -69,7 +70,6 @@ class ScheduleLoop {
   ScheduleLoop& operator=(const ScheduleLoop&) = delete;
 
   Workflow<void> Run() {
-    if (!state_.seen_until) state_.seen_until = ctx_.Now();
     const Handle<void> listening = ctx_.Spawn(Listen());
     if (state_.running) following_.emplace(ctx_.Spawn(Follow()));
     for (;;) {
@@ -167,11 +167,10 @@ class ScheduleLoop {
           ++state_.counts.dropped;
         }
         break;
-      case OverlapPolicy::kCancelOther:
       case OverlapPolicy::kTerminateOther:
         state_.counts.overlapped += static_cast<int64_t>(state_.buffer.size());
         state_.buffer.assign(1, start);
-        co_await EndRunning(overlap == OverlapPolicy::kTerminateOther);
+        co_await EndRunning();
         break;
       default:
         if (overlap == OverlapPolicy::kBufferOne && state_.buffer.empty()) {
@@ -218,12 +217,11 @@ class ScheduleLoop {
     following_.emplace(ctx_.Spawn(Follow()));
   }
 
-  Workflow<void> EndRunning(bool terminate) {
+  Workflow<void> EndRunning() {
     if (!state_.running || std::exchange(state_.ending, true)) co_return;
     ScheduleEnd end;
     end.workflow_id = state_.running->workflow_id;
     end.run_id = state_.running->run_id;
-    end.terminate = terminate;
     const Outcome<void> told = co_await ctx_.TryRun(kScheduleEnd, end, kScheduleQuick);
     state_.ending = told.ok();  // if not, the next time to start tries again
   }
@@ -360,7 +358,7 @@ MARATHON_INLINE ScheduleDescription DescribeSchedule(const ScheduleState& state,
   const StatusOr<SchedulePlan> plan = SchedulePlan::Make(state.config.spec);
   const ScheduleOptions& options = state.config.options;
   if (!plan.ok() || options.paused || options.remaining_actions == 0) return description;
-  for (Time next = plan->NextTime(std::max(now, state.seen_until.value_or(now)));
+  for (Time next = plan->NextTime(std::max(now, state.seen_until));
        next != kNever && description.next_times.size() < kNext; next = plan->NextTime(next)) {
     description.next_times.push_back(next);
   }

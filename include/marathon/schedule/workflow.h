@@ -40,7 +40,7 @@ struct ScheduleStart {
 struct ScheduleState {
   std::string id{};
   ScheduleConfig config{};
-  std::optional<Time> seen_until{};  // all times up to it have been dealt with
+  Time seen_until{};                 // all times up to it have been dealt with: at first, its creation
   std::optional<ScheduleRun> running{};
   bool ending = false;               // `running` has been told to end
   std::vector<ScheduleStart> buffer{};
@@ -88,7 +88,6 @@ struct ScheduleTarget {
 struct ScheduleEnd {
   std::string workflow_id{};
   std::string run_id{};
-  bool terminate = false;  // else it is asked to cancel itself
 
   friend bool operator==(const ScheduleEnd&, const ScheduleEnd&) = default;
 };
@@ -97,6 +96,7 @@ struct ScheduleEnd {
 inline constexpr ActivityDef<std::string(ScheduleTarget)> kScheduleStart{"marathon.schedule.start"};
 // Waits until a run has ended, and gives it with its state. Holds no thread.
 inline constexpr ActivityDef<ScheduleRun(ScheduleRun)> kScheduleFollow{"marathon.schedule.follow"};
+// Terminates a run. One that is over is no failure.
 inline constexpr ActivityDef<void(ScheduleEnd)> kScheduleEnd{"marathon.schedule.end"};
 
 // ---- The workflow
