@@ -304,6 +304,33 @@ TEST_F(ScheduleTest, FollowsARunOfDaysThroughCrashes) {
   EXPECT_THAT(Runs(), ElementsAre("01:00 at 01:00", HasSubstr("2030-01-04T00:00:00Z at 00:00 open")));
 }
 
+// ---- A long life
+
+TEST_F(ScheduleTest, ContinuesAsNewAndKeepsItsHistoryShort) {
+  ScheduleConfig config = Hourly(0);
+  config.spec.crons = {"* * * * *"};
+  Begin(config);
+  At(24h - 30s);
+  const ScheduleDescription seen = Look();
+  EXPECT_EQ(seen.counts.started, 24 * 60 - 1);
+  EXPECT_EQ(seen.counts.overlapped + seen.counts.missed + seen.counts.dropped, 0);
+  EXPECT_LT(events_, limits::kHistoryHintEvents + 100);
+  EXPECT_EQ(Runs().size(), 24u * 60 - 1);
+}
+
+TEST_F(ScheduleTest, FollowsItsRunThroughContinueAsNew) {
+  ScheduleConfig config = Hourly(2'000);
+  config.spec.crons = {"* * * * *"};
+  Begin(config);
+  At(2'000min);
+  EXPECT_EQ(Look().counts.overlapped, 1'998);
+  EXPECT_LT(events_, limits::kHistoryHintEvents);
+  At(2'002min);
+  const ScheduleDescription seen = Look();
+  ASSERT_EQ(seen.recent.size(), 2u);
+  EXPECT_EQ(seen.recent[0].state, ScheduleRunState::kCompleted);
+}
+
 // ---- Commands
 
 TEST_F(ScheduleTest, PauseAndResume) {

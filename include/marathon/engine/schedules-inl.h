@@ -58,21 +58,37 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
       : host_(std::move(host)), run_(std::move(run)), done_(std::move(done)) {}
 
   void Begin(const std::stop_token& stop) {
-    const uint64_t name = host_->AwaitEnd({run_.workflow_id, run_.run_id},
-                                          [self = shared_from_this()](const StatusOr<RunEnd>& end) {
-                                            self->OnEnd(end);
-                                          });
-    on_stop_.emplace(stop, [weak = weak_from_this(), name] {
+    Ask({run_.workflow_id, run_.run_id});
+    on_stop_.emplace(stop, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (self == nullptr) return;
-      self->host_->CancelAwait(name);
-      self->Finish([](ActivityCompletion<ScheduleRun>& done) {
+      const uint64_t asked = self->Finish([](ActivityCompletion<ScheduleRun>& done) {
         done.Fail(Failure{.message = "told to stop"});
       });
+      self->host_->CancelAwait(asked);
     });
   }
 
  private:
+  void Ask(RunKey run) {
+    int ask;
+    {
+      std::lock_guard lock(mutex_);
+      ask = ++asks_;
+    }
+    const uint64_t name = host_->AwaitEnd(std::move(run), [self = shared_from_this()](StatusOr<RunEnd> end) {
+      if (end.ok() && end->next) return self->Ask(*std::move(end->next));  // its chain goes on
+      self->OnEnd(end);
+    });
+    bool is_over;
+    {
+      std::lock_guard lock(mutex_);
+      if (ask == asks_) name_ = name;
+      is_over = !done_;
+    }
+    if (is_over) host_->CancelAwait(name);
+  }
+
   void OnEnd(const StatusOr<RunEnd>& end) {
     const bool is_gone = end.status().code() == StatusCode::kNotFound;
     Finish([&](ActivityCompletion<ScheduleRun>& done) {
@@ -104,23 +120,28 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
   template <class Other>
   void Note(const Other&) {}
 
-  // Calls `how` once.
+  // Calls `how`, if nobody else has finished; gives the name of what was asked last.
   template <class How>
-  void Finish(How&& how) {
+  uint64_t Finish(How&& how) {
     std::optional<ActivityCompletion<ScheduleRun>> done;
+    uint64_t name;
     {
       std::lock_guard lock(mutex_);
-      if (!done_) return;
+      name = name_;
+      if (!done_) return name;
       done.emplace(*std::move(done_));
       done_.reset();
     }
     how(*done);
+    return name;
   }
 
   const std::shared_ptr<Host> host_;
   ScheduleRun run_;  // changed by whoever finishes
   std::mutex mutex_;
   std::optional<ActivityCompletion<ScheduleRun>> done_;
+  int asks_ = 0;
+  uint64_t name_ = 0;  // of the last
   std::optional<std::stop_callback<std::function<void()>>> on_stop_;
 };
 

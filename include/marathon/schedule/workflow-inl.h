@@ -86,6 +86,7 @@ class ScheduleLoop {
         co_await Launch(start, true);
       }
       if (IsToldSomething()) continue;
+      if (ctx_.ContinueAsNewSuggested()) co_await ctx_.ContinueAsNew(state_);
       const auto told = [this] { return IsToldSomething(); };
       if (*next_ == kNever) {
         co_await ctx_.WaitUntil(told);
