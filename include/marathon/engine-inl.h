@@ -140,14 +140,15 @@ class EngineImpl {
   struct Waiter {
     explicit Waiter(RunKey key) : run(std::move(key)) {}
 
-    const RunKey run;
     std::atomic<bool> answered{false};
     std::mutex mutex;
     std::optional<StatusOr<RunEnd>> end;  // the first answer counts
     std::shared_ptr<OneShot> ready;       // none: nobody waits yet
+    RunKey run;            // of its chain, the one whose end is awaited
     uint64_t name = 0;     // for CancelAwait
     bool asking = true;    // the store has yet to answer
     int failures = 0;      // of the store
+    int questions = 0;     // to the store
 
     void Answer(StatusOr<RunEnd> answer, bool by_store = false) {
       std::shared_ptr<OneShot> told;
@@ -199,7 +200,9 @@ MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, 
   }
   if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
   if (!answered && !ready->Wait(timeout)) {
-    const RunKey& run = waiter->run;
+    std::unique_lock lock(waiter->mutex);
+    const RunKey run = waiter->run;
+    lock.unlock();
     waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
                                                 run.run_id, run.workflow_id, timeout.count())));
   }
@@ -210,22 +213,32 @@ MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, 
 // Asks until the store answers, or nobody waits any more.
 MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host,
                                            const std::shared_ptr<Waiter>& waiter) {
-  int failures;
+  int question;
+  RunKey run;
   {
     std::lock_guard lock(waiter->mutex);
     if (waiter->end.has_value()) return;
-    failures = waiter->failures;
+    question = ++waiter->questions;
+    run = waiter->run;
   }
-  const uint64_t name = host->AwaitEnd(waiter->run, [host, waiter](StatusOr<RunEnd> end) {
+  const uint64_t name = host->AwaitEnd(std::move(run), [host, waiter](StatusOr<RunEnd> end) {
+    if (end.ok() && end->next.has_value()) {  // the chain goes on. Posted, for it may be a long one
+      std::unique_lock lock(waiter->mutex);
+      waiter->run = *std::move(end->next);
+      ++waiter->questions;
+      lock.unlock();
+      return host->runtime().Post(Lane::kTurn, [host, waiter] { AskForEnd(host, waiter); });
+    }
     if (!IsTransient(end.status())) return waiter->Answer(std::move(end), true);
     std::unique_lock lock(waiter->mutex);
+    ++waiter->questions;
     const int failed = ++waiter->failures;
     lock.unlock();
     host->AfterBackoff(failed, [host, waiter] { AskForEnd(host, waiter); });
   });
   if (name == 0) return;
   std::lock_guard lock(waiter->mutex);
-  if (waiter->failures == failures) waiter->name = name;
+  if (waiter->questions == question) waiter->name = name;
 }
 
 MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
@@ -439,3 +452,5 @@ MARATHON_INLINE StatusOr<marathon::History> Run::History() const {
 }
 
 }  // namespace marathon::inline MARATHON_ABI
+
+#include "marathon/schedule-inl.h"

@@ -30,6 +30,7 @@
 #include "marathon/event.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
+#include "marathon/schedule.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
 
@@ -56,7 +57,8 @@ class Run {
   const Id& workflow_id() const { return key_.workflow_id; }
   const Id& run_id() const { return key_.run_id; }
 
-  // Waits for the run to end and gives what it returned. A run that ended badly gives FailureStatus
+  // Waits for the run to end and gives what it returned; if it was continued as new or retried, for the run
+  // of its chain that goes on, to the last. A run that ended badly gives FailureStatus
   // (status.h): kAborted if it failed, kCancelled if terminated, kDeadlineExceeded if timed out. kDeadlineExceeded too
   // when `timeout` passes first; kCancelled when the engine shuts down.
   template <class T = void>
@@ -85,13 +87,13 @@ class Run {
   }
   Status SignalPayload(std::string_view name, Payload value, SignalOptions options = {}) const;
 
-  // Asks the run's code to end: what it waits for throws CanceledError. It may clean up first, or go on. A
-  // second cancel changes nothing.
+  // Asks the code of the run, or of the one of its chain that goes on, to end: what it waits for throws
+  // CanceledError. It may clean up first, or go on. A second cancel changes nothing.
   Status Cancel(std::string_view reason = "") const;
 
-  // Asks a handler that the run's code has set with ctx.OnQuery. It sees committed state: messages that wait are
-  // given a turn first, for as long as `options.patience`. This process replays the run, so that it needs its
-  // code. Of a run that has returned, the handler is asked as of then.
+  // Asks a handler that the run's code has set with ctx.OnQuery; of a run that has continued, the next one's. It
+  // sees committed state: messages that wait are given a turn first, for as long as `options.patience`. This
+  // process replays the run, so that it needs its code. Of a run that has returned, the handler is asked as of then.
   // kNotFound: no such run or handler; kFailedPrecondition: the run's code is not in this registry, does not
   // match its history, or ended without returning. What the handler throws comes as FailureStatus (status.h).
   template <class Out>
@@ -116,7 +118,8 @@ class Run {
   }
   StatusOr<QueryReply> QueryPayload(std::string_view name, Payload input, QueryOptions options) const;
 
-  // Ends the run at once, without its code; its activities are told to stop.
+  // Ends the run, or the one of its chain that goes on, at once, without its code; its activities are told
+  // to stop.
   Status Terminate(std::string_view reason) const;
   // Lets a blocked run try again with the code there is now.
   Status Unblock() const;
@@ -193,6 +196,39 @@ class Engine {
   // The newest run of a workflow id, or a certain run. Does not ask the store.
   Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
   StatusOr<ListReply> List(ListRequest request = {}) const;
+
+  // ---- Schedules: see schedule.h
+
+  // kAlreadyExists: there is one of this id. kInvalidArgument: what is wrong, and what to write instead.
+  template <class In>
+  StatusOr<Schedule> CreateSchedule(std::string_view id, ScheduleSpec spec,
+                                    std::string_view workflow_type, const In& input,
+                                    ScheduleOptions options = {}) {
+    StatusOr<Payload> payload = Encode<In>(input);
+    if (!payload.ok()) return payload.status();
+    ScheduleAction action{std::string(workflow_type), *std::move(payload)};
+    return CreateSchedule(id, {std::move(spec), std::move(action), std::move(options)});
+  }
+  template <class Out, class In>
+  StatusOr<Schedule> CreateSchedule(std::string_view id, ScheduleSpec spec,
+                                    const WorkflowDef<Out(In)>& def,
+                                    const std::type_identity_t<In>& input,
+                                    ScheduleOptions options = {}) {
+    return CreateSchedule<In>(id, std::move(spec), def.name, input, std::move(options));
+  }
+  template <class Out>
+  StatusOr<Schedule> CreateSchedule(std::string_view id, ScheduleSpec spec,
+                                    const WorkflowDef<Out()>& def, ScheduleOptions options = {}) {
+    ScheduleAction action{std::string(def.name)};
+    return CreateSchedule(id, {std::move(spec), std::move(action), std::move(options)});
+  }
+  StatusOr<Schedule> CreateSchedule(std::string_view id, const ScheduleConfig& config);
+  // Does not ask the store.
+  Schedule FindSchedule(std::string_view id) const;
+  // The ids of all that there are, the newest first.
+  StatusOr<std::vector<std::string>> ListSchedules() const;
+
+  // ---- Activities
 
   // The outcome of an activity that said CompleteLater(). kNotFound: it is resolved; kAborted: it was
   // delivered anew since.

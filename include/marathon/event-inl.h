@@ -62,9 +62,19 @@ struct DescribeDetail {
   std::string operator()(const SideEffectRecorded&) { return ""; }
   std::string operator()(const WorkflowCompleted&) { return ""; }
   std::string operator()(const WorkflowTimedOut&) { return ""; }
+  std::string operator()(const WorkflowContinuedAsNew& e) {
+    return fmt::format(" \"{}\"", e.workflow_type);
+  }
 };
 
 }  // namespace detail
+
+MARATHON_INLINE std::string_view NextRunId(const EventBody& closing) {
+  if (const auto* e = std::get_if<WorkflowContinuedAsNew>(&closing)) return e->run_id;
+  if (const auto* e = std::get_if<WorkflowFailed>(&closing)) return e->next_run_id;
+  if (const auto* e = std::get_if<WorkflowTimedOut>(&closing)) return e->next_run_id;
+  return {};
+}
 
 MARATHON_INLINE std::string Describe(const EventBody& body) {
   return ToString(TypeOf(body)) + std::visit(detail::DescribeDetail{}, body);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -45,6 +46,7 @@ enum class EventType : uint16_t {
   kWorkflowTerminated = 52,  // written without the run's code
   kWorkflowTimedOut = 53,    // written without the run's code
   kWorkflowCanceled = 54,
+  kWorkflowContinuedAsNew = 55,
 };
 
 // The deadlines and the retry policy of one activity. A zero duration is "no such deadline";
@@ -63,6 +65,8 @@ struct ActivityPolicy {
 // The run's code did not take part: the events up to the next marker only record what was in the inbox
 // when the run was closed from outside.
 inline constexpr uint32_t kTurnWithoutCode = 1;
+// History has come to the size at which ctx.ContinueAsNewSuggested() says yes.
+inline constexpr uint32_t kContinueAsNewSuggested = 2;
 
 // Opens a turn. `time` is what ctx.Now() answers until the next turn; never before the last turn's.
 struct TurnStarted {
@@ -72,13 +76,24 @@ struct TurnStarted {
   friend bool operator==(const TurnStarted&, const TurnStarted&) = default;
 };
 
+// Where a run comes from and what follows it, if it is more than one plain run.
+struct RunOrigin {
+  std::string first_run_id;     // of its chain; empty: this one
+  std::string previous_run_id;  // the run before it in the chain; empty: none
+  std::optional<StoredRetryPolicy> retry;  // a run that fails or times out is followed by another
+  int32_t attempt = 1;          // of that policy
+  Duration start_delay{0};      // between its start and its first turn
+  friend bool operator==(const RunOrigin&, const RunOrigin&) = default;
+};
+
 struct WorkflowStarted {
   std::string workflow_type;
   Payload input;
   std::string task_queue;
   std::string request_id;
   Duration run_timeout{0};  // 0: none
-  Headers headers;
+  Headers headers{};
+  std::vector<RunOrigin> origin{};  // none or one
   friend bool operator==(const WorkflowStarted&, const WorkflowStarted&) = default;
 };
 
@@ -162,6 +177,7 @@ struct WorkflowCompleted {
 
 struct WorkflowFailed {
   Failure failure;
+  std::string next_run_id{};  // of the next attempt; empty: none
   friend bool operator==(const WorkflowFailed&, const WorkflowFailed&) = default;
 };
 
@@ -171,6 +187,7 @@ struct WorkflowTerminated {
 };
 
 struct WorkflowTimedOut {
+  std::string next_run_id{};  // of the next attempt; empty: none
   friend bool operator==(const WorkflowTimedOut&, const WorkflowTimedOut&) = default;
 };
 
@@ -180,12 +197,22 @@ struct WorkflowCanceled {
   friend bool operator==(const WorkflowCanceled&, const WorkflowCanceled&) = default;
 };
 
+// The run ends, and the next one of its chain goes on under the same workflow id.
+struct WorkflowContinuedAsNew {
+  std::string run_id;  // of the next run
+  std::string workflow_type;
+  std::string task_queue;
+  Payload input;
+  Duration run_timeout{0};
+  friend bool operator==(const WorkflowContinuedAsNew&, const WorkflowContinuedAsNew&) = default;
+};
+
 using EventBody =
     std::variant<TurnStarted, WorkflowStarted, ActivityCompleted, ActivityFailed, TimerFired,
                  SignalReceived, ActivityScheduled, ActivityCancelRequested, TimerStarted,
                  TimerCanceled, SideEffectRecorded, WorkflowCompleted, WorkflowFailed,
                  WorkflowTerminated, WorkflowTimedOut, WorkflowCancelRequested, VersionRecorded,
-                 WorkflowCanceled>;
+                 WorkflowCanceled, WorkflowContinuedAsNew>;
 
 struct Event {
   EventId id = 0;
@@ -203,6 +230,15 @@ std::string ToString(EventType type);
 
 // One line for people: `ActivityScheduled "Charge"`, `TimerFired (timer 7)`. Never payload bytes.
 std::string Describe(const EventBody& body);
+
+// The run that goes on where this event closes one: empty, none.
+std::string_view NextRunId(const EventBody& closing);
+
+// Whether a message is for the workflow, whichever run of its chain gets it, and not about something that one
+// run has pending.
+inline bool IsForWorkflow(const EventBody& message) {
+  return std::holds_alternative<SignalReceived>(message);
+}
 
 inline constexpr bool IsInbound(EventType type) {
   return type >= EventType::kWorkflowStarted && type < EventType::kActivityScheduled;

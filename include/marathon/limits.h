@@ -81,6 +81,14 @@ inline constexpr int kMaxCloseRefusals = 10;
 inline constexpr Duration kGiveBackFirst = std::chrono::seconds(1);
 inline constexpr Duration kGiveBackMax = std::chrono::minutes(1);
 
+// Schedules: an id, with which those of its runs begin; starts that wait for a run to end; times that one
+// backfill may ask for; how far back missed times are made up for (Temporal's figures).
+inline constexpr size_t kMaxScheduleIdBytes = 200;
+inline constexpr size_t kScheduleBuffer = 1'000;
+inline constexpr int kMaxBackfill = 1'000;
+inline constexpr Duration kCatchUpWindow = std::chrono::hours(365 * 24);
+inline constexpr Duration kCatchUpMin = std::chrono::seconds(10);
+
 inline constexpr Duration kDefaultStartToClose = std::chrono::minutes(10);
 
 }  // namespace marathon::inline MARATHON_ABI::limits

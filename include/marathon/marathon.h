@@ -10,6 +10,7 @@
 #include "marathon/errors.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
+#include "marathon/schedule.h"
 #include "marathon/status.h"
 #include "marathon/version.h"
 #include "marathon/workflow.h"

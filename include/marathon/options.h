@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "marathon/config.h"
 #include "marathon/ids.h"
 #include "marathon/log_sink.h"
+#include "marathon/retry_policy.h"
 #include "marathon/state_store.h"
 #include "marathon/time.h"
 
@@ -52,6 +54,10 @@ struct StartOptions {
   IdReusePolicy id_reuse = IdReusePolicy::kAllowDuplicate;      // when a closed run has the id
   IdConflictPolicy id_conflict = IdConflictPolicy::kFail;       // when an open run has it
   Duration run_timeout{0};    // the run ends as kTimedOut after this; 0: never
+  Duration start_delay{0};    // its first turn waits so long; what comes meanwhile waits with it
+  // A run that fails or times out is followed by another one, with the same input and as ctx.attempt()
+  // counts, until this policy says no. None: it is not. A run's result is then that of the last.
+  std::optional<RetryPolicy> retry{};
   Headers headers{};
 };
 

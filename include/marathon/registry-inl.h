@@ -9,6 +9,8 @@
 
 namespace marathon::inline MARATHON_ABI {
 
+inline constexpr std::string_view kReservedNames = "marathon.";
+
 MARATHON_INLINE const detail::WorkflowFactory* Registry::FindWorkflow(std::string_view name) const {
   const auto found = workflows_.find(name);
   return found == workflows_.end() ? nullptr : &found->second;
@@ -22,16 +24,19 @@ MARATHON_INLINE const detail::ActivityEntry* Registry::FindActivity(std::string_
 MARATHON_INLINE std::string Registry::WorkflowNames() const {
   std::string names;
   for (const auto& [name, factory] : workflows_) {
+    if (name.starts_with(kReservedNames)) continue;
     names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", name);
   }
   return names;
 }
 
 MARATHON_INLINE void Registry::AddWorkflow(std::string_view name, detail::WorkflowFactory factory) {
+  has_workflows_ = true;
   CheckName("workflow", name, workflows_.emplace(name, std::move(factory)).second);
 }
 
 MARATHON_INLINE void Registry::AddActivity(std::string_view name, detail::ActivityEntry entry) {
+  has_activities_ = true;
   CheckName("activity", name, activities_.emplace(name, std::move(entry)).second);
 }
 
@@ -41,6 +46,9 @@ MARATHON_INLINE void Registry::CheckName(std::string_view what, std::string_view
                              name.substr(0, 64), limits::kMaxNameBytes);
   } else if (!detail::IsCleanText(name)) {
     mistakes_ += fmt::format("a {} name must be UTF-8 without control characters; ", what);
+  } else if (name.starts_with(kReservedNames)) {
+    mistakes_ += fmt::format("the {} \"{}\" needs another name: \"{}\" begins the library's own; ", what,
+                             name, kReservedNames);
   } else if (!is_new) {
     mistakes_ += fmt::format("the {} \"{}\" is bound twice; ", what, name);
   }

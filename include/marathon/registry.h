@@ -7,7 +7,7 @@
 //   registry.Use(marathon::SqliteBackend()); // adds the scheme "sqlite:"
 //
 // Callables are kept by value and invoked const and concurrently. Mistakes (a name bound twice, a bad
-// name) are reported by Engine::Open.
+// name) are reported by Engine::Open. Names that begin with "marathon." are the library's own.
 //
 // Thread rule: one thread at a time, until it is given away.
 #pragma once
@@ -66,9 +66,17 @@ class Registry {
   const detail::WorkflowFactory* FindWorkflow(std::string_view name) const;
   const detail::ActivityEntry* FindActivity(std::string_view name) const;
   const std::vector<std::shared_ptr<const Backend>>& backends() const { return backends_; }
-  bool has_workflows() const { return !workflows_.empty(); }
-  bool has_activities() const { return !activities_.empty(); }
+  // Whether the program bound any; what the library brings does not count.
+  bool has_workflows() const { return has_workflows_; }
+  bool has_activities() const { return has_activities_; }
   std::string WorkflowNames() const;  // for messages
+  // What the library brings.
+  void AddBuiltIn(std::string_view name, detail::WorkflowFactory factory) {
+    workflows_.insert_or_assign(std::string(name), std::move(factory));
+  }
+  void AddBuiltIn(std::string_view name, detail::ActivityEntry entry) {
+    activities_.insert_or_assign(std::string(name), std::move(entry));
+  }
   // What was wrong with the calls so far; empty: nothing.
   const std::string& mistakes() const { return mistakes_; }
 
@@ -80,6 +88,8 @@ class Registry {
   std::map<std::string, detail::WorkflowFactory, std::less<>> workflows_;
   std::map<std::string, detail::ActivityEntry, std::less<>> activities_;
   std::vector<std::shared_ptr<const Backend>> backends_;
+  bool has_workflows_ = false;
+  bool has_activities_ = false;
   std::string mistakes_;
 };
 

@@ -21,8 +21,9 @@ MARATHON_INLINE bool IsRetryable(const StoredRetryPolicy& policy, const Failure&
   if (policy.maximum_attempts > 0 && attempt >= policy.maximum_attempts) return false;
   if (failure.kind == FailureKind::kCanceled || failure.kind == FailureKind::kTerminated)
     return false;
-  if (failure.kind == FailureKind::kTimeout && failure.timeout != TimeoutKind::kStartToClose &&
-      failure.timeout != TimeoutKind::kHeartbeat) {
+  const TimeoutKind timeout = failure.timeout;
+  if (failure.kind == FailureKind::kTimeout && timeout != TimeoutKind::kStartToClose &&
+      timeout != TimeoutKind::kHeartbeat && timeout != TimeoutKind::kRun) {
     return false;  // another attempt would find the same deadline passed
   }
   const auto& final_types = policy.non_retryable_types;

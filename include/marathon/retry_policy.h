@@ -1,4 +1,4 @@
-// When a failed activity is tried again. Values; no thread rule.
+// When a failed activity, or a failed run, is tried again. Values; no thread rule.
 #pragma once
 
 #include <span>

@@ -66,6 +66,18 @@ struct HandedOver {
   Epoch epoch = 0;
 };
 
+// The run that goes on where a commit closes another: under the same workflow and request id. It gets `messages`,
+// then what waits in the closed run's inbox for the workflow (IsForWorkflow), and its dedupe keys.
+struct NextRun {
+  Id run_id;
+  std::string workflow_type;
+  std::string task_queue;
+  Duration run_timeout{0};        // from its first turn on; 0: none
+  Duration delay{0};              // until its first turn
+  std::vector<Message> messages;  // WorkflowStarted first
+  SessionId session;              // offers to take its turns; empty: no
+};
+
 // One turn of one run, all or nothing, if the run is open, not blocked and at `expected_version`, and the store
 // has lost nothing since `incarnation`.
 struct TurnCommit {
@@ -86,9 +98,10 @@ struct TurnCommit {
   std::vector<EventId> cancel_timers;
 
   // Ends the run: its timers, pending activities and remaining messages go. Refused with
-  // kFailedPrecondition while a signal newer than `inbox_taken` waits, unless `leave_signals`.
+  // kFailedPrecondition while a signal newer than `inbox_taken` waits, unless `leave_signals` or `next`.
   std::optional<RunStatus> close;
   bool leave_signals = false;
+  std::optional<NextRun> next;  // only with `close`
 };
 
 struct CommitReply {
@@ -132,7 +145,8 @@ struct StartRequest {
   std::string request_id;  // the same one again answers with the same run
   IdReusePolicy reuse = IdReusePolicy::kAllowDuplicate;
   IdConflictPolicy conflict = IdConflictPolicy::kFail;
-  Duration run_timeout{0};        // 0: none
+  Duration run_timeout{0};        // from its first turn on; 0: none
+  Duration delay{0};              // until its first turn, which is then not the caller's to take
   std::vector<Message> messages;  // WorkflowStarted first; then signals, which an existing run gets too
   SessionId session;              // the worker that will take its turns; empty: any
   // The run's first turn, if the caller has already taken it: `messages` are then in its record, and
@@ -312,6 +326,7 @@ class StateStore {
   // ---- Runs
   // kAlreadyExists: the id policies forbid it; the message names the run in the way.
   virtual void Start(StartRequest request, Done<StartReply> done) = 0;
+  // To a closed run that another one followed: the chain's newest run gets it.
   // kNotFound; kFailedPrecondition: the run is closed; kResourceExhausted: its inbox is full.
   virtual void Put(PutRequest request, Done<PutReply> done) = 0;
   // The run as its next turn needs it. The owner takes its turns without a write; anyone else becomes the

@@ -23,6 +23,7 @@ enum class RunStatus : uint8_t {
   kCanceled = 4,
   kTerminated = 5,
   kTimedOut = 6,
+  kContinuedAsNew = 7,
 };
 
 // Why a run takes no turns until somebody acts: its code no longer matches its history, its history
@@ -36,6 +37,15 @@ struct BlockInfo {
   Time retry_at = kNever;  // then anyone may try again
 
   friend bool operator==(const BlockInfo&, const BlockInfo&) = default;
+};
+
+// A run's place among others, if it has one.
+struct RunLinks {
+  Id first_run_id;    // of its chain; empty: this one
+  Id next_run_id;     // once closed: the run that goes on; empty: none
+  Time not_before{};  // its first turn waits until then
+
+  friend bool operator==(const RunLinks&, const RunLinks&) = default;
 };
 
 // A run, but for its history and its open items.
@@ -59,7 +69,7 @@ struct RunRow {
   uint64_t inbox_last_signal = 0; // … and of the newest signal
   int64_t inbox_size = 0;         // messages waiting
 
-  // Ready: open, not blocked, and inbox_size > 0. Set by the write that makes it true.
+  // Ready: open, not blocked or delayed, and inbox_size > 0. Set by the write that makes it true.
   Time ready_since = kNever;      // kNever: not ready
   SessionId owner;                // who committed or claimed last: its cache is warm
   Time owner_until{};             // until then only the owner takes turns; afterwards anyone
@@ -68,6 +78,7 @@ struct RunRow {
 
   std::optional<BlockInfo> blocked;
   int32_t give_backs = 0;         // times blocked with a retry since the last commit
+  std::optional<RunLinks> links;  // none: a run on its own
 
   friend bool operator==(const RunRow&, const RunRow&) = default;
 };

@@ -10,16 +10,36 @@
 
 namespace marathon::inline MARATHON_ABI {
 
+namespace detail {
+
+// Throws unless `name` can be recorded as the name of `what`.
+inline void CheckName(std::string_view what, std::string_view name, size_t max = limits::kMaxNameBytes) {
+  if (!name.empty() && name.size() <= max && IsCleanText(name)) return;
+  throw ApplicationError(
+      fmt::format("{} must have 1 to {} bytes of UTF-8 without control characters", what, max),
+      {.type = std::string(failure_type::kEncode), .non_retryable = true});
+}
+
+}  // namespace detail
+
+MARATHON_INLINE detail::ContinueAsNewAwaiter WorkflowContext::ContinueEncoded(
+    std::string_view workflow_type, Payload input, const ContinueAsNewOptions& options,
+    std::source_location where) {
+  if (!workflow_type.empty()) detail::CheckName("a workflow's type", workflow_type);
+  if (!options.task_queue.empty()) detail::CheckName("a task queue's name", options.task_queue);
+  WorkflowContinuedAsNew next;
+  next.workflow_type = workflow_type;
+  next.task_queue = options.task_queue;
+  next.input = std::move(input);
+  next.run_timeout = options.run_timeout.value_or(core_.run_timeout());
+  return detail::ContinueAsNewAwaiter(core_, std::move(next), where);
+}
+
 MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::string_view activity,
                                                                       Payload input,
                                                                       const ActivityOptions& options,
                                                                       std::source_location where) {
-  if (activity.empty() || activity.size() > limits::kMaxNameBytes || !detail::IsCleanText(activity)) {
-    throw ApplicationError(
-        fmt::format("an activity's name must have 1 to {} bytes of UTF-8 without control characters",
-                    limits::kMaxNameBytes),
-        {.type = std::string(failure_type::kEncode), .non_retryable = true});
-  }
+  detail::CheckName("an activity's name", activity);
   ActivityPolicy policy;
   policy.start_to_close = options.start_to_close_timeout;
   policy.schedule_to_start = options.schedule_to_start_timeout;

@@ -62,6 +62,13 @@ class [[nodiscard]] HandlerRegistration {
   const uint64_t name_;
 };
 
+// How the next run of a chain is to differ from this one. Trivially destructible, as ActivityOptions is.
+struct ContinueAsNewOptions {
+  std::string_view workflow_type{};      // empty: this one's
+  std::string_view task_queue{};         // empty: this one's
+  std::optional<Duration> run_timeout{};  // 0: none; not said: this one's
+};
+
 class WorkflowContext {
  public:
   explicit WorkflowContext(detail::WorkflowCore& core) : core_(core) {}
@@ -274,6 +281,39 @@ class WorkflowContext {
                std::source_location where = std::source_location::current()) {
     return core_.Version(change, kBeforeChange, 1, where) == 1;
   }
+  // ---- Chains of runs
+
+  // `co_await ctx.ContinueAsNew(input)` ends this run, and the next one of its chain goes on under the same
+  // workflow id, with a history of its own: for workflows that never end. It does not come back. Signals that
+  // nobody has received yet go to the next run, in order; what is pending ends with this run.
+  template <class Arg>
+  [[nodiscard]] detail::ContinueAsNewAwaiter ContinueAsNew(
+      Arg&& input, ContinueAsNewOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ContinueWith<std::remove_cvref_t<Arg>>(options.workflow_type, std::forward<Arg>(input),
+                                                  options, where);
+  }
+  [[nodiscard]] detail::ContinueAsNewAwaiter ContinueAsNew(
+      ContinueAsNewOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ContinueEncoded(options.workflow_type, Payload(), options, where);
+  }
+  // As a workflow of another type; its definition says what it takes.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] detail::ContinueAsNewAwaiter ContinueAsNew(
+      const WorkflowDef<Out(In)>& def, Arg&& input, ContinueAsNewOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ContinueWith<In>(def.name, std::forward<Arg>(input), options, where);
+  }
+  template <class Out>
+  [[nodiscard]] detail::ContinueAsNewAwaiter ContinueAsNew(
+      const WorkflowDef<Out()>& def, ContinueAsNewOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ContinueEncoded(def.name, Payload(), options, where);
+  }
+  // Whether this run's history is long enough (limits::kHistoryHintEvents, kHistoryHintBytes) that the next
+  // good moment is one to continue as new. Decided at the beginning of each turn.
+  bool ContinueAsNewSuggested() const { return core_.continue_as_new_suggested(); }
 
   // ---- Values that replay must repeat
 
@@ -295,6 +335,10 @@ class WorkflowContext {
   const Id& workflow_id() const { return core_.facts().key.workflow_id; }
   const Id& run_id() const { return core_.facts().key.run_id; }
   const std::string& workflow_type() const { return core_.facts().workflow_type; }
+  // The first run of the chain that this one is in: itself, unless it was continued or retried.
+  const Id& first_run_id() const { return core_.first_run_id(); }
+  // Counts the runs that StartOptions::retry has made, from 1.
+  int attempt() const { return core_.attempt(); }
   // True while history is being re-run. For diagnostics only: code that decides by it breaks.
   bool is_replaying() const { return core_.replaying(); }
   // Logs through the engine's LogSink, but not again in a replay.
@@ -315,6 +359,20 @@ class WorkflowContext {
     if (!payload.ok()) detail::ThrowEncodeError(activity, payload.status());
     return ScheduleEncoded(activity, *std::move(payload), options, where);
   }
+  template <class In, class Arg>
+  detail::ContinueAsNewAwaiter ContinueWith(std::string_view workflow_type, Arg&& input,
+                                            const ContinueAsNewOptions& options,
+                                            std::source_location where) {
+    static_assert(std::is_convertible_v<Arg&&, In>,
+                  "Marathon: the input is not what the workflow's definition takes");
+    detail::CheckSafeArgument<Arg>();
+    StatusOr<Payload> payload = Encode<In>(std::forward<Arg>(input));
+    if (!payload.ok()) detail::ThrowEncodeError("ContinueAsNew", payload.status());
+    return ContinueEncoded(workflow_type, *std::move(payload), options, where);
+  }
+  detail::ContinueAsNewAwaiter ContinueEncoded(std::string_view workflow_type, Payload input,
+                                               const ContinueAsNewOptions& options,
+                                               std::source_location where);
   detail::OperationRef ScheduleEncoded(std::string_view activity, Payload input,
                                        const ActivityOptions& options, std::source_location where);
 

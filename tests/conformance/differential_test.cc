@@ -257,6 +257,7 @@ class Pair {
     request.reuse = static_cast<IdReusePolicy>(random_.Below(3));
     request.conflict = static_cast<IdConflictPolicy>(random_.Below(2));
     if (random_.Chance(0.2)) request.run_timeout = Duration(random_.Between(1'000, 100'000));
+    if (random_.Chance(0.1)) request.delay = Duration(random_.Between(1'000, 30'000));
     request.session = AnySessionOrNone();
     request.messages.push_back({.body = WorkflowStarted{.workflow_type = request.workflow_type}});
     if (random_.Chance(0.3)) request.messages.push_back(AnySignal());
@@ -303,9 +304,22 @@ class Pair {
     }
     if (!events.empty()) turn.record = EncodeRecord(turn.commit_id, events);
     turn.inbox_taken = random_.Below(4);
-    if (random_.Chance(0.1)) turn.close = static_cast<RunStatus>(random_.Between(2, 6));
+    if (random_.Chance(0.1)) turn.close = static_cast<RunStatus>(random_.Between(2, 7));
+    if (turn.close && random_.Chance(0.5)) turn.next = AnyNext(session);
     turn.leave_signals = random_.Chance(0.3);
     return turn;
+  }
+  NextRun AnyNext(const SessionId& session) {
+    NextRun next;
+    next.run_id = "r" + std::to_string(model_.next_run++);
+    next.workflow_type = random_.Chance(0.5) ? "One" : "Two";
+    next.task_queue = Queue();
+    if (random_.Chance(0.3)) next.run_timeout = Duration(random_.Between(1'000, 100'000));
+    if (random_.Chance(0.3)) next.delay = Duration(random_.Between(1'000, 30'000));
+    next.messages.push_back({.body = WorkflowStarted{.workflow_type = next.workflow_type}});
+    if (random_.Chance(0.3)) next.messages.push_back(AnySignal());
+    if (random_.Chance(0.5)) next.session = session;
+    return next;
   }
   NewActivity AnyActivity(EventId id, const SessionId& session) {
     NewActivity activity;
@@ -324,6 +338,7 @@ class Pair {
   EventId Learn(const TurnCommit& turn) {
     for (const NewActivity& a : turn.activities) model_.activities[{turn.run, a.id}] = a.claim ? 1 : 0;
     for (const NewTimer& t : turn.timers) model_.timers[turn.run].push_back(t.id);
+    if (turn.next) model_.versions[{turn.run.workflow_id, turn.next->run_id}] = 0;
     return turn.new_version;
   }
   void Commit() {

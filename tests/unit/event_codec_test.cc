@@ -164,8 +164,9 @@ TEST(RecordTest, UnknownEventTypeSaysWhatToDo) {
 
 TEST(RecordTest, FieldsOfANewerMarathonAreSkipped) {
   // TimerFired (13) with its timer (zigzag 4) and three more bytes; then WorkflowTimedOut (53) with
-  // one.
-  const auto record = DecodeRecord(RecordOf(1, 2, std::string("\x0d\x04\x08new\x35\x01!", 9)));
+  // an empty text and one.
+  const auto record =
+      DecodeRecord(RecordOf(1, 2, std::string("\x0d\x04\x08new\x35\x02\0!", 10)));
   ASSERT_TRUE(record.ok()) << record.status();
   EXPECT_EQ(record->events, Number({TimerFired{4}, WorkflowTimedOut{}}));
 }

@@ -122,10 +122,12 @@ TEST(GoldenFormatTest, RowsOfEveryKind) {
 TEST(GoldenFormatTest, NumbersOfEnumeratorsStay) {
   EXPECT_EQ(static_cast<int>(EventType::kTurnStarted), 1);
   EXPECT_EQ(static_cast<int>(EventType::kWorkflowTimedOut), 53);
+  EXPECT_EQ(static_cast<int>(EventType::kWorkflowContinuedAsNew), 55);
   EXPECT_EQ(static_cast<int>(FailureKind::kEngine), 5);
   EXPECT_EQ(static_cast<int>(TimeoutKind::kRun), 5);
   EXPECT_EQ(static_cast<int>(Encoding::kJson), 1);
   EXPECT_EQ(static_cast<int>(RunStatus::kTimedOut), 6);
+  EXPECT_EQ(static_cast<int>(RunStatus::kContinuedAsNew), 7);
   EXPECT_EQ(static_cast<int>(ActivityState::kDetached), 4);
 }
 

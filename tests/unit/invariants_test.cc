@@ -63,6 +63,15 @@ class InvariantsTest : public ::testing::Test {
   static SignalReceived Received(const std::string& value) {
     return {"signal", {value, Encoding::kJson}, {}};
   }
+  // Ends the run; "next" goes on, and gets `unread`.
+  void Continue(const std::vector<EventBody>& unread) {
+    TurnCommit commit = Turn({TimerStarted{}, WorkflowContinuedAsNew{"next", "", "", {}, {}}});
+    commit.close = RunStatus::kContinuedAsNew;
+    commit.next.emplace().run_id = "next";
+    commit.next->messages.push_back({0, "", WorkflowStarted{}});
+    for (const EventBody& body : unread) commit.next->messages.push_back({0, "", body});
+    invariants.Committed(commit, now);
+  }
   void ExpectViolation(std::string_view which) {
     EXPECT_EQ(invariants.violation().substr(0, which.size()), which) << invariants.violation();
   }
@@ -97,6 +106,48 @@ TEST_F(InvariantsTest, SeeTwoRunsOfOneStart) {
   request.request_id = "request";
   invariants.Started(request, {request.run, true, false, now}, now);
   ExpectViolation("I1");
+}
+
+TEST_F(InvariantsTest, SeeASignalThatAChainLosesOnTheWay) {
+  Signal("1");
+  Signal("2");
+  Commit({WorkflowStarted{}, Received("1")});
+  // "1" is in history and unreceived, "2" has not been taken: both go on.
+  Continue({Received("1")});
+  EXPECT_EQ(invariants.violation(), "");
+  run.run_id = "next";
+  version = 0;
+  Commit({WorkflowStarted{}, Received("2")});
+  ExpectViolation("I6");
+}
+
+TEST_F(InvariantsTest, SeeASignalThatAChainDoubles) {
+  Signal("1");
+  Commit({WorkflowStarted{}, Received("1")});
+  Continue({Received("1"), Received("1")});
+  ExpectViolation("I6");
+}
+
+TEST_F(InvariantsTest, SeeAChainThatGoesOnElsewhereThanItSays) {
+  TurnCommit commit = Turn({WorkflowStarted{}, WorkflowContinuedAsNew{"next", "", "", {}, {}}});
+  commit.close = RunStatus::kContinuedAsNew;
+  commit.next.emplace().run_id = "another";
+  invariants.Committed(commit, now);
+  ExpectViolation("I1");
+}
+
+TEST_F(InvariantsTest, SeeATurnThatDoesNotWaitForItsTime) {
+  TurnCommit commit = Turn({WorkflowStarted{}, WorkflowFailed{{}, "next"}});
+  commit.close = RunStatus::kFailed;
+  commit.next.emplace().run_id = "next";
+  commit.next->delay = Duration(5'000);
+  invariants.Committed(commit, now);
+  EXPECT_EQ(invariants.violation(), "");
+  run.run_id = "next";
+  version = 0;
+  now += seconds(4);
+  Commit({WorkflowStarted{}});
+  ExpectViolation("I5");
 }
 
 TEST_F(InvariantsTest, SeeACommitAtAnotherVersion) {

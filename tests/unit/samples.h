@@ -51,11 +51,21 @@ inline Headers FullHeaders() {
   return {{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {"k", ""}};
 }
 
+inline RunOrigin FullOrigin() {
+  RunOrigin origin;
+  origin.first_run_id = "0192-run";
+  origin.previous_run_id = "0193-run";
+  origin.retry = FullPolicy().retry;
+  origin.attempt = 3;
+  origin.start_delay = Duration(1'500);
+  return origin;
+}
+
 inline std::vector<EventBody> FullBodies() {
   return {
       TurnStarted{kSampleTime, "build-7", 5},
       WorkflowStarted{"Checkout", JsonPayload(R"({"id":"o-1"})"), "orders", "req-1",
-                      Duration(86'400'000), FullHeaders()},
+                      Duration(86'400'000), FullHeaders(), {FullOrigin()}},
       ActivityCompleted{3, JsonPayload("\"receipt-1\""), 2},
       ActivityFailed{3, FullFailure(), 4},
       TimerFired{300},
@@ -66,12 +76,13 @@ inline std::vector<EventBody> FullBodies() {
       TimerCanceled{300},
       SideEffectRecorded{JsonPayload("42")},
       WorkflowCompleted{JsonPayload("null")},
-      WorkflowFailed{FullFailure()},
+      WorkflowFailed{FullFailure(), "0194-run"},
       WorkflowTerminated{"operator said so"},
-      WorkflowTimedOut{},
+      WorkflowTimedOut{"0194-run"},
       WorkflowCancelRequested{"no longer wanted"},
       VersionRecorded{"ask twice", 2},
       WorkflowCanceled{"no longer wanted"},
+      WorkflowContinuedAsNew{"0194-run", "Checkout", "orders", JsonPayload("7"), Duration(60'000)},
   };
 }
 
@@ -80,7 +91,7 @@ inline std::vector<EventBody> DefaultBodies() {
           TimerFired{},     SignalReceived{},     ActivityScheduled{},  ActivityCancelRequested{},
           TimerStarted{},   TimerCanceled{},      SideEffectRecorded{}, WorkflowCompleted{},
           WorkflowFailed{}, WorkflowTerminated{}, WorkflowTimedOut{},   WorkflowCancelRequested{},
-          VersionRecorded{}, WorkflowCanceled{}};
+          VersionRecorded{}, WorkflowCanceled{},  WorkflowContinuedAsNew{}};
 }
 
 // A small run's history in one record.
@@ -88,7 +99,7 @@ inline History SmallHistory() {
   const std::vector<EventBody> bodies = {
       TurnStarted{kSampleTime, "build-7", 0},
       WorkflowStarted{
-          "Checkout", JsonPayload(R"({"amount":9.5,"id":"o-1"})"), "default", "", Duration(0), {}},
+          "Checkout", JsonPayload(R"({"amount":9.5,"id":"o-1"})"), "default", "", Duration(0), {}, {}},
       ActivityScheduled{"Charge", "default", JsonPayload(R"({"amount":9.5,"id":"o-1"})"), {}, {}},
       TurnStarted{kSampleTime + std::chrono::seconds(1), "", 0},
       ActivityCompleted{3, JsonPayload("\"receipt-1\""), 1},
@@ -125,6 +136,7 @@ inline RunRow FullRunRow() {
   row.blocked = BlockInfo{"build-7", "event 4 does not match", 4, kSampleTime,
                           kSampleTime + std::chrono::seconds(1)};
   row.give_backs = 3;
+  row.links = RunLinks{"0192-run", "0194-run", kSampleTime + std::chrono::seconds(2)};
   return row;
 }
 

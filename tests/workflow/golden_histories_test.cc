@@ -111,6 +111,12 @@ Workflow<void> Versions(WorkflowContext& ctx) {
   if (version == 2) co_await ctx.Run<int>("Charge", 1);
 }
 
+Workflow<int> Continues(WorkflowContext& ctx) {
+  const int go = co_await ctx.Receive<int>("go");
+  if (ctx.ContinueAsNewSuggested()) co_await ctx.ContinueAsNew(go);
+  co_return go;
+}
+
 Registry Workflows() {
   Registry registry;
   registry.Bind("Activity", Activity);
@@ -125,6 +131,7 @@ Registry Workflows() {
   registry.Bind("CleansUp", CleansUp);
   registry.Bind("Handles", Handles);
   registry.Bind("Versions", Versions);
+  registry.Bind("Continues", Continues);
   return registry;
 }
 
@@ -149,7 +156,7 @@ std::string Replay(const std::filesystem::path& file, std::string workflow_type)
   const EventType last = TypeOf(history->back().body);
   const bool closed_by_code =
       last == EventType::kWorkflowCompleted || last == EventType::kWorkflowFailed ||
-      last == EventType::kWorkflowCanceled;
+      last == EventType::kWorkflowCanceled || last == EventType::kWorkflowContinuedAsNew;
   EXPECT_EQ(replayer.closed(), closed_by_code) << file;
   return "";
 }
@@ -163,6 +170,8 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_cancel_twice", {"WorkflowCancelRequested", "waits for no such thing"}},
     {"bad_canceled", {"WorkflowCanceled: why", "ActivityScheduled \"Refund\""}},
     {"bad_command_without_cause", {"ActivityScheduled \"Charge\"", "issued nothing here"}},
+    {"bad_continued_hint", {"WorkflowContinuedAsNew \"Continues\"", "WorkflowCompleted"}},
+    {"bad_continued_type", {"WorkflowContinuedAsNew \"Other\"", "WorkflowContinuedAsNew \"Continues\""}},
     {"bad_end", {"WorkflowCompleted", "nothing more after TimerStarted"}},
     {"bad_end_kind", {"WorkflowFailed", "WorkflowCompleted"}},
     {"bad_kind", {"TimerStarted (1000 ms)", "ActivityScheduled \"Charge\""}},
@@ -192,7 +201,7 @@ TEST(GoldenHistoriesTest, GoodOnesReplayAndBadOnesAreFound) {
       EXPECT_THAT(mismatch, HasSubstr(kBad.at(name).second)) << name;
     }
   }
-  EXPECT_EQ(good, 17);
+  EXPECT_EQ(good, 18);
   EXPECT_EQ(bad, static_cast<int>(kBad.size()));
 }
 

@@ -142,6 +142,7 @@ struct MemoryRun : MemoryDueItem, ListLink {
   int32_t resends = 0;
   int32_t give_backs = 0;
   Boxed<BlockInfo> blocked;
+  Boxed<RunLinks> links;
 
   uint64_t sequence = 0;  // of its start, over all shards
   MemoryHistory history;

@@ -49,6 +49,7 @@ MARATHON_INLINE MemoryRun& MemoryShard::InsertRun(RunRow&& row) {
   run->request_id = std::move(row.request_id);
   run->start_time = row.start_time;
   run->run_deadline = row.run_deadline;
+  if (row.links) run->links = *std::move(row.links);
   run->sequence = shared_.last_sequence.fetch_add(1, std::memory_order_relaxed) + 1;
   if (const auto [it, is_first] = newest_.insert(run.get()); !is_first) {
     Supersede(**it);
@@ -149,6 +150,7 @@ MARATHON_INLINE RunRow MemoryShard::ToRow(const Run& run) const {
   row.resends = run.resends;
   if (run.blocked) row.blocked = *run.blocked;
   row.give_backs = run.give_backs;
+  if (run.links) row.links = *run.links;
   return row;
 }
 
@@ -207,12 +209,15 @@ MARATHON_INLINE void MemoryShard::AppendMessage(Run& run, Message&& message) {
   run.inbox->messages.push_back(std::move(message));
 }
 
-MARATHON_INLINE void MemoryShard::ReadInbox(const Run& run, int max,
+MARATHON_INLINE void MemoryShard::ReadInbox(const Run& run, uint64_t after, int max,
                                             std::vector<Message>& out) const {
   if (run.inbox == nullptr) return;
   const MemoryInbox& inbox = *run.inbox;
   size_t bytes = 0;
-  for (size_t i = inbox.taken; i < inbox.messages.size() && max > 0; ++i, --max) {
+  const auto from = std::upper_bound(
+      inbox.messages.begin() + static_cast<ptrdiff_t>(inbox.taken), inbox.messages.end(), after,
+      [](uint64_t seq, const Message& message) { return seq < message.seq; });
+  for (auto i = static_cast<size_t>(from - inbox.messages.begin()); i < inbox.messages.size() && max > 0; ++i, --max) {
     bytes += MessageBytes(inbox.messages[i]);
     if (bytes > limits::kTurnMaxBytes && !out.empty()) return;
     out.push_back(inbox.messages[i]);

@@ -59,12 +59,13 @@ class MemoryShard {
   std::string LastRecord(const Run& run) const;
 
   void AppendMessage(Run& run, Message&& message);
-  void ReadInbox(const Run& run, int max, std::vector<Message>& out) const;
+  void ReadInbox(const Run& run, uint64_t after, int max, std::vector<Message>& out) const;
   int64_t EraseMessages(Run& run, uint64_t up_to);
 
   bool HasKey(const Run& run, const std::string& key) const;
   void AddKey(Run& run, const std::string& key, Time now);
   void TrimKeys(Run& run, Time before, size_t max);
+  void MoveKeys(Run& from, Run& to) { to.keys = std::move(from.keys); }
 
   ActivityRow* FindActivity(const RunKey& key, EventId id);
   void InsertActivity(Run& run, ActivityRow&& row, Time due);

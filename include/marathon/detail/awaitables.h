@@ -467,5 +467,23 @@ class [[nodiscard]] SideEffectAwaiter : public Awaitable {
   Payload payload_;
 };
 
+// ctx.ContinueAsNew: ends the run where it is awaited.
+class [[nodiscard]] ContinueAsNewAwaiter : public Awaitable {
+ public:
+  ContinueAsNewAwaiter(WorkflowCore& core, WorkflowContinuedAsNew next, std::source_location where)
+      : core_(core), next_(std::move(next)), where_(where) {}
+  ContinueAsNewAwaiter(const ContinueAsNewAwaiter&) = delete;
+  ContinueAsNewAwaiter& operator=(const ContinueAsNewAwaiter&) = delete;
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) { core_.ContinueAsNew(std::move(next_), where_); }
+  void await_resume() const noexcept {}
+
+ private:
+  WorkflowCore& core_;
+  WorkflowContinuedAsNew next_;
+  std::source_location where_;
+};
+
 }  // namespace detail
 }  // namespace marathon::inline MARATHON_ABI

@@ -39,6 +39,18 @@ struct Layout<TurnStarted> {
 };
 
 template <>
+struct Layout<RunOrigin> {
+  static constexpr bool sparse = true;
+  static constexpr auto fields = std::tuple{
+      Field{"first_run_id", &RunOrigin::first_run_id},
+      Field{"previous_run_id", &RunOrigin::previous_run_id},
+      Field{"retry", &RunOrigin::retry},
+      Field{"attempt", &RunOrigin::attempt},
+      Field{"start_delay_ms", &RunOrigin::start_delay},
+  };
+};
+
+template <>
 struct Layout<WorkflowStarted> {
   static constexpr EventType type = EventType::kWorkflowStarted;
   static constexpr std::string_view name = "WorkflowStarted";
@@ -49,6 +61,7 @@ struct Layout<WorkflowStarted> {
       Field{"request_id", &WorkflowStarted::request_id},
       Field{"run_timeout_ms", &WorkflowStarted::run_timeout},
       Field{"headers", &WorkflowStarted::headers},
+      Field{"origin", &WorkflowStarted::origin},
   };
 };
 
@@ -159,6 +172,7 @@ struct Layout<WorkflowFailed> {
   static constexpr std::string_view name = "WorkflowFailed";
   static constexpr auto fields = std::tuple{
       Field{"failure", &WorkflowFailed::failure},
+      Field{"next_run_id", &WorkflowFailed::next_run_id},
   };
 };
 
@@ -175,7 +189,22 @@ template <>
 struct Layout<WorkflowTimedOut> {
   static constexpr EventType type = EventType::kWorkflowTimedOut;
   static constexpr std::string_view name = "WorkflowTimedOut";
-  static constexpr auto fields = std::tuple{};
+  static constexpr auto fields = std::tuple{
+      Field{"next_run_id", &WorkflowTimedOut::next_run_id},
+  };
+};
+
+template <>
+struct Layout<WorkflowContinuedAsNew> {
+  static constexpr EventType type = EventType::kWorkflowContinuedAsNew;
+  static constexpr std::string_view name = "WorkflowContinuedAsNew";
+  static constexpr auto fields = std::tuple{
+      Field{"run_id", &WorkflowContinuedAsNew::run_id},
+      Field{"workflow_type", &WorkflowContinuedAsNew::workflow_type},
+      Field{"task_queue", &WorkflowContinuedAsNew::task_queue},
+      Field{"input", &WorkflowContinuedAsNew::input},
+      Field{"run_timeout_ms", &WorkflowContinuedAsNew::run_timeout},
+  };
 };
 
 template <>

@@ -16,7 +16,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 template <>
 struct EnumRange<RunStatus> {
-  static constexpr RunStatus first = RunStatus::kRunning, last = RunStatus::kTimedOut;
+  static constexpr RunStatus first = RunStatus::kRunning, last = RunStatus::kContinuedAsNew;
 };
 template <>
 struct EnumRange<ActivityState> {
@@ -51,6 +51,16 @@ struct Layout<BlockInfo> {
 };
 
 template <>
+struct Layout<RunLinks> {
+  static constexpr bool sparse = true;
+  static constexpr auto fields = std::tuple{
+      Field{"first_run_id", &RunLinks::first_run_id},
+      Field{"next_run_id", &RunLinks::next_run_id},
+      Field{"not_before", &RunLinks::not_before},
+  };
+};
+
+template <>
 struct Layout<RunRow> {
   static constexpr uint8_t number = 1;
   static constexpr std::string_view name = "run row";
@@ -77,6 +87,7 @@ struct Layout<RunRow> {
       Field{"resends", &RunRow::resends},
       Field{"blocked", &RunRow::blocked},
       Field{"give_backs", &RunRow::give_backs},
+      Field{"links", &RunRow::links},
   };
 };
 

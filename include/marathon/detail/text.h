@@ -43,6 +43,20 @@ inline bool IsCleanText(std::string_view text) {
   return true;
 }
 
+// FNV-1a.
+inline uint64_t HashOf(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return hash;
+}
+
+// splitmix64's last step: each bit of `z` changes half of the result's.
+inline uint64_t Mixed(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
 // The text of a UUID of 128 bits whose version and variant are `version` and that of RFC 9562.
 inline std::string UuidText(uint64_t high, uint64_t low, unsigned version) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -58,6 +72,15 @@ inline std::string UuidText(uint64_t high, uint64_t low, unsigned version) {
     *to++ = kDigits[value & 0xf];
   }
   return text;
+}
+
+// The id of a run that comes from event `event_id` of another: always the same, so that whoever makes it
+// again makes the same run. A UUID of version 8.
+inline std::string DerivedRunId(std::string_view run_id, int64_t event_id) {
+  const auto number = static_cast<uint64_t>(event_id);
+  uint64_t low = number;
+  for (const char c : run_id) low = Mixed(low + static_cast<uint8_t>(c) + 1);
+  return UuidText(Mixed(HashOf(run_id) + number * 0x9e3779b97f4a7c15), low, 8);
 }
 
 // 75 of the 128 bits, in 15 characters: as many as std::string has room for without an allocation.

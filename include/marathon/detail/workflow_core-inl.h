@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "marathon/detail/text.h"
 #include "marathon/errors.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -17,13 +18,6 @@ MARATHON_INLINE std::string Mismatch::ToString() const {
   return text;
 }
 
-// Seeds ctx.Random from the run's id: FNV-1a, then the splitmix64 sequence.
-inline uint64_t HashOf(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
-
 // The command that an inbound event answers; 0: none.
 inline EventId AnsweredBy(const EventBody& inbound) {
   if (const auto* completed = std::get_if<ActivityCompleted>(&inbound)) return completed->scheduled;
@@ -32,6 +26,7 @@ inline EventId AnsweredBy(const EventBody& inbound) {
   return 0;
 }
 
+// The run's id seeds ctx.Random, a splitmix64 sequence.
 MARATHON_INLINE WorkflowCore::WorkflowCore(RunFacts facts)
     : facts_(std::move(facts)), random_state_(HashOf(facts_.key.run_id)) {}
 
@@ -61,9 +56,31 @@ MARATHON_INLINE void WorkflowCore::CloseWith(EventBody closing) {
   closed_ = true;
 }
 
-MARATHON_INLINE void WorkflowCore::BeginTurn(EventId marker_id, Time now) {
+MARATHON_INLINE void WorkflowCore::BeginTurn(EventId marker_id, Time now,
+                                             uint32_t behavior_flags) {
   last_id_ = marker_id;
   now_ = now;
+  continue_as_new_suggested_ = (behavior_flags & kContinueAsNewSuggested) != 0;
+}
+
+MARATHON_INLINE void WorkflowCore::SetStart(const WorkflowStarted& started) {
+  run_timeout_ = started.run_timeout;
+  if (started.origin.empty()) return;
+  first_run_id_ = started.origin.front().first_run_id;
+  attempt_ = started.origin.front().attempt;
+}
+
+MARATHON_INLINE std::vector<EventBody> WorkflowCore::TakeUnread() {
+  std::map<EventId, EventBody> in_order;
+  for (auto& [name, signal] : signals_) {
+    for (UnreadSignal& unread : std::exchange(signal.unread, {})) {
+      in_order.emplace(unread.id, SignalReceived{name, std::move(unread.input),
+                                                 std::move(unread.headers)});
+    }
+  }
+  std::vector<EventBody> signals;
+  for (auto& [id, body] : in_order) signals.push_back(std::move(body));
+  return signals;
 }
 
 MARATHON_INLINE bool WorkflowCore::IsPending(const EventBody& inbound) const {
@@ -81,7 +98,7 @@ MARATHON_INLINE bool WorkflowCore::Apply(EventId id, const EventBody& inbound) {
     pending_.erase(found);
     Deliver(*operation, inbound);
   } else if (const auto* received = std::get_if<SignalReceived>(&inbound)) {
-    DeliverSignal(*received);
+    DeliverSignal(id, *received);
   } else if (const auto* canceled = std::get_if<WorkflowCancelRequested>(&inbound)) {
     cancel_requested_ = true;
     cancel_reason_ = canceled->reason;
@@ -101,14 +118,14 @@ MARATHON_INLINE void WorkflowCore::Deliver(Operation& operation, const EventBody
   Complete(operation);
 }
 
-MARATHON_INLINE void WorkflowCore::DeliverSignal(const SignalReceived& received) {
+MARATHON_INLINE void WorkflowCore::DeliverSignal(EventId id, const SignalReceived& received) {
   Signal& signal = signals_[received.name];
   if (signal.handler) return CallHandler(*signal.handler, received.input);
   while (!signal.receivers.empty() && signal.receivers.front()->canceled) {
     signal.receivers.pop_front();
   }
   if (signal.receivers.empty()) {
-    signal.unread.push_back(received.input);
+    signal.unread.push_back({id, received.input, received.headers});
     return;
   }
   OperationRef receiver = std::move(signal.receivers.front());
@@ -288,7 +305,7 @@ MARATHON_INLINE OperationRef WorkflowCore::Receive(std::string_view name) {
   if (found == signals_.end()) found = signals_.emplace(std::string(name), Signal()).first;
   Signal& signal = found->second;
   if (!signal.unread.empty()) {
-    operation->result = std::move(signal.unread.front());
+    operation->result = std::move(signal.unread.front().input);
     signal.unread.pop_front();
     Complete(*operation);
   } else if (IsCanceled(operation->scope)) {
@@ -321,16 +338,25 @@ MARATHON_INLINE OperationRef WorkflowCore::AddBranch(std::coroutine_handle<> roo
   return operation;
 }
 
+MARATHON_INLINE void WorkflowCore::ContinueAsNew(WorkflowContinuedAsNew next,
+                                                 std::source_location where) {
+  if (closed_ || stalled()) return;
+  CheckMayAct();
+  PassVersions();
+  next.run_id = DerivedRunId(facts_.key.run_id, last_id_ + 1);
+  if (next.workflow_type.empty()) next.workflow_type = facts_.workflow_type;
+  if (next.task_queue.empty()) next.task_queue = facts_.task_queue;
+  EndRun(std::move(next));
+  issued_.back().where = where;
+}
+
 MARATHON_INLINE void WorkflowCore::RecordSideEffect(Payload value, std::source_location where) {
   Issue(SideEffectRecorded{std::move(value)}, where);
 }
 
 MARATHON_INLINE uint64_t WorkflowCore::NextRandom() {
   CheckMayAct();
-  uint64_t z = (random_state_ += 0x9e3779b97f4a7c15);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
+  return Mixed(random_state_ += 0x9e3779b97f4a7c15);
 }
 
 MARATHON_INLINE void WorkflowCore::Log(LogLevel level, std::string_view message) {

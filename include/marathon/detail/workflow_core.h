@@ -77,7 +77,11 @@ class WorkflowCore final : private EndListener {
   // Ends the run with `closing`, without code: it could not be started.
   void CloseWith(EventBody closing);
   // Opens a turn: time stands still until the next.
-  void BeginTurn(EventId marker_id, Time now);
+  void BeginTurn(EventId marker_id, Time now, uint32_t behavior_flags = 0);
+  // What the run's code may ask of its start.
+  void SetStart(const WorkflowStarted& started);
+  // Signals that nobody has received, in the order they came: they are no longer here then.
+  std::vector<EventBody> TakeUnread();
   // Takes one inbound event; false if what it answers is no longer pending (nothing happens then).
   // `id` is the event's place. RunUntilBlocked follows.
   bool Apply(EventId id, const EventBody& inbound);
@@ -116,6 +120,8 @@ class WorkflowCore final : private EndListener {
   OperationRef Spawn(std::coroutine_handle<> root);
   // Cancels an activity, a timer, or a branch with all that it waits for. Nothing if it is done.
   void Cancel(Operation& operation, std::source_location where);
+  // Ends the run, to go on in another one; empty texts and no timeout: as this one. Nothing resumes any more.
+  void ContinueAsNew(WorkflowContinuedAsNew next, std::source_location where);
   void AddCondition(Condition* condition) { conditions_.push_back(condition); }
   void RemoveCondition(Condition* condition);
   // Makes `waiter` wait for `operation`; the caller has seen that it is not done.
@@ -152,6 +158,10 @@ class WorkflowCore final : private EndListener {
   bool stalled() const { return mismatch_.has_value(); }
 
   Time now() const { return now_; }
+  bool continue_as_new_suggested() const { return continue_as_new_suggested_; }
+  const Id& first_run_id() const { return first_run_id_.empty() ? facts_.key.run_id : first_run_id_; }
+  int attempt() const { return attempt_; }
+  Duration run_timeout() const { return run_timeout_; }
   uint64_t NextRandom();
   void Log(LogLevel level, std::string_view message);
 
@@ -163,7 +173,7 @@ class WorkflowCore final : private EndListener {
   void Complete(Operation& operation);
   void ResolveCanceled(Operation& operation);
   void Deliver(Operation& operation, const EventBody& outcome);
-  void DeliverSignal(const SignalReceived& signal);
+  void DeliverSignal(EventId id, const SignalReceived& signal);
   OperationRef AddBranch(std::coroutine_handle<> root, bool shielded);
   void CallHandler(const SignalHandler& handler, const Payload& value);
   void EndRun(EventBody closing);
@@ -176,7 +186,11 @@ class WorkflowCore final : private EndListener {
   RunFacts facts_;
   RootWorkflow root_;
   bool closed_ = false;
+  Id first_run_id_;
+  int attempt_ = 1;
+  Duration run_timeout_{0};
   Time now_{};
+  bool continue_as_new_suggested_ = false;
   EventId last_id_ = 0;
   uint64_t done_count_ = 0;
   uint64_t random_state_;
@@ -195,8 +209,13 @@ class WorkflowCore final : private EndListener {
   std::string cancel_reason_;
   std::map<std::string, int32_t, std::less<>> versions_;  // of changes that the code has asked for
 
+  struct UnreadSignal {
+    EventId id = 0;
+    Payload input;
+    Headers headers;
+  };
   struct Signal {
-    std::deque<Payload> unread;
+    std::deque<UnreadSignal> unread;
     std::deque<OperationRef> receivers;
     std::shared_ptr<const SignalHandler> handler;
     uint64_t registration = 0;

@@ -84,7 +84,9 @@ MARATHON_INLINE uint64_t WorkflowCore::SetHandler(std::string_view name, SignalH
   Signal& signal = signals_[std::string(name)];
   signal.handler = std::make_shared<const SignalHandler>(std::move(handler));
   signal.registration = ++registrations_;
-  for (const Payload& value : std::exchange(signal.unread, {})) CallHandler(*signal.handler, value);
+  for (const UnreadSignal& unread : std::exchange(signal.unread, {})) {
+    CallHandler(*signal.handler, unread.input);
+  }
   return signal.registration;
 }
 

@@ -68,7 +68,7 @@ MARATHON_INLINE void DueKeeper::OnPolled(StatusOr<DueReply> reply) {
   for (const ActivityRow& row : reply->expired_activities) Expire(row, reply->now);
   for (const RunRow& row : reply->expired_runs) {
     // Not closed by this, it falls due again in a while.
-    host_.CloseFromOutside(row.key, WorkflowTimedOut{}, RunStatus::kTimedOut, [](const Status&) {});
+    host_.TimeOut(row.key, [](const Status&) {});
   }
   for (const SessionId& session : reply->expired_sessions) {
     if (session == host_.session().id()) {

@@ -12,6 +12,7 @@
 #include "marathon/engine/due_keeper-inl.h"
 #include "marathon/engine/host_calls-inl.h"
 #include "marathon/engine/host_queries-inl.h"
+#include "marathon/engine/schedules-inl.h"
 #include "marathon/engine/session_keeper-inl.h"
 #include "marathon/engine/turn_commit-inl.h"
 #include "marathon/engine/turn_runner-inl.h"
@@ -38,8 +39,10 @@ MARATHON_INLINE std::shared_ptr<Host> Host::Create(Runtime& runtime, std::shared
                                                    std::shared_ptr<TaskQueue> queue,
                                                    std::shared_ptr<const Registry> registry,
                                                    EngineOptions options) {
-  return std::shared_ptr<Host>(new Host(runtime, std::move(store), std::move(queue),
-                                        std::move(registry), std::move(options)));
+  std::shared_ptr<Host> host(new Host(runtime, std::move(store), std::move(queue),
+                                      std::move(registry), std::move(options)));
+  host->registry_ = detail::WithSchedules(std::move(host->registry_), host);
+  return host;
 }
 
 // ---- Life ------------------------------------------------------------------------------------------

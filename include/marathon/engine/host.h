@@ -32,11 +32,13 @@ struct StartCall {
   StartOptions options;
   // Signals that the run gets right after its start, or at once if it is there already.
   std::vector<Message> signals;
+  bool any_type = false;  // the workflow may be one that only other workers have
 };
 
-// How a run ended: the event that closed it.
+// How a run ended: the event that closed it, and the run of its chain that goes on, if one does.
 struct RunEnd {
   EventBody closing;
+  std::optional<RunKey> next = {};
 };
 
 class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
@@ -66,8 +68,8 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   // has passed.
   void Query(RunKey run, std::string name, Payload input, Duration patience, Done<QueryReply> done);
   void Terminate(RunKey run, std::string reason, DoneStatus done);
-  // Ends a run without its code, with `closing`; signals that it has not read are recorded first.
-  void CloseFromOutside(RunKey run, EventBody closing, RunStatus status, DoneStatus done);
+  // Ends a run that its run timeout has overtaken, without its code. Its retry policy may have it go on.
+  void TimeOut(RunKey run, DoneStatus done);
   uint64_t AwaitEnd(RunKey run, Done<RunEnd> done);
   void CancelAwait(uint64_t name) { store().CancelAwait(name); }
   void CompleteActivity(std::string_view token, EventBody outcome, DoneStatus done);
@@ -96,6 +98,9 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   std::string NewId();
   SessionId NewSessionId();
   detail::DueKeeper& due() { return due_; }
+  // What a commit says of the run that goes on, and the news that there is one.
+  NextRun NextRunOf(const NextStart& next);
+  void WakeNext(const Id& workflow_id, const NextStart& next);
   // Asks the queue for turns and activities to do.
   void BeginReceiving();
   // Shutdown is over once no turn and no activity runs.
@@ -116,6 +121,10 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void ReadForQuery(std::shared_ptr<QueryState> state);
   void AnswerQuery(const std::shared_ptr<QueryState>& state);
   struct CloseState;
+  // Ends a run without its code; signals that it has not read are recorded first, or go on with its chain.
+  void CloseFromOutside(RunKey run, EventBody closing, RunStatus status, DoneStatus done);
+  bool Serves(std::string_view workflow_type, std::string_view task_queue) const;
+  TurnCommit ClosingCommit(const RunSnapshot& seen, CloseState& state);
   void TryClose(std::shared_ptr<CloseState> state);
 
   void ReceiveTurns(const SessionId& session);

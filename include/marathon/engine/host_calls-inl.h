@@ -17,6 +17,7 @@
 #include "marathon/engine/host.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
+#include "marathon/store/protocol_rules.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -74,7 +75,7 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   Status status = CheckStart(*state, call);
   if (stopping()) status = FailedPrecondition("the engine has been shut down");
   const bool registered = registry_->FindWorkflow(call.workflow_type) != nullptr;
-  if (status.ok() && registry_->has_workflows() && !registered) {
+  if (status.ok() && registry_->has_workflows() && !registered && !call.any_type) {
     status = NotFound(fmt::format("workflow type \"{}\" is not registered; this registry has {}",
                                   call.workflow_type, registry_->WorkflowNames()));
   }
@@ -87,19 +88,29 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   started.request_id = state->request_id;
   started.run_timeout = call.options.run_timeout;
   started.headers = std::move(call.options.headers);
+  if (options.retry || options.start_delay > Duration(0)) {
+    RunOrigin& origin = started.origin.emplace_back();
+    origin.start_delay = std::max(options.start_delay, Duration(0));
+    if (options.retry) origin.retry = StoredRetryPolicy(*options.retry);
+  }
   state->messages.reserve(1 + call.signals.size());
   state->messages.push_back({0, "", std::move(started)});
   for (Message& signal : call.signals) state->messages.push_back(std::move(signal));
   state->call = std::move(call);
   state->done = std::move(done);
 
-  const bool serves = std::ranges::find(options_.task_queues, state->task_queue) !=
-                      options_.task_queues.end();
-  if (registered && serves && !session_.id().empty()) {
+  const bool at_once = state->call.options.start_delay <= Duration(0);
+  if (at_once && Serves(state->call.workflow_type, state->task_queue) && !session_.id().empty()) {
     state->slot = turns_.FirstTurn(state->run, state->call.workflow_type, state->task_queue,
                                    state->messages);
   }
   SendStart(std::move(state));
+}
+
+MARATHON_INLINE bool Host::Serves(std::string_view workflow_type,
+                                  std::string_view task_queue) const {
+  return registry_->FindWorkflow(workflow_type) != nullptr &&
+         std::ranges::find(options_.task_queues, task_queue) != options_.task_queues.end();
 }
 
 MARATHON_INLINE void Host::SendStart(std::shared_ptr<StartState> state) {
@@ -111,6 +122,7 @@ MARATHON_INLINE void Host::SendStart(std::shared_ptr<StartState> state) {
   request.reuse = state->call.options.id_reuse;
   request.conflict = state->call.options.id_conflict;
   request.run_timeout = state->call.options.run_timeout;
+  request.delay = state->call.options.start_delay;
   request.messages = state->messages;
   if (registry_->has_workflows()) request.session = session_.id();
   if (state->slot) request.first_turn = turns_.BuildCommit(*state->slot);
@@ -210,9 +222,38 @@ struct Host::CloseState {
   EventBody closing;
   RunStatus status;
   CommitId commit_id = 0;
+  std::unique_ptr<NextStart> next;  // of the try under way
+  Id chain;                         // by its first run; empty: a certain run
   int tries = 0;
   DoneStatus done;
 };
+
+MARATHON_INLINE NextRun Host::NextRunOf(const NextStart& next) {
+  NextRun run;
+  run.run_id = next.run_id;
+  run.workflow_type = next.started.workflow_type;
+  run.task_queue = next.started.task_queue;
+  run.run_timeout = next.started.run_timeout;
+  run.delay = next.delay;
+  run.messages.reserve(1 + next.unread.size());
+  run.messages.push_back({0, "", next.started});
+  for (const EventBody& body : next.unread) run.messages.push_back({0, "", body});
+  if (Serves(run.workflow_type, run.task_queue)) run.session = session_.id();
+  return run;
+}
+
+// On the turn lane: a chain of runs that continue at once must not grow the stack.
+MARATHON_INLINE void Host::WakeNext(const Id& workflow_id, const NextStart& next) {
+  if (next.delay > Duration(0)) return;
+  if (!Serves(next.started.workflow_type, next.started.task_queue)) return;
+  runtime_.Post(Lane::kTurn, [self = Self(), run = RunKey{workflow_id, next.run_id}] {
+    if (!self->stopping()) self->turns_.Wake(run);
+  });
+}
+
+MARATHON_INLINE void Host::TimeOut(RunKey run, DoneStatus done) {
+  CloseFromOutside(std::move(run), WorkflowTimedOut{}, RunStatus::kTimedOut, std::move(done));
+}
 
 MARATHON_INLINE void Host::Terminate(RunKey run, std::string reason, DoneStatus done) {
   CloseFromOutside(std::move(run), WorkflowTerminated{std::move(reason)}, RunStatus::kTerminated,
@@ -230,26 +271,46 @@ MARATHON_INLINE void Host::CloseFromOutside(RunKey run, EventBody closing, RunSt
   TryClose(std::move(state));
 }
 
-// The commit that closes `seen` with `closing`, after a turn without code for its unread signals.
-inline TurnCommit ClosingCommit(const RunSnapshot& seen, const EventBody& closing, RunStatus status,
-                                CommitId commit_id) {
-  History events;
+// How a run began: from its first record, or, before its first turn, its inbox. Null: nobody knows.
+inline const WorkflowStarted* FindStart(const RunSnapshot& seen, Record& first) {
+  if (!seen.records.empty()) {
+    auto record = DecodeRecord(seen.records.front());
+    if (!record.ok() || record->events.size() < 2) return nullptr;
+    first = *std::move(record);
+    return std::get_if<WorkflowStarted>(&first.events[1].body);
+  }
+  return seen.inbox.empty() ? nullptr : std::get_if<WorkflowStarted>(&seen.inbox.front().body);
+}
+
+// The commit that closes `seen`: after a turn without code for its unread signals, unless its chain goes on
+// and they with it.
+MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseState& state) {
+  History events{{seen.row.version + 1, state.closing}};
+  Record first;
+  const WorkflowStarted* started =
+      state.status == RunStatus::kTimedOut ? FindStart(seen, first) : nullptr;
+  if (started != nullptr) state.next = FollowEnd(seen.row.key.run_id, *started, events.back());
+  if (!state.next) events.clear();
   EventId id = seen.row.version;
   for (const Message& message : seen.inbox) {
-    if (!std::holds_alternative<SignalReceived>(message.body)) continue;
+    if (state.next || !std::holds_alternative<SignalReceived>(message.body)) continue;
     if (events.empty()) events.push_back({++id, TurnStarted{seen.now, "", kTurnWithoutCode}});
     events.push_back({++id, message.body});
   }
-  events.push_back({++id, closing});
+  if (!state.next) events.push_back({++id, state.closing});
   TurnCommit commit;
   commit.run = seen.row.key;
   commit.expected_version = seen.row.version;
   commit.incarnation = seen.incarnation;
-  commit.commit_id = commit_id;
-  commit.new_version = id;
-  commit.record = EncodeRecord(commit_id, events);
+  commit.commit_id = state.commit_id;
+  commit.new_version = events.back().id;
+  commit.record = EncodeRecord(state.commit_id, events);
+  commit.close = state.status;
+  if (state.next) {
+    commit.next = NextRunOf(*state.next);
+    return commit;
+  }
   commit.inbox_taken = seen.inbox.empty() ? 0 : seen.inbox.back().seq;
-  commit.close = status;
   // Signals beyond one page of the inbox are given up: a flood must not keep its run alive.
   commit.leave_signals = seen.inbox.size() >= limits::kTurnMaxMessages;
   return commit;
@@ -261,6 +322,8 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
   ReadRequest read;
   read.run = state->run;
   read.inbox = true;
+  read.records = state->status == RunStatus::kTimedOut;  // the first tells of a retry policy
+  read.max_record_bytes = 1;
   store_->Read(std::move(read), [self = Self(), state](StatusOr<RunSnapshot> seen) {
     const auto again = [self, state](const Status& status) {
       if (++state->tries >= kTries || self->stopping()) return state->done(status);
@@ -271,13 +334,21 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
     }
     state->run = seen->row.key;
     if (seen->row.commit_id == state->commit_id) return state->done(Status());
-    if (!IsOpen(seen->row)) {
+    const bool other_chain = !state->chain.empty() && detail::FirstRunId(seen->row) != state->chain;
+    const bool followed = seen->row.links && !seen->row.links->next_run_id.empty();
+    if (followed && !other_chain && state->status == RunStatus::kTerminated) {
+      state->chain = detail::FirstRunId(seen->row);  // that is meant: its newest run
+      state->run.run_id.clear();
+      return self->TryClose(state);
+    }
+    if (other_chain || !IsOpen(seen->row)) {
       return state->done(FailedPrecondition(fmt::format("run {} of workflow \"{}\" is closed",
                                                         state->run.run_id, state->run.workflow_id)));
     }
-    self->store_->Commit(ClosingCommit(*seen, state->closing, state->status, state->commit_id),
+    self->store_->Commit(self->ClosingCommit(*seen, *state),
                          [self, state, again](StatusOr<CommitReply> reply) {
                            if (!reply.ok()) return again(reply.status());
+                           if (state->next) self->WakeNext(state->run.workflow_id, *state->next);
                            if (self->turns_.IsCached(state->run)) self->turns_.Wake(state->run);
                            state->done(Status());
                          });
@@ -292,7 +363,11 @@ MARATHON_INLINE uint64_t Host::AwaitEnd(RunKey run, Done<RunEnd> done) {
     if (closed->records.empty()) return done(DataLoss("a closed run has no history"));
     auto record = DecodeRecord(closed->records.back());
     if (!record.ok()) return done(record.status());
-    done(RunEnd{std::move(record->events.back().body)});
+    RunEnd end{std::move(record->events.back().body)};
+    if (const std::string_view next = NextRunId(end.closing); !next.empty()) {
+      end.next = RunKey{closed->row.key.workflow_id, next};
+    }
+    done(std::move(end));
   });
 }
 

@@ -60,6 +60,11 @@ MARATHON_INLINE void Host::ReadForQuery(std::shared_ptr<QueryState> state) {
     }
     const RunRow& row = page->row;
     state->run = row.key;
+    if (row.links && !row.links->next_run_id.empty()) {  // that one goes on
+      state->run.run_id = row.links->next_run_id;
+      state->history.clear();
+      return again();
+    }
     const bool waits = IsOpen(row) && !row.blocked && row.inbox_size > 0;
     if (state->history.empty() && waits && page->now < state->deadline && !self->stopping()) {
       if (self->registry().FindWorkflow(row.workflow_type) != nullptr) self->turns().Wake(row.key);

@@ -17,6 +17,9 @@ MARATHON_INLINE bool SameCommand(const EventBody& recorded, const EventBody& iss
   if (const auto* a = std::get_if<ActivityCancelRequested>(&recorded)) {
     return *a == std::get<ActivityCancelRequested>(issued);
   }
+  if (const auto* a = std::get_if<WorkflowContinuedAsNew>(&recorded)) {
+    return a->workflow_type == std::get<WorkflowContinuedAsNew>(issued).workflow_type;
+  }
   if (const auto* a = std::get_if<TimerCanceled>(&recorded)) {
     return *a == std::get<TimerCanceled>(issued);
   }
@@ -42,7 +45,15 @@ MARATHON_INLINE Replayer::Replayer(RunFacts facts, const detail::WorkflowFactory
 MARATHON_INLINE void Replayer::Begin(EventId id, const TurnStarted& marker) {
   last_turn_ = marker.time;
   if (!marker.build_id.empty()) build_id_ = marker.build_id;
-  core_.BeginTurn(id, marker.time);
+  core_.BeginTurn(id, marker.time, marker.behavior_flags);
+}
+
+MARATHON_INLINE void Replayer::Remember(const WorkflowStarted& started) {
+  core_.SetStart(started);
+  if (started.headers.empty() && started.origin.empty()) return;
+  started_ = std::make_unique<WorkflowStarted>(started);
+  const bool retried = !started.origin.empty() && started.origin.front().retry.has_value();
+  if (!retried) started_->input = Payload();  // nobody will need it again
 }
 
 // Where user code is entered for the first time: calling a coroutine function copies its arguments,
@@ -50,6 +61,7 @@ MARATHON_INLINE void Replayer::Begin(EventId id, const TurnStarted& marker) {
 MARATHON_INLINE void Replayer::Apply(EventId id, const EventBody& inbound) {
   core_.Apply(id, inbound);
   if (const auto* started = std::get_if<WorkflowStarted>(&inbound)) {
+    Remember(*started);
     try {
       auto made = factory_(context_, started->input);
       if (auto* failure = std::get_if<Failure>(&made)) {
@@ -139,7 +151,7 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
   core_.SetReplay(false, {});
   for (EventBody& body : inbound) {
     if (core_.closed()) {
-      if (std::holds_alternative<SignalReceived>(body)) unread.push_back(std::move(body));
+      if (IsForWorkflow(body)) unread.push_back(std::move(body));
       continue;
     }
     if (!core_.IsPending(body)) continue;
@@ -154,7 +166,15 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
     core_.issued().clear();
     version_ = output.events.back().id;
   }
-  if (!unread.empty()) {  // recorded all the same, before the end
+  if (core_.closed() && !output.events.empty()) {
+    static const WorkflowStarted kPlain;
+    output.next = FollowEnd(core_.facts().key.run_id, started_ ? *started_ : kPlain,
+                            output.events.back());
+  }
+  if (output.next) {  // what this run has not read, that one will
+    output.next->unread = core_.TakeUnread();
+    for (EventBody& body : unread) output.next->unread.push_back(std::move(body));
+  } else if (!unread.empty()) {  // recorded all the same, before the end
     output.unread_signals = true;
     Event closing = std::move(output.events.back());
     output.events.pop_back();

@@ -13,6 +13,7 @@
 #include "marathon/config.h"
 #include "marathon/detail/callables.h"
 #include "marathon/detail/workflow_core.h"
+#include "marathon/engine/next_start.h"
 #include "marathon/event.h"
 #include "marathon/workflow_context.h"
 
@@ -26,6 +27,7 @@ struct TurnOutput {
   bool closed = false;          // the last event ends the run
   bool unread_signals = false;  // it ended before it saw every signal it was given
   std::optional<Mismatch> mismatch;
+  std::unique_ptr<NextStart> next;  // the run that goes on where this one closed
 };
 
 class Replayer : public detail::PooledObject {
@@ -56,6 +58,8 @@ class Replayer : public detail::PooledObject {
  private:
   void Apply(EventId id, const EventBody& inbound);
   void Begin(EventId id, const TurnStarted& marker);
+  // Keeps what a run that follows this one will need.
+  void Remember(const WorkflowStarted& started);
   // Compares what the code issued with the events after an inbound one; answers how many there were.
   size_t Match(EventId after, std::span<const Event> recorded, std::optional<Mismatch>& mismatch);
 
@@ -63,6 +67,7 @@ class Replayer : public detail::PooledObject {
   EventId version_ = 0;
   Time last_turn_{};
   Id build_id_;
+  std::unique_ptr<WorkflowStarted> started_;  // where there is more to it: headers, origin
   detail::WorkflowCore core_;
   WorkflowContext context_;
 };

@@ -62,6 +62,8 @@ struct RunSlot {
   bool claims_chosen = false;          // … once: a repeated commit must be the same
   SessionId session;                   // … whose session claims them
   bool closing = false;                // … and whether it ends the run
+  std::unique_ptr<NextStart> next;     // … and what goes on then
+  int64_t turn_bytes = 0;              // … and its record's size
   int64_t history_bytes = 0;
   bool in_doubt = false;               // … and whether its reply was lost
   int close_refusals = 0;

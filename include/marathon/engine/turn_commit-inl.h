@@ -14,14 +14,15 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-// What a run is once `closing` is its last event.
-inline RunStatus StatusOf(const EventBody& closing) {
-  if (std::holds_alternative<WorkflowCompleted>(closing)) return RunStatus::kCompleted;
-  return std::holds_alternative<WorkflowCanceled>(closing) ? RunStatus::kCanceled
-                                                           : RunStatus::kFailed;
-}
-
 // ---- Committing ------------------------------------------------------------------------------------
+
+// The status of a run that its code has ended with `closing`.
+inline RunStatus StatusAfter(const EventBody& closing) {
+  if (std::holds_alternative<WorkflowCompleted>(closing)) return RunStatus::kCompleted;
+  if (std::holds_alternative<WorkflowContinuedAsNew>(closing)) return RunStatus::kContinuedAsNew;
+  if (std::holds_alternative<WorkflowCanceled>(closing)) return RunStatus::kCanceled;
+  return RunStatus::kFailed;
+}
 
 MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   TurnCommit commit;
@@ -34,12 +35,14 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   commit.session = slot.session;
   commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
   if (!slot.events.empty()) commit.record = EncodeEvents(slot.turn_commit, slot.events);
+  slot.turn_bytes = static_cast<int64_t>(commit.record.size());
   commit.inbox_taken = slot.inbox_taken;
   for (const HandedOutcome& outcome : slot.taken) {
     commit.handed_over.push_back({outcome.activity, outcome.epoch});
   }
   if (slot.closing) {
-    commit.close = StatusOf(slot.events.back().body);
+    commit.close = StatusAfter(slot.events.back().body);
+    if (slot.next) commit.next = host_.NextRunOf(*slot.next);
     commit.leave_signals = slot.close_refusals >= limits::kMaxCloseRefusals;
     return commit;
   }
@@ -139,6 +142,7 @@ MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
 
 MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
   slot->commit_id = slot->turn_commit;
+  slot->history_bytes += std::exchange(slot->turn_bytes, 0);
   slot->failures = 0;
   slot->close_refusals = 0;
   slot->signals_first = false;
@@ -169,6 +173,7 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
     }
   }
   if (inbox_left > 0) cache_.NoteWoken(*slot);
+  if (slot->next) host_.WakeNext(slot->key.workflow_id, *slot->next);
   const bool keep = !slot->closing;
   Finish(std::move(slot), keep);
 }
@@ -186,6 +191,7 @@ MARATHON_INLINE void TurnRunner::Undo(RunSlot& slot) {
   slot.events.clear();
   slot.claims_chosen = false;
   slot.closing = false;
+  slot.next.reset();
   slot.replayer.reset();
 }
 

@@ -197,6 +197,10 @@ MARATHON_INLINE TurnStarted TurnRunner::Marker(const RunSlot& slot, Time now) co
   marker.time = std::max(now, slot.replayer->last_turn());
   const std::string& build_id = host_.options().build_id;
   if (build_id != slot.replayer->build_id()) marker.build_id = build_id;
+  if (slot.replayer->version() >= limits::kHistoryHintEvents ||
+      slot.history_bytes >= limits::kHistoryHintBytes) {
+    marker.behavior_flags |= kContinueAsNewSuggested;
+  }
   return marker;
 }
 
@@ -245,6 +249,7 @@ MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
   watchdog_.End(slot);
   slot->events = std::move(output.events);
   slot->closing = output.closed;
+  slot->next = std::move(output.next);
   return output.unread_signals;
 }
 
@@ -314,6 +319,7 @@ MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   slot->events = PooledVector<Event>();  // a cached run needs no room for them
   slot->claims_chosen = false;
   slot->closing = false;
+  slot->next.reset();
   if (!keep) slot->replayer.reset();
   const RunCache::Left left = cache_.Release(slot, keep);
   if (left != RunCache::Left::kIdle) {

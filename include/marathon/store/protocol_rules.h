@@ -40,13 +40,36 @@ Time ForgetAt(const Run& run) {
   return AddSaturated(run.close_time, limits::kRetention);
 }
 
+// Until when the first turn of a run waits, if it has had none.
+template <class Run>
+Time DelayedUntil(const Run& run) {
+  return run.links && run.version == 0 ? (*run.links).not_before : Time();
+}
+
+// The first run of the chain that a run is in: itself, if it is alone.
+template <class Run>
+const Id& FirstRunId(const Run& run) {
+  return run.links && !(*run.links).first_run_id.empty() ? (*run.links).first_run_id : run.key.run_id;
+}
+
 // The instant of a run in the due index.
 template <class Run>
 Time RunDue(const Run& run, Duration resend_first) {
   if (run.status != RunStatus::kRunning) return ForgetAt(run);
   if (run.blocked) return std::min<Time>(run.run_deadline, (*run.blocked).retry_at);
-  if (!IsReady(run)) return run.run_deadline;
+  if (!IsReady(run)) {
+    const Time delayed = DelayedUntil(run);
+    return delayed == Time() ? run.run_deadline : std::min<Time>(run.run_deadline, delayed);
+  }
   return std::min<Time>(run.run_deadline, ResendAt(run, resend_first));
+}
+
+// A new run's start, its delay and its deadline, which counts from the end of the delay.
+inline void SetTimes(RunRow& row, Time now, Duration delay, Duration run_timeout) {
+  row.start_time = now;
+  Time first_turn = now;
+  if (delay > Duration(0)) first_turn = row.links.emplace().not_before = AddSaturated(now, delay);
+  if (run_timeout > Duration(0)) row.run_deadline = AddSaturated(first_turn, run_timeout);
 }
 
 // How long a run rests that has been given back so many times before.

@@ -81,8 +81,9 @@ concept RunTables =
 
       // ---- Inbox. Append stores a message whose seq is assigned; Erase answers how many went.
       { t.AppendMessage(run, Message()) };
-      // Oldest first, up to so many, and no more than kTurnMaxBytes or so (but at least one).
-      { t.ReadInbox(crun, int(), messages) };
+      // Those behind a seq, oldest first, up to so many, and no more than kTurnMaxBytes or so (but at
+      // least one).
+      { t.ReadInbox(crun, uint64_t(), int(), messages) };
       { t.EraseMessages(run, uint64_t()) } -> std::same_as<int64_t>;  // up to this seq
 
       // ---- Dedupe keys of a run.
@@ -90,6 +91,7 @@ concept RunTables =
       { t.AddKey(run, text, time) };  // seen at `time`
       // Forget those before `time`, and the oldest beyond a count.
       { t.TrimKeys(run, time, size_t()) };
+      { t.MoveKeys(run, run) };  // from one run of a workflow id to another, which has none
 
       // ---- Activities
       { t.FindActivity(key, id) } -> std::same_as<ActivityRow*>;
@@ -176,11 +178,15 @@ class StoreProtocol {
   void ScheduleActivity(Run& run, NewActivity&& activity, const SessionId& session);
   void CancelActivity(Run& run, const CanceledActivity& canceled);
   void Close(Run& run, RunStatus status);
+  // Makes the run that goes on where `run` is about to be closed, having taken messages up to `taken`.
+  void Continue(Run& run, NextRun&& next, uint64_t taken);
 
   StatusOr<StartReply> StartedBefore(Run& run, StartRequest&& request);
   StartReply Answer(const Run& run, const SessionId& session, bool started) const;
 
   Run* FindRunOrNewest(const RunKey& key);
+  // The run that has gone on where `run` ended; `run` itself, if none has.
+  Run* Follow(Run* run);
   void Append(Run& run, Message&& message);
   // Makes the run ready if it can be. Tells whether `session` is to take its turn.
   bool MakeReady(Run& run, const SessionId& session);
@@ -229,5 +235,6 @@ class SessionProtocol {
 }  // namespace marathon::inline MARATHON_ABI
 
 #include "marathon/store/store_protocol_activities.h"
+#include "marathon/store/store_protocol_chains.h"
 #include "marathon/store/store_protocol_runs.h"
 #include "marathon/store/store_protocol_time.h"

@@ -42,8 +42,7 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
   row.workflow_type = std::move(request.workflow_type);
   row.task_queue = std::move(request.task_queue);
   row.request_id = std::move(request.request_id);
-  row.start_time = now_;
-  if (request.run_timeout > Duration(0)) row.run_deadline = AddSaturated(now_, request.run_timeout);
+  detail::SetTimes(row, now_, request.delay, request.run_timeout);
   Run& run = t_.InsertRun(std::move(row));
   if (request.first_turn.has_value()) {
     for (const Message& message :
@@ -91,7 +90,7 @@ StartReply StoreProtocol<Tables>::Answer(const Run& run, const SessionId& sessio
 
 template <class Tables>
 StatusOr<PutReply> StoreProtocol<Tables>::Put(PutRequest&& request) {
-  Run* run = FindRunOrNewest(request.run);
+  Run* run = Follow(FindRunOrNewest(request.run));
   if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(request.run)));
   if (const std::string& key = request.message.dedupe_key; !key.empty()) {
     t_.TrimKeys(*run, now_ - limits::kDedupeWindow, limits::kDedupeKeys);
@@ -131,6 +130,7 @@ void StoreProtocol<Tables>::Append(Run& run, Message&& message) {
 template <class Tables>
 bool StoreProtocol<Tables>::MakeReady(Run& run, const SessionId& session) {
   if (run.status != RunStatus::kRunning || run.blocked || run.inbox_size == 0) return false;
+  if (detail::DelayedUntil(run) > now_) return false;
   if (!detail::IsReady(run)) {
     run.ready_since = now_;
     run.resends = 0;
@@ -173,7 +173,9 @@ StatusOr<RunSnapshot> StoreProtocol<Tables>::TakeTurn(const TakeTurnRequest& req
                     request.known_commit == t_.CommitAt(*run, known));
   snapshot.more_records =
       t_.ReadRecords(*run, is_known ? known : 0, limits::kHistoryPageBytes, snapshot.records);
-  t_.ReadInbox(*run, limits::kTurnMaxMessages, snapshot.inbox);
+  if (detail::DelayedUntil(*run) <= now_) {
+    t_.ReadInbox(*run, 0, limits::kTurnMaxMessages, snapshot.inbox);
+  }
   return snapshot;
 }
 
@@ -192,7 +194,7 @@ StatusOr<CommitReply> StoreProtocol<Tables>::Commit(TurnCommit&& commit) {
                                commit.expected_version));
   }
   if (Status s = CheckTurn(commit, run->pending_activities); !s.ok()) return s;
-  if (commit.close.has_value() && !commit.leave_signals &&
+  if (commit.close.has_value() && !commit.leave_signals && !commit.next.has_value() &&
       run->inbox_last_signal > commit.inbox_taken && run->inbox_size > 0 &&
       !MARATHON_MUTANT("close_ignores_late_signal")) {
     return FailedPrecondition(
@@ -209,6 +211,9 @@ Status StoreProtocol<Tables>::CheckTurn(const TurnCommit& commit, int64_t pendin
     return InvalidArgument(fmt::format("a commit of {} bytes from event {} to {}",
                                        commit.record.size(), commit.expected_version,
                                        commit.new_version));
+  }
+  if (commit.next.has_value() && !commit.close.has_value()) {
+    return InvalidArgument("a run goes on in another one only when it closes");
   }
   for (const HandedOver& handed : commit.handed_over) {
     const ActivityRow* row = t_.FindActivity(commit.run, handed.id);
@@ -246,7 +251,10 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
     run.history_bytes += static_cast<int64_t>(commit.record.size());
     t_.AppendRecord(run, commit.new_version, commit.commit_id, std::move(commit.record));
   }
-  if (commit.close.has_value()) return Close(run, *commit.close);
+  if (commit.close.has_value()) {
+    if (commit.next.has_value()) Continue(run, *std::move(commit.next), commit.inbox_taken);
+    return Close(run, *commit.close);
+  }
 
   if (run.inbox_size > 0) {
     constexpr uint64_t kAll = std::numeric_limits<uint64_t>::max();
@@ -382,7 +390,7 @@ StatusOr<RunSnapshot> StoreProtocol<Tables>::Read(const ReadRequest& request) {
     snapshot.more_records =
         t_.ReadRecords(*run, request.after_version, request.max_record_bytes, snapshot.records);
   }
-  if (request.inbox) t_.ReadInbox(*run, limits::kTurnMaxMessages, snapshot.inbox);
+  if (request.inbox) t_.ReadInbox(*run, 0, limits::kTurnMaxMessages, snapshot.inbox);
   if (request.activities) {
     for (EventId id : t_.ActivitiesOf(*run)) {
       snapshot.activities.push_back(*t_.FindActivity(run->key, id));

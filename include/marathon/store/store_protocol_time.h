@@ -91,6 +91,7 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
     run->blocked.reset();
     MakeReady(*run, SessionId());
   }
+  if (!detail::IsReady(*run) && detail::DelayedUntil(*run) != Time()) MakeReady(*run, SessionId());
   if (detail::IsReady(*run) && detail::ResendAt(*run, resend_first_) <= now_) {
     while (detail::ResendAt(*run, resend_first_) <= now_) ++run->resends;
     if (!MARATHON_MUTANT("no_resend")) HintTurn(*run, SessionId());

@@ -30,6 +30,12 @@ MARATHON_INLINE const Invariants::Run* Invariants::Find(const RunKey& key) const
   return it == runs_.end() ? nullptr : &it->second;
 }
 
+MARATHON_INLINE const Invariants::Run* Invariants::FindLast(const RunKey& key) const {
+  const Run* run = Find(key);
+  while (run != nullptr && !run->next.run_id.empty()) run = Find(run->next);
+  return run;
+}
+
 MARATHON_INLINE bool Invariants::IsResolved(const ActivityKey& key) const {
   const Run* run = Find(key.run);
   if (run == nullptr) return false;
@@ -60,19 +66,51 @@ MARATHON_INLINE void Invariants::Started(const StartRequest& request, const Star
                                          Time now) {
   const auto [it, first] =
       starts_.try_emplace({request.run.workflow_id, request.request_id}, reply.run.run_id);
-  if (!request.request_id.empty() && it->second != reply.run.run_id) {
+  const Run* answer = Find(reply.run);
+  const Id& chain = answer != nullptr ? answer->chain.run_id : reply.run.run_id;
+  if (!request.request_id.empty() && it->second != chain) {
     Report("I1", reply.run, fmt::format("request {} was answered with run {} before",
                                         request.request_id, it->second));
   }
   if (!reply.started) return;
   Run& run = runs_[reply.run];
   if (!run.key.run_id.empty()) return Report("I1", reply.run, "was started twice");
-  run.key = reply.run;
-  if (request.first_turn.has_value()) Apply(run, *request.first_turn, now);
+  run.key = run.chain = reply.run;
+  run.not_before = AddSaturated(now, request.delay);
   for (const Message& message : request.messages) {
     const auto* signal = std::get_if<SignalReceived>(&message.body);
     if (signal != nullptr) run.put.push_back(signal->input.data);
   }
+  if (request.first_turn.has_value()) Apply(run, *request.first_turn, now);
+}
+
+// The next run gets the signals that history has and nobody received, and then those that it has not.
+MARATHON_INLINE void Invariants::Continued(const Run& run, const NextRun& next) {
+  const RunKey key{run.key.workflow_id, next.run_id};
+  Run& after = runs_[key];
+  if (!after.key.run_id.empty()) return Report("I1", key, "was started twice");
+  after.key = key;
+  after.chain = run.chain;
+  after.dead_letter = run.dead_letter;
+  after.not_before = AddSaturated(run.marker, next.delay);
+  size_t unread = run.received.size();
+  size_t received = 0;
+  for (const Message& message : next.messages) {
+    const auto* signal = std::get_if<SignalReceived>(&message.body);
+    if (signal == nullptr) continue;
+    const std::string& data = signal->input.data;
+    after.put.push_back(data);
+    const auto from = run.received.begin() + static_cast<ptrdiff_t>(received);
+    const auto it = std::find(from, run.received.end(), data);
+    if (it != run.received.end()) {
+      received = static_cast<size_t>(it - run.received.begin()) + 1;
+    } else if (unread < run.put.size() && run.put[unread] == data) {
+      ++unread;
+    } else {
+      Report("I6", key, fmt::format("gets signal {} out of order, or twice", data));
+    }
+  }
+  for (; unread < run.put.size(); ++unread) after.put.push_back(run.put[unread]);
 }
 
 MARATHON_INLINE void Invariants::Put(const PutRequest& request, const PutReply& reply) {
@@ -130,6 +168,13 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const TurnCommit& commit, Time 
   run.records.push_back(commit.record);
   if (run.closed != commit.close.has_value()) Report("I1", run.key, "a close without its event");
   if (run.closed) Closed(run, commit, record->events.back().body);
+  const std::string_view next = run.closed ? NextRunId(run.end) : "";
+  if (next.empty() != !commit.next.has_value() || (!next.empty() && commit.next->run_id != next)) {
+    Report("I1", run.key, "the run that follows is not the one that its last event names");
+  }
+  if (!commit.next.has_value()) return;
+  run.next = {run.key.workflow_id, commit.next->run_id};
+  Continued(run, *commit.next);
 }
 
 MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnCommit& commit,
@@ -145,6 +190,8 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
   } else if (const auto* turn = std::get_if<TurnStarted>(&event.body)) {
     if (turn->time < run.marker) Report("I5", run.key, "time runs backwards");
     if (turn->time > now) Report("I5", run.key, "a turn is from the future");
+    const bool with_code = (turn->behavior_flags & kTurnWithoutCode) == 0;
+    if (with_code && now < run.not_before) Report("I5", run.key, "a turn came before its time");
     run.marker = turn->time;
   } else if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
     Activity& activity = run.activities[event.id];
@@ -209,7 +256,7 @@ MARATHON_INLINE void Invariants::Closed(Run& run, const TurnCommit& commit, cons
   run.end = end;
   const bool from_outside =
       std::holds_alternative<WorkflowTerminated>(end) || std::holds_alternative<WorkflowTimedOut>(end);
-  if (!from_outside && run.received.size() != run.put.size()) {
+  if (!from_outside && !commit.next.has_value() && run.received.size() != run.put.size()) {
     Report("I6", run.key, fmt::format("closed with {} of {} acknowledged signals in its history",
                                       run.received.size(), run.put.size()));
   }

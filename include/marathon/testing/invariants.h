@@ -45,6 +45,7 @@ class Invariants {
     bool closed = false;
     RunStatus status = RunStatus::kRunning;
     Time marker{};                        // of the last turn
+    Time not_before{};                    // of the first
     std::vector<std::string> records;
     std::map<EventId, Activity> activities;
     std::map<EventId, Time> timers;       // pending: when they are due
@@ -54,6 +55,8 @@ class Invariants {
     std::vector<std::string> received;    // signals in history
     EventBody end;                        // once closed
     bool cancel_requested = false;
+    RunKey chain;                         // its chain's first run
+    RunKey next;                          // once closed: the run that goes on, if one does
     bool dead_letter = false;             // an activity was given up because it met too many crashes
   };
 
@@ -66,6 +69,8 @@ class Invariants {
 
   const std::map<RunKey, Run>& runs() const { return runs_; }
   const Run* Find(const RunKey& key) const;
+  // The newest run of the chain that `key` is in.
+  const Run* FindLast(const RunKey& key) const;
   // Nobody waits for the activity's outcome any more.
   bool IsResolved(const ActivityKey& key) const;
   // When its run's code canceled it. kNever: it did not.
@@ -95,6 +100,7 @@ class Invariants {
   void Apply(Run& run, const Event& event, const TurnCommit& commit, Time now);
   void Inbound(Run& run, const Event& event, Time now);
   void ActivityResolved(Run& run, EventId scheduled, const Failure* failure);
+  void Continued(const Run& run, const NextRun& next);
   void Closed(Run& run, const TurnCommit& commit, const EventBody& end);
 
   std::map<RunKey, Run> runs_;

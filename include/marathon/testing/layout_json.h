@@ -50,7 +50,8 @@ inline constexpr std::array kNames<TimeoutKind> = {
     "none", "start_to_close", "schedule_to_start", "schedule_to_close", "heartbeat", "run"};
 template <>
 inline constexpr std::array kNames<RunStatus> = {"running",  "completed",  "failed",
-                                                 "canceled", "terminated", "timed_out"};
+                                                 "canceled", "terminated", "timed_out",
+                                                 "continued_as_new"};
 template <>
 inline constexpr std::array kNames<ActivityState> = {"claimable", "claimed", "backoff", "detached"};
 

@@ -136,6 +136,18 @@ inline std::string TakeSignal(SimSignals& signals) {
   return fmt::format("r{},", value);
 }
 
+inline SimSignals ReadSignals(std::string_view text) {
+  SimSignals signals;
+  while (!text.empty()) {
+    int64_t value = 0;
+    const char* const end = std::from_chars(text.data(), text.data() + text.size(), value).ptr;
+    signals.push_back(value);
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    if (!text.empty()) text.remove_prefix(1);
+  }
+  return signals;
+}
+
 inline Workflow<std::string> SimHandler(WorkflowContext& ctx, SimSignals& signals) {
   auto handler = ctx.OnSignal(kSimSignal, [&](int64_t value) { signals.push_back(value); });
   co_await ctx.WaitUntil([&] { return !signals.empty(); });
@@ -202,6 +214,10 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
       work.Cancel();
       co_return "c,";
     }
+    case SimStep::Kind::kFlaky:
+      if (ctx.attempt() > static_cast<int>(step.count)) co_return "f,";
+      break;
+    case SimStep::Kind::kContinue:  // not a step of a run
     case SimStep::Kind::kThrow: break;
   }
   throw ApplicationError("thrown by its program");
@@ -216,8 +232,13 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kSleep,   SimStep::Kind::kReceive, SimStep::Kind::kReceive,
       SimStep::Kind::kPatient, SimStep::Kind::kBranches, SimStep::Kind::kRecord,
       SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition,
-      SimStep::Kind::kHandler, SimStep::Kind::kScope,   SimStep::Kind::kVersion};
+      SimStep::Kind::kHandler, SimStep::Kind::kScope,   SimStep::Kind::kVersion,
+      SimStep::Kind::kContinue};
   SimProgram program;
+  if (random.Below(8) == 0) {
+    program.steps.push_back(
+        {SimStep::Kind::kFlaky, {}, 0, static_cast<uint32_t>(random.Between(1, 2))});
+  }
   const size_t length = 2 + random.Below(6);
   for (size_t i = 0; i < length; ++i) {
     SimStep step;
@@ -233,7 +254,10 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
     }
     program.steps.push_back(step);
   }
-  if (random.Below(12) == 0) program.steps.push_back({SimStep::Kind::kThrow, {}, 0, 0});
+  // What is retried from its start must not have received anything by then.
+  if (program.Attempts() == 1 && random.Below(12) == 0) {
+    program.steps.push_back({SimStep::Kind::kThrow, {}, 0, 0});
+  }
   return program;
 }
 
@@ -275,6 +299,11 @@ MARATHON_INLINE int64_t SimProgram::Receives() const {
   return count;
 }
 
+MARATHON_INLINE int SimProgram::Attempts() const {
+  const bool flaky = !steps.empty() && steps.front().kind == SimStep::Kind::kFlaky;
+  return flaky ? static_cast<int>(steps.front().count) + 1 : 1;
+}
+
 MARATHON_INLINE bool SimProgram::Throws() const {
   return !steps.empty() && steps.back().kind == SimStep::Kind::kThrow;
 }
@@ -305,6 +334,8 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
       case SimStep::Kind::kPatient: log += fmt::format("r{},", received++); break;
       case SimStep::Kind::kRecord: log += "e,"; break;
       case SimStep::Kind::kCancel: log += "c,"; break;
+      case SimStep::Kind::kContinue: log += "n,"; break;
+      case SimStep::Kind::kFlaky: log += "f,"; break;
       case SimStep::Kind::kThrow: return "thrown by its program";
     }
   }
@@ -312,12 +343,25 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
 }
 
 MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text) {
-  const SimProgram program = SimProgram::FromText(text);
   std::string log;
   internal::SimSignals signals;
+  if (text.starts_with('[')) {  // goes on where the run before ended: its log, and signals that it took early
+    const size_t bar = text.find('|');
+    const size_t end = text.find(']');
+    log = text.substr(1, bar - 1);
+    signals = internal::ReadSignals(std::string_view(text).substr(bar + 1, end - bar - 1));
+    text.erase(0, end + 1);
+  }
   auto answers = ctx.OnQuery(kSimQuery, [&] { return log; });
-  for (const SimStep& step : program.steps) {
-    const std::string line = co_await internal::SimSingleStep(ctx, step, signals);
+  SimProgram program = SimProgram::FromText(text);
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    if (program.steps[i].kind == SimStep::Kind::kContinue) {
+      program.steps.erase(program.steps.begin(), program.steps.begin() + static_cast<ptrdiff_t>(i) + 1);
+      const std::string rest =
+          fmt::format("[{}n,|{}]{}", log, fmt::join(signals, ","), program.ToText());
+      co_await ctx.ContinueAsNew(rest);
+    }
+    const std::string line = co_await internal::SimSingleStep(ctx, program.steps[i], signals);
     log += line;
   }
   co_return log;

@@ -66,6 +66,8 @@ struct SimStep {
     kScope = 'S',     // an activity and a timer in a scope that is canceled after `millis`
     kVersion = 'V',   // a version of a change, asked for twice
     kCancel = 'C',    // an activity that is canceled after `millis`, often long before its end
+    kContinue = 'N',  // ends the run: the rest goes on in the next of its chain
+    kFlaky = '?',     // at the start only: fails the first `count` runs, which are retried
     kThrow = '!',     // fails the run
   };
   Kind kind = Kind::kWork;
@@ -78,6 +80,8 @@ struct SimProgram {
   std::vector<SimStep> steps;
 
   static SimProgram Draw(SeededRandom& random);
+  // How often its runs are tried; 1: once.
+  int Attempts() const;
   // The input of kSimWorkflow, and back.
   std::string ToText() const;
   static SimProgram FromText(std::string_view text);
@@ -89,7 +93,7 @@ struct SimProgram {
   std::string Expected() const;
 };
 
-// kSimWorkflow's code: interprets the program.
+// kSimWorkflow's code: interprets the program. What runs before it have logged stands in front, in brackets.
 Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text);
 
 }  // namespace marathon::inline MARATHON_ABI::testing

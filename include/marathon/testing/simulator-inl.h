@@ -140,6 +140,7 @@ struct SimJob {
   bool disordered = false;   // a signal was on its way when those before it were lost
   bool terminate = false;    // asked for at some time
   bool cancel = false;       // the same
+  Duration start_delay{0};
   std::optional<RunKey> run;
   std::optional<EventBody> end;  // as AwaitEnd told
 };
@@ -187,7 +188,9 @@ class Simulation {
   void CancelJob(SimJob& job);
   void QueryJob(SimJob& job);
   void PlanInterruptions(SimJob& job, int64_t within_ms);
-  void AwaitJob(SimJob& job);
+  void AwaitJob(SimJob& job, const RunKey& run);
+  // Whether the job's chain of runs has come to its end.
+  bool HasEnded(const SimJob& job) const { return invariants_.FindLast(*job.run)->closed; }
   void After(int64_t low_ms, int64_t high_ms, std::string_view label, Callback<void()> work) {
     world_.After(kWorldActor, random_.Between(low_ms, high_ms) * 1'000, label, std::move(work));
   }
@@ -355,6 +358,7 @@ MARATHON_INLINE void Simulation::PlanJob(size_t index) {
   if (random_.Below(3) == 0) job.signals += random_.Between(1, 3);  // these race with its end
   job.terminate = random_.Below(10) == 0;
   job.cancel = random_.Below(10) == 0;
+  if (random_.Below(6) == 0) job.start_delay = Duration(random_.Between(1, 30'000));
   const int times = random_.Below(3) == 0 ? 2 : 1;
   After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
   PlanInterruptions(job, 80'000);
@@ -409,6 +413,11 @@ MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
       call.input = *Encode(job.program.ToText());
       call.options.workflow_id = job.id;
       call.options.request_id = job.id + "/start";
+      call.options.start_delay = job.start_delay;
+      if (job.program.Attempts() > 1) {
+        call.options.retry = RetryPolicy{.initial_interval = Duration(500),
+                                         .maximum_attempts = job.program.Attempts()};
+      }
       host.Start(std::move(call), [this, &job, answered](const StatusOr<RunKey>& run) {
         if (answered(run.status())) OnStarted(job, run);
       });
@@ -433,11 +442,13 @@ MARATHON_INLINE void Simulation::OnStarted(SimJob& job, const StatusOr<RunKey>& 
     return Violation("I4", job, fmt::format("the start was refused: {}", MessageOf(run.status())));
   }
   if (job.run.has_value()) {
-    if (*job.run != *run) Violation("I1", job, "the same start made two runs");
+    const Invariants::Run* found = invariants_.Find(*run);
+    const bool same = found != nullptr && found->chain == invariants_.Find(*job.run)->chain;
+    if (!same) Violation("I1", job, "the same start made two runs");
     return;
   }
   job.run = *run;
-  AwaitJob(job);
+  AwaitJob(job, *job.run);
   if (job.signals == 0) return;
   AfterInThisLife(0, 3'000, "user: signal", [this, &job] { SendSignal(job); });
 }
@@ -457,8 +468,7 @@ MARATHON_INLINE void Simulation::SendSignal(SimJob& job) {
                     return AfterInThisLife(0, 4'000, "user: signal",
                                            [this, &job] { SendSignal(job); });
                   }
-                  const bool closed = invariants_.Find(*job.run)->closed;
-                  if (status.code() == StatusCode::kFailedPrecondition && closed) return;
+                  if (status.code() == StatusCode::kFailedPrecondition && HasEnded(job)) return;
                   Violation("I6", job, fmt::format("a signal got: {}", MessageOf(status)));
                 });
   });
@@ -469,8 +479,7 @@ MARATHON_INLINE void Simulation::TerminateJob(SimJob& job) {
   Ask("terminate " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
     host.Terminate(run, "the user had enough", [this, &job, answered](const Status& status) {
       if (!answered(status)) return;
-      const bool closed = invariants_.Find(*job.run)->closed;
-      if (closed && (status.ok() || status.code() == StatusCode::kFailedPrecondition)) return;
+      if (HasEnded(job) && (status.ok() || status.code() == StatusCode::kFailedPrecondition)) return;
       Violation("I1", job, fmt::format("terminate got: {}", MessageOf(status)));
     });
   });
@@ -481,8 +490,7 @@ MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
   Ask("cancel " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
     host.Cancel(run, "no longer wanted", [this, &job, answered](const Status& status) {
       if (!answered(status) || status.ok()) return;
-      const bool closed = invariants_.Find(*job.run)->closed;
-      if (closed && status.code() == StatusCode::kFailedPrecondition) return;
+      if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
       Violation("I1", job, fmt::format("cancel got: {}", MessageOf(status)));
     });
   });
@@ -506,13 +514,14 @@ MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
   }, true);
 }
 
-MARATHON_INLINE void Simulation::AwaitJob(SimJob& job) {
-  const auto await = [this, &job, run = *job.run](Host& host, Answered answered) {
+MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
+  const auto await = [this, &job, run](Host& host, Answered answered) {
     host.AwaitEnd(run, [this, &job, answered](const StatusOr<RunEnd>& end) {
       if (!answered(end.status())) return;
       if (!end.ok()) {
         return Violation("I4", job, fmt::format("awaiting it got: {}", MessageOf(end.status())));
       }
+      if (end->next.has_value()) return AwaitJob(job, *end->next);
       job.end = end->closing;
     });
   };
@@ -541,7 +550,7 @@ MARATHON_INLINE void Simulation::RunUntilAllEnded() {
                                : world_.IsIdle()             ? "though nothing is left to happen"
                                                              : "after hours without faults";
   for (const SimJob& job : jobs_) {
-    const Invariants::Run* run = job.run.has_value() ? invariants_.Find(*job.run) : nullptr;
+    const Invariants::Run* run = job.run.has_value() ? invariants_.FindLast(*job.run) : nullptr;
     if (run == nullptr) return Violation("I4", job, fmt::format("has not started {}", how));
     if (!run->closed) return Violation("I4", job, fmt::format("has not ended {}", how));
   }
@@ -552,11 +561,14 @@ MARATHON_INLINE void Simulation::RunUntilAllEnded() {
 }
 
 MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
-  const Invariants::Run& run = *invariants_.Find(*job.run);
-  if (*job.end != run.end) Violation("I3", job, "awaiting it told another end than its history");
-  CheckEnd(job, run);
-  CheckStored(*job.run);
-  CheckWork(run);
+  const Invariants::Run& last = *invariants_.FindLast(*job.run);
+  if (*job.end != last.end) Violation("I3", job, "awaiting it told another end than its history");
+  CheckEnd(job, last);
+  for (const auto& [key, run] : invariants_.runs()) {
+    if (run.chain != last.chain) continue;
+    CheckStored(key);
+    CheckWork(run);
+  }
 }
 
 MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& run) {

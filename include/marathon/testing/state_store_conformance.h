@@ -4,6 +4,7 @@
 #pragma once
 
 #include "marathon/testing/conformance_activities.h"  // IWYU pragma: export
+#include "marathon/testing/conformance_chains.h"      // IWYU pragma: export
 #include "marathon/testing/conformance_runs.h"        // IWYU pragma: export
 #include "marathon/testing/conformance_time.h"        // IWYU pragma: export
 #include "marathon/testing/conformance_turns.h"       // IWYU pragma: export

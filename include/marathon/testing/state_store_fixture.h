@@ -228,6 +228,32 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     return snapshot.activities.empty() ? ActivityRow() : snapshot.activities[0];
   }
 
+  // ---- Chains of runs
+  static RunKey Next(const std::string& id) { return RunKey{id, id + "-next"}; }
+  // A turn of two events that closes the run, after which Next(id) goes on.
+  static TurnCommit Continuing(const std::string& id, uint64_t taken, EventId from = 0) {
+    TurnCommit commit = Turn(Run(id), from, from + 2, "", taken);
+    commit.close = RunStatus::kContinuedAsNew;
+    commit.next.emplace();
+    commit.next->run_id = Next(id).run_id;
+    commit.next->workflow_type = "NextType";
+    commit.next->task_queue = "queue";
+    commit.next->messages.push_back({0, "", WorkflowStarted{.workflow_type = "NextType"}});
+    return commit;
+  }
+  // The names of the signals that wait for a run, behind its WorkflowStarted.
+  std::vector<std::string> SignalsOf(const RunKey& run) {
+    std::vector<std::string> names;
+    uint64_t seq = 0;
+    for (const Message& message : ReadAll(run).inbox) {
+      EXPECT_EQ(message.seq, ++seq);
+      const auto* signal = std::get_if<SignalReceived>(&message.body);
+      EXPECT_EQ(signal == nullptr, seq == 1);
+      if (signal != nullptr) names.push_back(signal->name);
+    }
+    return names;
+  }
+
   // ---- Hints for anyone, since the last call, in order. The observer receives all the time.
   std::vector<TaskHint> Hints() {
     if (!observing_) {

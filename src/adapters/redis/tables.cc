@@ -293,9 +293,11 @@ void RedisTables::AppendMessage(Run& run, Message message) {
                 EncodeBody(message.body));
 }
 
-void RedisTables::ReadInbox(const Run& run, int limit, std::vector<Message>& out) {
+void RedisTables::ReadInbox(const Run& run, uint64_t after, int limit,
+                            std::vector<Message>& out) {
   if (run.inbox_size == 0) return;
-  const Answer* answer = Ask("PAGE", keys_.Inbox(run.name), "0-0", limit, limits::kTurnMaxBytes);
+  const Answer* answer = 
+      Ask("PAGE", keys_.Inbox(run.name), StreamId(after), limit, limits::kTurnMaxBytes);
   if (answer == nullptr) return;
   const RedisReply& page = answer->reply;
   for (size_t i = 1; i + 2 < page.size(); i += 3) {
@@ -340,6 +342,11 @@ void RedisTables::TrimKeys(Run& run, Time before, size_t keep) {
   run.keys_before = before;
   run.keys_kept = static_cast<int64_t>(keep);
   writes_.Write("TRIM", keys_.DedupeKeys(run.name), ToMicros(before), keep);
+}
+
+void RedisTables::MoveKeys(Run& from, Run& to) {
+  writes_.Write("MOVEKEYS", keys_.DedupeKeys(from.name),
+                writes_.Key(keys_.DedupeKeys(to.name)));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -113,12 +113,13 @@ class RedisTables {
   std::string LastRecord(const Run& run);
 
   void AppendMessage(Run& run, Message message);
-  void ReadInbox(const Run& run, int limit, std::vector<Message>& out);
+  void ReadInbox(const Run& run, uint64_t after, int limit, std::vector<Message>& out);
   int64_t EraseMessages(Run& run, uint64_t up_to);
 
   bool HasKey(const Run& run, const std::string& key);
   void AddKey(Run& run, const std::string& key, Time seen);
   void TrimKeys(Run& run, Time before, size_t keep);
+  void MoveKeys(Run& from, Run& to);
 
   ActivityRow* FindActivity(const RunKey& run, EventId id);
   void InsertActivity(Run& run, ActivityRow row, Time due);

@@ -67,7 +67,7 @@ struct SqliteTables::Statements {
   // ---- Inbox and dedupe keys
   SqliteStatement append_message{db, "INSERT INTO inbox VALUES (?1, ?2, ?3, ?4)"};
   SqliteStatement read_inbox{
-      db, "SELECT seq, key, body FROM inbox WHERE run = ?1 ORDER BY seq LIMIT ?2"};
+      db, "SELECT seq, key, body FROM inbox WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"};
   SqliteStatement erase_messages{db, "DELETE FROM inbox WHERE run = ?1 AND seq <= ?2"};
   SqliteStatement has_key{db, "SELECT 1 FROM seen_keys WHERE run = ?1 AND key = ?2"};
   SqliteStatement add_key{db,
@@ -80,6 +80,7 @@ struct SqliteTables::Statements {
   SqliteStatement trim_many_keys{db,
                                  "DELETE FROM seen_keys WHERE run = ?1 AND number <= (SELECT "
                                  "max(number) FROM seen_keys WHERE run = ?1) - ?2"};
+  SqliteStatement move_keys{db, "UPDATE seen_keys SET run = ?2 WHERE run = ?1"};
   SqliteStatement erase_keys{db, "DELETE FROM seen_keys WHERE run = ?1"};
 
   // ---- Activities

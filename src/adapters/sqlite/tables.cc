@@ -318,9 +318,10 @@ void SqliteTables::AppendMessage(Run& run, Message message) {
                            SqliteBlob{EncodeBody(message.body)});
 }
 
-void SqliteTables::ReadInbox(const Run& run, int limit, std::vector<Message>& out) {
+void SqliteTables::ReadInbox(const Run& run, uint64_t after, int limit,
+                             std::vector<Message>& out) {
   size_t bytes = 0;
-  SqliteCursor cursor = sql_->read_inbox.Query(run.id, limit);
+  SqliteCursor cursor = sql_->read_inbox.Query(run.id, after, limit);
   while (cursor.Next()) {
     StatusOr<EventBody> body = DecodeBody(cursor.Bytes(2));
     if (!body.ok()) {
@@ -351,5 +352,7 @@ void SqliteTables::TrimKeys(Run& run, Time before, size_t keep) {
   sql_->trim_old_keys.Run(run.id, ToMicros(before));
   sql_->trim_many_keys.Run(run.id, keep);
 }
+
+void SqliteTables::MoveKeys(Run& from, Run& to) { sql_->move_keys.Run(from.id, to.id); }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

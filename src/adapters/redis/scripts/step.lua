@@ -110,6 +110,11 @@ function verbs.TRIM(keys, before, kept)
   redis.call('ZREMRANGEBYRANK', keys, 0, -1 - tonumber(kept))
 end
 
+-- All of them become another run's.
+function verbs.MOVEKEYS(keys, to)
+  if redis.call('EXISTS', keys) == 1 then redis.call('RENAME', keys, KEYS[tonumber(to)]) end
+end
+
 -- Takes a run's timers out of the due index.
 function verbs.TIMERS(timers, due, run)
   for _, id in ipairs(redis.call('HKEYS', timers)) do
@@ -163,7 +168,7 @@ function verbs.PROBE(key)
       {'ZPOPMIN'}}
   all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
       {'XTRIM', 'MINID', '2-0'}}
-  all{{'INCR'}, {'EXISTS'}}
+  all{{'INCR'}, {'EXISTS'}, {'RENAME', key}}
   try('DEL', key)
   try('PUBLISH', key, '')
   return failed

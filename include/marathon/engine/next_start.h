@@ -1,0 +1,32 @@
+// NextStart: the run that follows where one of its chain ends, as continue-as-new and retries want it.
+//
+// Values and pure functions; no thread rule.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/event.h"
+
+namespace marathon::inline MARATHON_ABI {
+
+struct NextStart {
+  std::string run_id;
+  WorkflowStarted started;
+  Duration delay{0};
+  // What history has taken for the workflow and its code has not: signals that nobody received.
+  std::vector<EventBody> unread;
+};
+
+// What follows a run that began with `started` and ends with event `closing`, which is given the next run's
+// id; null: nothing. `run_id` is its own.
+std::unique_ptr<NextStart> FollowEnd(const std::string& run_id, const WorkflowStarted& started,
+                                     Event& closing);
+
+}  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/engine/next_start-inl.h"
+#endif
