@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -67,8 +68,11 @@ class Registry {
   const detail::ActivityEntry* FindActivity(std::string_view name) const;
   const std::vector<std::shared_ptr<const Backend>>& backends() const { return backends_; }
   bool has_workflows() const { return !workflows_.empty(); }
-  bool has_activities() const { return !activities_.empty(); }
+  bool has_activities() const { return interceptor_.has_value() || !activities_.empty(); }
   std::string WorkflowNames() const;  // for messages
+  // Every activity, bound or not, runs as `entry` from here on; its context says which one it stands for.
+  // The testing kit puts its doubles in so.
+  void InterceptActivities(detail::ActivityEntry entry) { interceptor_ = std::move(entry); }
   // What was wrong with the calls so far; empty: nothing.
   const std::string& mistakes() const { return mistakes_; }
 
@@ -79,6 +83,7 @@ class Registry {
 
   std::map<std::string, detail::WorkflowFactory, std::less<>> workflows_;
   std::map<std::string, detail::ActivityEntry, std::less<>> activities_;
+  std::optional<detail::ActivityEntry> interceptor_;
   std::vector<std::shared_ptr<const Backend>> backends_;
   std::string mistakes_;
 };
