@@ -88,7 +88,12 @@ inline int ForkCount() {
 class EngineImpl {
  public:
   explicit EngineImpl(const EngineOptions& options)
-      : runtime(options.turn_threads, options.activity_threads), forks(ForkCount()) {}
+      : threads(std::make_shared<ThreadRuntime>(options.turn_threads, options.activity_threads)),
+        held(threads),
+        runtime(*held),
+        forks(ForkCount()) {}
+  explicit EngineImpl(std::shared_ptr<Runtime> driven)
+      : held(std::move(driven)), runtime(*held), forks(ForkCount()) {}
 
   // Whether a call may be made here and now.
   Status Check() const {
@@ -129,7 +134,9 @@ class EngineImpl {
   StatusOr<RunEnd> AwaitEnd(const RunKey& run, Duration timeout);
   void Shutdown(Duration patience);
 
-  ThreadRuntime runtime;
+  const std::shared_ptr<ThreadRuntime> threads;  // null: somebody else drives the runtime
+  const std::shared_ptr<Runtime> held;
+  Runtime& runtime;
   const int forks;
   Ports ports;
   std::shared_ptr<Host> host;
@@ -203,8 +210,11 @@ MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, 
     std::unique_lock lock(waiter->mutex);
     const RunKey run = waiter->run;
     lock.unlock();
-    waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended within {} ms",
-                                                run.run_id, run.workflow_id, timeout.count())));
+    // A wait for ever ends only where time is virtual: nothing more is to come.
+    const std::string within =
+        timeout == OneShot::kForever ? "" : fmt::format(" within {} ms", timeout.count());
+    waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended{}", run.run_id,
+                                                run.workflow_id, within)));
   }
   std::lock_guard lock(waiters_mutex_);
   waiters_.erase(waiter);
@@ -254,7 +264,7 @@ MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
   for (Duration wait = patience; !closed->Wait(wait); wait = kReminder) {
     host->Log(LogLevel::kWarning, host->activities().DescribeRunning());
   }
-  runtime.Stop();
+  if (threads) threads->Stop();
 }
 
 }  // namespace detail
@@ -275,6 +285,13 @@ MARATHON_INLINE StatusOr<Engine> Engine::Open(std::string_view url, const Regist
 MARATHON_INLINE StatusOr<Engine> Engine::Open(Ports ports, const Registry& registry,
                                               EngineOptions options) {
   auto impl = std::make_shared<detail::EngineImpl>(options);
+  return OpenImpl(std::move(impl), std::move(ports), registry, std::move(options));
+}
+
+MARATHON_INLINE StatusOr<Engine> Engine::Open(Ports ports, const Registry& registry,
+                                              EngineOptions options,
+                                              std::shared_ptr<Runtime> runtime) {
+  auto impl = std::make_shared<detail::EngineImpl>(std::move(runtime));
   return OpenImpl(std::move(impl), std::move(ports), registry, std::move(options));
 }
 

@@ -30,6 +30,7 @@
 #include "marathon/event.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
+#include "marathon/runtime.h"
 #include "marathon/schedule.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
@@ -145,6 +146,10 @@ class Engine {
                                EngineOptions options = {});
   // The same over ports that the caller made; several engines may share them.
   static StatusOr<Engine> Open(Ports ports, const Registry& registry, EngineOptions options = {});
+  // The same without threads of its own: all that it does, it does through `runtime`, which somebody else
+  // drives. testing/test_environment.h runs it in virtual time so.
+  static StatusOr<Engine> Open(Ports ports, const Registry& registry, EngineOptions options,
+                               std::shared_ptr<Runtime> runtime);
 
   Engine(Engine&&) noexcept = default;
   Engine& operator=(Engine&&) noexcept;

@@ -17,6 +17,7 @@ MARATHON_INLINE const detail::WorkflowFactory* Registry::FindWorkflow(std::strin
 }
 
 MARATHON_INLINE const detail::ActivityEntry* Registry::FindActivity(std::string_view name) const {
+  if (interceptor_ && !name.starts_with(kReservedNames)) return &*interceptor_;
   const auto found = activities_.find(name);
   return found == activities_.end() ? nullptr : &found->second;
 }

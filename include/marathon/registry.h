@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -77,6 +78,12 @@ class Registry {
   void AddBuiltIn(std::string_view name, detail::ActivityEntry entry) {
     activities_.insert_or_assign(std::string(name), std::move(entry));
   }
+  // Every activity, bound or not, runs as `entry` from here on, but for those that the library brings; its
+  // context says which one it stands for. The testing kit puts its doubles in so.
+  void InterceptActivities(detail::ActivityEntry entry) {
+    interceptor_ = std::move(entry);
+    has_activities_ = true;
+  }
   // What was wrong with the calls so far; empty: nothing.
   const std::string& mistakes() const { return mistakes_; }
 
@@ -87,6 +94,7 @@ class Registry {
 
   std::map<std::string, detail::WorkflowFactory, std::less<>> workflows_;
   std::map<std::string, detail::ActivityEntry, std::less<>> activities_;
+  std::optional<detail::ActivityEntry> interceptor_;
   std::vector<std::shared_ptr<const Backend>> backends_;
   bool has_workflows_ = false;
   bool has_activities_ = false;

@@ -36,10 +36,24 @@ MARATHON_INLINE void EventFromJson(const Json& json, EventId next, JsonReader& r
 
 }  // namespace detail
 
-MARATHON_INLINE std::string HistoryToJson(const History& history) {
+MARATHON_INLINE std::string HistoryToJson(const History& history, const RunKey& run) {
   detail::Json events = detail::Json::array();
   for (const Event& event : history) events.push_back(detail::EventToJson(event));
-  return detail::Json{{"events", std::move(events)}}.dump(2) + "\n";
+  detail::Json json;
+  if (!run.workflow_id.empty()) json["workflow_id"] = run.workflow_id.str();
+  if (!run.run_id.empty()) json["run_id"] = run.run_id.str();
+  json["events"] = std::move(events);
+  return json.dump(2) + "\n";
+}
+
+MARATHON_INLINE StatusOr<RunKey> RunFromJson(std::string_view text) {
+  const detail::Json json = detail::Json::parse(text, nullptr, false);
+  if (!json.is_object()) return InvalidArgument("history: this is not a JSON object");
+  for (const char* name : {"workflow_id", "run_id"}) {
+    if (!json.contains(name) || json[name].is_string()) continue;
+    return InvalidArgument(fmt::format("history: {} should be a string", name));
+  }
+  return RunKey{json.value("workflow_id", std::string()), json.value("run_id", std::string())};
 }
 
 MARATHON_INLINE StatusOr<History> HistoryFromJson(std::string_view text) {

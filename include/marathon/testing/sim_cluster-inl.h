@@ -6,25 +6,9 @@
 #include <utility>
 
 #include "marathon/testing/sim_cluster.h"
+#include "marathon/testing/sim_log_sink.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
-
-namespace internal {
-
-// What engines say goes to the trace.
-class SimLogSink final : public LogSink {
- public:
-  SimLogSink(SimWorld& world, ActorId actor) : world_(world), actor_(actor) {}
-  void Log(LogLevel, std::string_view message) override {
-    if (world_.tracing()) world_.Trace(actor_, fmt::format("log: {}", message));
-  }
-
- private:
-  SimWorld& world_;
-  ActorId actor_;
-};
-
-}  // namespace internal
 
 MARATHON_INLINE SimCluster::SimCluster(SimWorld& world, std::shared_ptr<StateStore> store,
                                        std::shared_ptr<TaskQueue> queue, Options options,
@@ -94,7 +78,7 @@ MARATHON_INLINE void SimCluster::Boot(size_t index) {
   std::shared_ptr<const Registry> registry =
       is_client ? std::make_shared<const Registry>() : options_.registry(process);
   EngineOptions engine = options_.engine;
-  engine.log = std::make_shared<internal::SimLogSink>(world_, process.runtime.actor());
+  engine.log = std::make_shared<SimLogSink>(world_, process.runtime.actor());
   process.host = Host::Create(process.runtime, process.store, process.queue, std::move(registry),
                               std::move(engine));
   process.host->Open([](const Status&) {});

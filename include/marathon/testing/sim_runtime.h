@@ -16,7 +16,7 @@
 
 namespace marathon::inline MARATHON_ABI::testing {
 
-class SimRuntime final : public Runtime {
+class SimRuntime : public Runtime {
  public:
   struct Options {
     int64_t turn_micros_max = 50;          // from Post(kTurn) to its run
