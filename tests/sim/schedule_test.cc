@@ -325,7 +325,7 @@ TEST_F(ScheduleTest, FollowsItsRunThroughContinueAsNew) {
   At(2'000min);
   EXPECT_EQ(Look().counts.overlapped, 1'998);
   EXPECT_LT(events_, limits::kHistoryHintEvents);
-  At(2'002min);
+  At(2'003min + 30s);  // the run of 00:01 has ended by then, and another begun
   const ScheduleDescription seen = Look();
   ASSERT_EQ(seen.recent.size(), 2u);
   EXPECT_EQ(seen.recent[0].state, ScheduleRunState::kCompleted);
