@@ -75,6 +75,7 @@ class Run {
   }
   StatusOr<Payload> ResultPayload(Duration timeout = OneShotForever()) const;
 
+  // To the run, or to the one of its chain that goes on. kFailedPrecondition: that is closed.
   template <class T>
   Status Signal(std::string_view name, const T& value, SignalOptions options = {}) const {
     StatusOr<Payload> payload = Encode<T>(value);

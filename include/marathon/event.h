@@ -237,7 +237,8 @@ std::string_view NextRunId(const EventBody& closing);
 // Whether a message is for the workflow, whichever run of its chain gets it, and not about something that one
 // run has pending.
 inline bool IsForWorkflow(const EventBody& message) {
-  return std::holds_alternative<SignalReceived>(message);
+  return std::holds_alternative<SignalReceived>(message) ||
+         std::holds_alternative<WorkflowCancelRequested>(message);
 }
 
 inline constexpr bool IsInbound(EventType type) {

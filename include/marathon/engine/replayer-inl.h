@@ -171,6 +171,11 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
     output.next = FollowEnd(core_.facts().key.run_id, started_ ? *started_ : kPlain,
                             output.events.back());
   }
+  if (!output.next) {  // nobody is there to be canceled any more
+    std::erase_if(unread, [](const EventBody& body) {
+      return !std::holds_alternative<SignalReceived>(body);
+    });
+  }
   if (output.next) {  // what this run has not read, that one will
     output.next->unread = core_.TakeUnread();
     for (EventBody& body : unread) output.next->unread.push_back(std::move(body));

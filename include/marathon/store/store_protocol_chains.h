@@ -34,10 +34,11 @@ void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
   run.links = std::move(links);
 
   Run& after = t_.InsertRun(std::move(row));
-  t_.MoveKeys(run, after);
+  if (!MARATHON_MUTANT("chain_leaves_keys")) t_.MoveKeys(run, after);
   for (Message& message : next.messages) Append(after, std::move(message));
   std::vector<Message> page;
   while (run.inbox_size > 0 && taken < run.inbox_last) {
+    if (MARATHON_MUTANT("chain_leaves_messages")) break;
     page.clear();
     t_.ReadInbox(run, taken, limits::kTurnMaxMessages, page);
     if (page.empty()) break;

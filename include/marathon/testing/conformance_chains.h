@@ -82,6 +82,15 @@ TEST_P(StateStoreConformance, UnreadSignalsMoveInOrder) {
   EXPECT_EQ(SignalsOf(Next("w")).back(), "later");
 }
 
+TEST_P(StateStoreConformance, ARequestToCancelMovesToo) {
+  ASSERT_TRUE(Start(NewStart("w")).ok());
+  ASSERT_TRUE(Put(Run("w"), Message{0, "", WorkflowCancelRequested{"late"}}).ok());
+  ASSERT_TRUE(Commit(Continuing("w", 1)).ok());
+  const RunSnapshot next = ReadAll(Next("w"));
+  ASSERT_EQ(next.inbox.size(), 2u);
+  EXPECT_EQ(next.inbox[1].body, EventBody(WorkflowCancelRequested{"late"}));
+}
+
 TEST_P(StateStoreConformance, MoreSignalsThanATurnTakesMove) {
   ASSERT_TRUE(Start(NewStart("w")).ok());
   constexpr int kMany = limits::kTurnMaxMessages + 20;

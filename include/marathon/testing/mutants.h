@@ -33,6 +33,9 @@ inline constexpr std::string_view kMutants[] = {
     "cancel_not_told",          // a worker is not told that its activity was canceled
     "unknown_commit_is_applied",  // a commit in doubt counts as done
     "lost_turn_drops_outcomes",   // a turn that comes to nothing takes its activities' results along
+    "chain_leaves_messages",      // what waits for a run does not move to the next one of its chain
+    "chain_leaves_keys",          // … nor what tells that a signal is repeated
+    "delay_ignored",              // a run that is to wait takes its first turn at once
 };
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).
