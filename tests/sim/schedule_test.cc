@@ -146,6 +146,7 @@ class ScheduleTest : public ::testing::Test {
         text += " at " + ScheduleTimeText(row.start_time).substr(11, 5);
         if (row.status == RunStatus::kRunning) text += " open";
         if (row.status == RunStatus::kTerminated) text += " terminated";
+        if (row.status == RunStatus::kCanceled) text += " canceled";
         if (row.status == RunStatus::kFailed) text += " failed";
         runs.insert(runs.begin(), text);
       }
@@ -232,6 +233,14 @@ TEST_F(ScheduleTest, TerminateOtherMakesWay) {
   EXPECT_THAT(Runs(), ElementsAre("01:00 at 01:00 terminated", "02:00 at 02:00 terminated",
                                   "03:00 at 03:00 open"));
   EXPECT_EQ(Look().recent[0].state, ScheduleRunState::kTerminated);
+}
+
+TEST_F(ScheduleTest, CancelOtherLetsItCleanUp) {
+  Begin(Hourly(600, OverlapPolicy::kCancelOther));
+  At(3h + 10min);
+  EXPECT_THAT(Runs(), ElementsAre("01:00 at 01:00 canceled", "02:00 at 02:00 canceled",
+                                  "03:00 at 03:00 open"));
+  EXPECT_EQ(Look().recent[0].state, ScheduleRunState::kCanceled);
 }
 
 TEST_F(ScheduleTest, AllowAllRunsSideBySide) {

@@ -48,7 +48,9 @@ inline void EndTarget(Host& host, const ScheduleEnd& end, ActivityCompletion<voi
     if (!status.ok() && !is_over) return done.Fail(ScheduleFailure(status));
     done.Complete();
   };
-  host.Terminate(run, "the next run of its schedule is due", std::move(told));
+  constexpr const char* kReason = "the next run of its schedule is due";
+  end.terminate ? host.Terminate(run, kReason, std::move(told))
+                : host.Cancel(run, kReason, std::move(told));
 }
 
 // One wait for a run's end: it ends by itself, or because its activity is to stop.
@@ -105,9 +107,12 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
 
   void Note(const WorkflowCompleted&) { run_.state = ScheduleRunState::kCompleted; }
   void Note(const WorkflowFailed& failed) {
-    run_.state = failed.failure.kind == FailureKind::kCanceled ? ScheduleRunState::kCanceled
-                                                               : ScheduleRunState::kFailed;
+    run_.state = ScheduleRunState::kFailed;
     run_.failure = ToString(failed.failure);
+  }
+  void Note(const WorkflowCanceled& canceled) {
+    run_.state = ScheduleRunState::kCanceled;
+    run_.failure = canceled.reason;
   }
   void Note(const WorkflowTerminated& terminated) {
     run_.state = ScheduleRunState::kTerminated;

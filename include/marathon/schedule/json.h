@@ -132,7 +132,8 @@ struct Layout<ScheduleTarget> {
 template <>
 struct Layout<ScheduleEnd> {
   static constexpr auto fields = std::tuple{Field{"workflow_id", &ScheduleEnd::workflow_id},
-                                            Field{"run_id", &ScheduleEnd::run_id}};
+                                            Field{"run_id", &ScheduleEnd::run_id},
+                                            Field{"terminate", &ScheduleEnd::terminate}};
 };
 
 // ---- By layout

@@ -20,6 +20,7 @@ enum class OverlapPolicy : uint8_t {
   kSkip = 1,            // nothing: the time is passed over
   kBufferOne = 2,       // one start waits until that run has ended; further times are passed over
   kBufferAll = 3,       // all wait, one after another; limits::kScheduleBuffer at most
+  kCancelOther = 4,     // that run is asked to cancel (Run::Cancel), and this one waits until it has ended
   kTerminateOther = 5,  // that run is terminated first
   kAllowAll = 6,        // runs beside it, and is not followed: see ScheduleRun
 };

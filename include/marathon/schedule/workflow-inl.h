@@ -168,10 +168,11 @@ class ScheduleLoop {
           ++state_.counts.dropped;
         }
         break;
+      case OverlapPolicy::kCancelOther:
       case OverlapPolicy::kTerminateOther:
         state_.counts.overlapped += static_cast<int64_t>(state_.buffer.size());
         state_.buffer.assign(1, start);
-        co_await EndRunning();
+        co_await EndRunning(overlap == OverlapPolicy::kTerminateOther);
         break;
       default:
         if (overlap == OverlapPolicy::kBufferOne && state_.buffer.empty()) {
@@ -218,11 +219,12 @@ class ScheduleLoop {
     following_.emplace(ctx_.Spawn(Follow()));
   }
 
-  Workflow<void> EndRunning() {
+  Workflow<void> EndRunning(bool terminate) {
     if (!state_.running || std::exchange(state_.ending, true)) co_return;
     ScheduleEnd end;
     end.workflow_id = state_.running->workflow_id;
     end.run_id = state_.running->run_id;
+    end.terminate = terminate;
     const Outcome<void> told = co_await ctx_.TryRun(kScheduleEnd, end, kScheduleQuick);
     state_.ending = told.ok();  // if not, the next time to start tries again
   }

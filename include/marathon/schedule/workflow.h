@@ -88,6 +88,7 @@ struct ScheduleTarget {
 struct ScheduleEnd {
   std::string workflow_id{};
   std::string run_id{};
+  bool terminate = false;  // at once; else it is asked to cancel
 
   friend bool operator==(const ScheduleEnd&, const ScheduleEnd&) = default;
 };
@@ -96,7 +97,7 @@ struct ScheduleEnd {
 inline constexpr ActivityDef<std::string(ScheduleTarget)> kScheduleStart{"marathon.schedule.start"};
 // Waits until a run has ended, and gives it with its state. Holds no thread.
 inline constexpr ActivityDef<ScheduleRun(ScheduleRun)> kScheduleFollow{"marathon.schedule.follow"};
-// Terminates a run. One that is over is no failure.
+// Terminates or cancels a run. One that is over is no failure.
 inline constexpr ActivityDef<void(ScheduleEnd)> kScheduleEnd{"marathon.schedule.end"};
 
 // ---- The workflow
