@@ -78,6 +78,23 @@ struct Answer {
   std::shared_ptr<OneShot> ready;
 };
 
+// Gives an answer, in any case: a call that is dropped, with the threads that were to make it again, was
+// given up.
+template <class T>
+class Answerer {
+ public:
+  explicit Answerer(std::shared_ptr<Answer<T>> answer) : answer_(std::move(answer)) {}
+  Answerer(Answerer&& other) noexcept : answer_(std::move(other.answer_)) {}
+  Answerer& operator=(Answerer&&) = delete;
+  ~Answerer() {
+    if (answer_) answer_->Give(Cancelled("the engine is shutting down"));
+  }
+  void operator()(StatusOr<T> value) { std::exchange(answer_, nullptr)->Give(std::move(value)); }
+
+ private:
+  std::shared_ptr<Answer<T>> answer_;
+};
+
 // How often fork() has made this process from another. Dearer to ask for is getpid(), a system call.
 inline std::atomic<int> fork_count{0};
 inline int ForkCount() {
@@ -113,7 +130,7 @@ class EngineImpl {
   StatusOr<T> Await(Call&& call) {
     if (Status status = Check(); !status.ok()) return status;
     auto answer = std::allocate_shared<Answer<T>>(PoolAllocator<Answer<T>>());
-    call(Done<T>([answer](StatusOr<T> value) { answer->Give(std::move(value)); }));
+    call(Done<T>(Answerer<T>(answer)));
     answer->Wait(runtime);
     return std::move(answer->value);
   }

@@ -197,7 +197,7 @@ TEST(IsRetryableTest, FinalKindsAndTypesAreNot) {
   EXPECT_TRUE(IsRetryable({}, TimeoutFailure(TimeoutKind::kHeartbeat), 1));
   EXPECT_FALSE(IsRetryable({}, TimeoutFailure(TimeoutKind::kScheduleToStart), 1));
   EXPECT_FALSE(IsRetryable({}, TimeoutFailure(TimeoutKind::kScheduleToClose), 1));
-  EXPECT_FALSE(IsRetryable({}, TimeoutFailure(TimeoutKind::kRun), 1));
+  EXPECT_TRUE(IsRetryable({}, TimeoutFailure(TimeoutKind::kRun), 1));  // by a run's own policy
   Failure failure;
   failure.non_retryable = true;
   EXPECT_FALSE(IsRetryable({}, failure, 1));

@@ -92,6 +92,41 @@ TEST_P(ControlTest, ARunCleansUpInAShieldedScope) {
   EXPECT_THAT(*log, ElementsAre("canceled", "still canceled", "2", "why"));
 }
 
+TEST_P(ControlTest, ARunThatWasToBeCanceledIsNotTriedAgain) {
+  std::atomic<int> runs{0};
+  Engine engine = Open(With([&](WorkflowContext& ctx) -> Workflow<Strings> {
+    if (!ctx.is_replaying()) ++runs;
+    try {
+      co_await ctx.Sleep(24h);
+    } catch (const CanceledError&) {
+    }
+    throw ApplicationError("cannot clean up", {.type = "Stuck"});
+  }));
+  StartOptions options;
+  options.retry = kThreeTries;
+  auto run = engine.Start("W", options);
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(run->Cancel(), Status());
+  EXPECT_EQ(FailureOf(run->Result(kPatience)).type, "Stuck");
+  EXPECT_EQ(engine.List()->runs.size(), 1u);
+}
+
+TEST_P(ControlTest, ACanceledRunDoesNotContinueAsNew) {
+  Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<Strings> {
+    {
+      ShieldedScope shield(ctx);
+      co_await ctx.Receive<bool>("go");
+    }
+    co_await ctx.ContinueAsNew();
+    co_return Strings{};
+  }));
+  auto run = engine.Start("W");
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(run->Cancel("enough"), Status());
+  ASSERT_EQ(run->Signal("go", true), Status());
+  EXPECT_EQ(FailureOf(run->Result(kPatience)).kind, FailureKind::kCanceled);
+}
+
 TEST_P(ControlTest, EveryKindOfWaitIsCanceled) {
   Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<Strings> {
     const auto name = [](std::string what) { return what + " canceled"; };
@@ -299,6 +334,23 @@ TEST_P(ControlTest, HandlersGetWhatCameBeforeAndMayWait) {
   EXPECT_THAT(*sum, ElementsAre("7"));
 }
 
+TEST_P(ControlTest, WhatWaitedIsHandledBeforeTheCodeGoesOn) {
+  Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<Strings> {
+    Strings log;
+    co_await ctx.Receive<bool>("go");
+    auto adds = ctx.OnSignal("add", [&](std::string text) { log.push_back(text); });
+    co_return log;
+  }));
+  auto run = engine.Start("W");
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(run->Signal("add", std::string("a")), Status());
+  ASSERT_EQ(run->Signal("add", std::string("b")), Status());
+  ASSERT_EQ(run->Signal("go", true), Status());
+  const auto log = ResultOf<Strings>(run);
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_THAT(*log, ElementsAre("a", "b"));
+}
+
 TEST_P(ControlTest, AHandlerThatThrowsFailsTheRun) {
   Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<Strings> {
     auto fails = ctx.OnSignal("x", [](int) { throw ApplicationError("refused", {.type = "Bad"}); });
@@ -395,6 +447,35 @@ TEST_P(ControlTest, QueriesThatCannotBeAnsweredSayWhy) {
   EXPECT_THAT(std::string(unregistered.status().message()), HasSubstr("\"Other\""));
 }
 
+TEST_P(ControlTest, QueriesFollowAChainOfRuns) {
+  Registry registry;
+  registry.Bind("W", [](WorkflowContext& ctx, int left) -> Workflow<int> {
+    auto number = ctx.OnQuery("left", [&] { return left; });
+    if (left > 0) co_await ctx.ContinueAsNew(left - 1);
+    co_await ctx.Receive<bool>("end");
+    co_return left;
+  });
+  Engine engine = Open(registry);
+  auto run = engine.Start("W", 3);
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_TRUE(Eventually([&] { return run->Query<int>("left").value_or(-1) == 0; }));
+  ASSERT_EQ(run->Signal("end", true), Status());
+  EXPECT_EQ(run->Result<int>(kPatience).value_or(-1), 0);
+}
+
+TEST_P(ControlTest, AQueryEndsWithItsEngine) {
+  EngineOptions options = Options();
+  options.task_queues = {"elsewhere"};
+  Engine engine = Open(With(Queried), options);
+  auto run = engine.Start("W");  // nobody takes its turns
+  ASSERT_TRUE(run.ok()) << run.status();
+  Status status;
+  std::jthread asks([&] { status = run->Query(kLog, {.patience = kPatience}).status(); });
+  engine.Shutdown();
+  asks.join();
+  EXPECT_THAT(status.code(), ::testing::AnyOf(StatusCode::kCancelled, StatusCode::kFailedPrecondition));
+}
+
 TEST_P(ControlTest, ARunThatThrewAnswersNoQuery) {
   Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<Strings> {
     Strings log;
@@ -485,6 +566,28 @@ TEST_P(VersionTest, ACallMayBeDroppedWhenNoOldRunIsOpen) {
   const auto log = Change(PatchedTwice, PatchesDropped);
   ASSERT_TRUE(log.ok()) << log.status();
   EXPECT_THAT(*log, ElementsAre("1", "dropped"));
+}
+
+TEST_P(VersionTest, AMismatchThatShowsInANewTurnBlocksTooAndWritesNothing) {
+  expect_block_ = true;
+  const auto blocked = Change(Unpatched, [](WorkflowContext& ctx) -> Workflow<Strings> {
+    auto there = ctx.OnQuery("there", [] { return true; });
+    ctx.Version("shape", kBeforeChange, 2);
+    Strings log;
+    log.push_back(std::to_string(co_await ctx.Run<int>("Echo", 1)));
+    co_await ctx.Receive<bool>("go");
+    ctx.Version("shape", 1, 2);
+    log.push_back(std::to_string(co_await ctx.Run<int>("Echo", 3)));
+    co_return log;
+  });
+  EXPECT_THAT(std::string(blocked.status().message()), HasSubstr("version -1 of change \"shape\""));
+  Registry any;
+  any.Bind("Other", [](WorkflowContext&) -> Workflow<void> { co_return; });
+  EngineOptions options = Options();
+  options.task_queues = {"elsewhere"};
+  Engine engine = Open(any, options);
+  const auto types = Types(engine.Find(engine.List()->runs.at(0).key.workflow_id));
+  EXPECT_EQ(std::ranges::count(types, EventType::kActivityScheduled), 1);
 }
 
 TEST_P(VersionTest, AVersionThatTheCodeNoLongerHasBlocksTheRun) {

@@ -475,7 +475,10 @@ class [[nodiscard]] ContinueAsNewAwaiter : public Awaitable {
   ContinueAsNewAwaiter(const ContinueAsNewAwaiter&) = delete;
   ContinueAsNewAwaiter& operator=(const ContinueAsNewAwaiter&) = delete;
 
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() const {
+    if (core_.IsCanceled(core_.current_scope())) ThrowCanceled();
+    return false;
+  }
   void await_suspend(std::coroutine_handle<>) { core_.ContinueAsNew(std::move(next_), where_); }
   void await_resume() const noexcept {}
 

@@ -144,7 +144,9 @@ MARATHON_INLINE void WorkflowCore::RunUntilBlocked() {
     current_ = branch;
     std::exchange(branch->resume, nullptr).resume();
     current_ = nullptr;
-    if (!stalled()) AfterRunning(*branch);
+    if (stalled()) break;
+    if (!handler_failure_) AfterRunning(*branch);
+    if (handler_failure_) EndRun(WorkflowFailed{FailureFrom(handler_failure_)});
   }
   PassVersions();
 }
@@ -161,7 +163,7 @@ MARATHON_INLINE void WorkflowCore::AfterRunning(Branch& branch) {
   if (branch.handler) {
     --handlers_running_;
     auto& promise = std::coroutine_handle<WorkflowPromise<void>>::from_address(code.address()).promise();
-    if (promise.exception) return EndRun(WorkflowFailed{FailureFrom(promise.exception)});
+    if (promise.exception) handler_failure_ = promise.exception;
   }
   Complete(*branch.operation);
   branches_[branch.number].reset();

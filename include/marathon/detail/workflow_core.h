@@ -182,6 +182,7 @@ class WorkflowCore final : private EndListener {
   Branch* NextRunnable();
   bool WakeConditions();
   void AfterRunning(Branch& branch);
+  void RunNow(Branch& branch);
 
   RunFacts facts_;
   RootWorkflow root_;
@@ -228,6 +229,7 @@ class WorkflowCore final : private EndListener {
   std::map<std::string, Answerer, std::less<>> queries_;
   uint64_t registrations_ = 0;
   int handlers_running_ = 0;
+  std::exception_ptr handler_failure_;  // of one that ran inside other code
   bool querying_ = false;
   std::optional<std::pair<std::string, Payload>> at_end_;
   std::optional<StatusOr<Payload>> answer_at_end_;

@@ -86,6 +86,7 @@ MARATHON_INLINE uint64_t WorkflowCore::SetHandler(std::string_view name, SignalH
   signal.registration = ++registrations_;
   for (const UnreadSignal& unread : std::exchange(signal.unread, {})) {
     CallHandler(*signal.handler, unread.input);
+    RunNow(*branches_.back());
   }
   return signal.registration;
 }
@@ -94,6 +95,17 @@ MARATHON_INLINE void WorkflowCore::CallHandler(const SignalHandler& handler, con
   Workflow<void> call = handler(value);
   AddBranch(std::move(call).Release(), true);
   ++handlers_running_;
+}
+
+// Handlers go before other code: here before the rest of the code that sets one.
+MARATHON_INLINE void WorkflowCore::RunNow(Branch& branch) {
+  std::erase(runnable_, &branch);
+  std::make_heap(runnable_.begin(), runnable_.end(), RunsLater());
+  branch.queued = false;
+  Branch* const outer = std::exchange(current_, &branch);
+  std::exchange(branch.resume, nullptr).resume();
+  current_ = outer;
+  if (!stalled()) AfterRunning(branch);
 }
 
 MARATHON_INLINE uint64_t WorkflowCore::SetHandler(std::string_view name, QueryHandler handler) {

@@ -119,7 +119,8 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void PutMessage(RunKey run, Message message, DoneStatus done);
   struct QueryState;
   void ReadForQuery(std::shared_ptr<QueryState> state);
-  void AnswerQuery(const std::shared_ptr<QueryState>& state);
+  static bool FollowForQuery(QueryState& state, const RunRow& row);
+  StatusOr<QueryReply> AskByReplay(const QueryState& query);
   struct CloseState;
   // Ends a run without its code; signals that it has not read are recorded first, or go on with its chain.
   void CloseFromOutside(RunKey run, EventBody closing, RunStatus status, DoneStatus done);

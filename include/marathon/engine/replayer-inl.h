@@ -166,7 +166,10 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
     core_.issued().clear();
     version_ = output.events.back().id;
   }
-  if (core_.closed() && !output.events.empty()) {
+  // A run that was to be canceled is not tried again.
+  const bool ends = core_.closed() && !output.events.empty();
+  if (ends && (!core_.cancel_requested() ||
+               std::holds_alternative<WorkflowContinuedAsNew>(output.events.back().body))) {
     static const WorkflowStarted kPlain;
     output.next = FollowEnd(core_.facts().key.run_id, started_ ? *started_ : kPlain,
                             output.events.back());

@@ -267,9 +267,12 @@ MARATHON_INLINE void TurnRunner::Lost(SlotPtr slot) {
 MARATHON_INLINE void TurnRunner::FailRun(SlotPtr slot, Failure failure) {
   host_.Log(LogLevel::kError, fmt::format("run {} of \"{}\" fails: {}", slot->key.run_id,
                                           slot->key.workflow_id, failure.message));
+  const Time last_turn = slot->replayer ? slot->replayer->last_turn() : Time();
+  const Time time = std::max(slot->now, last_turn);
   Undo(*slot);
   slot->turn_commit = host_.runtime().Random();
-  slot->events.push_back({slot->base_version + 1, WorkflowFailed{std::move(failure)}});
+  slot->events.push_back({slot->base_version + 1, TurnStarted{time, "", kTurnWithoutCode}});
+  slot->events.push_back({slot->base_version + 2, WorkflowFailed{std::move(failure)}});
   slot->closing = true;
   slot->close_refusals = limits::kMaxCloseRefusals;
   Commit(std::move(slot));
@@ -296,7 +299,9 @@ MARATHON_INLINE void TurnRunner::Leave(SlotPtr slot, BlockInfo info) {
   ReturnOutcomes(*slot);
   host_.store().Block(slot->key, slot->base_version, info,
                       [self = host_.Self(), slot, info](Status status) {
-                        if (!IsTransient(status)) return self->turns().Finish(slot, false);
+                        constexpr int kPatience = 8;
+                        const bool enough = slot->failures >= kPatience && self->stopping();
+                        if (!IsTransient(status) || enough) return self->turns().Finish(slot, false);
                         self->AfterBackoff(++slot->failures, [self, slot, info] {
                           self->turns().Leave(slot, info);
                         });

@@ -13,12 +13,13 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-// Whose turn is the last in a part of a history.
-inline std::string_view BuildOf(const History& history) {
+// Whose turn is the last in a part of a history that follows one of `before`'s.
+inline std::string_view BuildOf(const History& history, std::string_view before) {
   for (auto event = history.rbegin(); event != history.rend(); ++event) {
-    if (const auto* marker = std::get_if<TurnStarted>(&event->body)) return marker->build_id;
+    const auto* marker = std::get_if<TurnStarted>(&event->body);
+    if (marker != nullptr && !marker->build_id.empty()) return marker->build_id;
   }
-  return {};
+  return before;
 }
 
 MARATHON_INLINE TurnRunner::TurnRunner(Host& host, const EngineOptions& options)
@@ -164,13 +165,13 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
   if (!history.empty()) {
     watchdog_.Begin(slot);
     const int64_t before = FrameBytesOfThisThread();
+    const std::string build_before = slot->replayer->build_id();
     auto mismatch = slot->replayer->Replay(history);
     slot->bytes += FrameBytesOfThisThread() - before;
     watchdog_.End(slot);
     if (mismatch) {
-      const bool own = BuildOf(history) == host_.options().build_id;
-      return (this->*(own ? &TurnRunner::Block : &TurnRunner::GiveBack))(
-          slot, "nondeterminism: " + mismatch->ToString(), mismatch->event_id);
+      const bool own = BuildOf(history, build_before) == host_.options().build_id;
+      return LeaveMismatched(std::move(slot), *mismatch, own);
     }
   }
   slot->commit_id = snapshot.row.commit_id;
@@ -229,17 +230,18 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
   PooledVector<EventBody> inbound;
   inbound.reserve(messages.size());
   for (const Message& message : messages) inbound.push_back(message.body);
-  RunCode(slot, host_.store().Now(), std::move(inbound));
-  if (Verify(slot)) {  // found again, and told, by a turn that the store knows of
+  const Ran ran = RunCode(slot, host_.store().Now(), std::move(inbound));
+  if (ran.mismatch || Verify(slot)) {  // found again, and told, by a turn that the store knows of
     Discard(std::move(slot));
     return nullptr;
   }
   return slot;
 }
 
-// Runs the code over `inbound`. Answers whether the run ended without having read all its signals.
-MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
-                                         PooledVector<EventBody> inbound) {
+// Runs the code over `inbound`.
+MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time now,
+                                                    PooledVector<EventBody> inbound) {
+  const bool own = slot->replayer->build_id() == host_.options().build_id;
   slot->turn_commit = host_.runtime().Random();
   slot->now = now;
   watchdog_.Begin(slot);
@@ -250,7 +252,13 @@ MARATHON_INLINE bool TurnRunner::RunCode(const SlotPtr& slot, Time now,
   slot->events = std::move(output.events);
   slot->closing = output.closed;
   slot->next = std::move(output.next);
-  return output.unread_signals;
+  return {output.unread_signals, std::move(output.mismatch), own};
+}
+
+// What this build has done itself, it will not do better the next time.
+MARATHON_INLINE void TurnRunner::LeaveMismatched(SlotPtr slot, const Mismatch& mismatch, bool own) {
+  (this->*(own ? &TurnRunner::Block : &TurnRunner::GiveBack))(
+      std::move(slot), "nondeterminism: " + mismatch.ToString(), mismatch.event_id);
 }
 
 // Signals go before other messages once a close has been refused because of them. By hand:
@@ -272,6 +280,7 @@ inline void PutSignalsFirst(PooledVector<EventBody>& inbound) {
 
 MARATHON_INLINE void TurnRunner::RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now) {
   if (inbox.empty() && slot->taken.empty()) return Finish(std::move(slot), true);
+  slot->now = now;
   slot->base_version = slot->replayer->version();
   slot->inbox_taken = inbox.empty() ? 0 : inbox.back().seq;
   if (slot->base_version >= limits::kHistoryMaxEvents ||
@@ -289,9 +298,10 @@ MARATHON_INLINE void TurnRunner::RunTurn(SlotPtr slot, std::vector<Message> inbo
   for (const HandedOutcome& outcome : slot->taken) inbound.push_back(outcome.outcome);
   if (slot->signals_first) PutSignalsFirst(inbound);
 
-  const bool unread_signals = RunCode(slot, now, std::move(inbound));
+  const Ran ran = RunCode(slot, now, std::move(inbound));
+  if (ran.mismatch) return LeaveMismatched(std::move(slot), *ran.mismatch, ran.own);
   // Once more with the signals first; what is unread even then is recorded as such.
-  if (unread_signals && !slot->signals_first) return Redo(std::move(slot));
+  if (ran.unread_signals && !slot->signals_first) return Redo(std::move(slot));
   if (auto mismatch = Verify(slot)) {
     return Block(slot, "nondeterminism, found by running the turn again: " + mismatch->ToString(),
                  mismatch->event_id);

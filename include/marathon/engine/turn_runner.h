@@ -66,7 +66,13 @@ class TurnRunner {
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
   void Load(SlotPtr slot, RunSnapshot snapshot);
   void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
-  bool RunCode(const SlotPtr& slot, Time now, PooledVector<EventBody> inbound);
+  struct Ran {
+    bool unread_signals = false;  // the run ended without having read all
+    std::optional<Mismatch> mismatch;
+    bool own = false;  // between what this very build has done
+  };
+  Ran RunCode(const SlotPtr& slot, Time now, PooledVector<EventBody> inbound);
+  void LeaveMismatched(SlotPtr slot, const Mismatch& mismatch, bool own);
   std::optional<Mismatch> Verify(const SlotPtr& slot);
   void Undo(RunSlot& slot);
   void Redo(SlotPtr slot);
