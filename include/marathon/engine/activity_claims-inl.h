@@ -14,6 +14,33 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// Hints that were received and are not settled yet. If whatever was to claim them is dropped because the engine
+// shuts down, they go back to the queue: others may have them at once.
+class ActivityRunner::Hints {
+ public:
+  Hints(std::shared_ptr<Host> host, std::vector<Delivery> deliveries)
+      : host_(std::move(host)), deliveries_(std::move(deliveries)) {}
+  Hints(const Hints&) = delete;
+  Hints& operator=(const Hints&) = delete;
+  ~Hints() {
+    if (deliveries_.empty() || !host_->stopping() || host_->abandoned()) return;
+    for (Delivery& delivery : deliveries_) delivery.hint.preferred.clear();  // that would be this one
+    host_->queue().Nack(std::move(deliveries_), [](const Status&) {});
+  }
+  // The store has said yes or no.
+  void Settle() {
+    std::vector<std::string> receipts;
+    for (Delivery& delivery : std::exchange(deliveries_, {})) {
+      if (!delivery.receipt.empty()) receipts.push_back(std::move(delivery.receipt));
+    }
+    if (!receipts.empty()) host_->queue().Ack(std::move(receipts), [](const Status&) {});
+  }
+
+ private:
+  const std::shared_ptr<Host> host_;
+  std::vector<Delivery> deliveries_;
+};
+
 MARATHON_INLINE void ActivityRunner::Pump() {
   if (host_.stopping() || !host_.registry().has_activities()) return;
   const int room = blocking_.limit - blocking_.used.load();
@@ -39,6 +66,10 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
     host_.AfterBackoff(1, [self = host_.Self()] { self->activities().Pump(); });
     return;
   }
+  if (host_.stopping()) {
+    const Hints back(host_.Self(), *std::move(hints));
+    return;
+  }
   // Turns of ours may have claimed activities since the queue was asked.
   const int places = TakePlaces(static_cast<int>(hints->size()));
   std::vector<Delivery> no_room(std::make_move_iterator(hints->begin() + places),
@@ -46,13 +77,12 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
   hints->resize(static_cast<size_t>(places));
   if (!no_room.empty()) host_.queue().Nack(std::move(no_room), [](const Status&) {});
   std::vector<ClaimRequest> requests;
-  std::vector<std::string> receipts;
-  for (Delivery& delivery : *hints) {
-    requests.push_back({{std::move(delivery.hint.run), delivery.hint.activity}, delivery.hint.epoch});
-    if (!delivery.receipt.empty()) receipts.push_back(std::move(delivery.receipt));
+  for (const Delivery& delivery : *hints) {
+    requests.push_back({{delivery.hint.run, delivery.hint.activity}, delivery.hint.epoch});
   }
   if (requests.empty()) return Pump();
-  Claim(std::move(requests), 0, /*doubtful=*/false, std::move(receipts));
+  Claim(std::move(requests), 0, /*doubtful=*/false,
+        std::make_shared<Hints>(host_.Self(), *std::move(hints)));
   Pump();
 }
 
@@ -87,11 +117,11 @@ class ActivityRunner::Claiming {
 };
 
 MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, int failures,
-                                           bool doubtful, std::vector<std::string> receipts) {
+                                           bool doubtful, std::shared_ptr<Hints> hints) {
   if (!host_.session().Hold()) {  // for as long as the claim is under way
     return host_.session().WhenAwake([self = host_.Self(), requests = std::move(requests), failures,
-                                      doubtful, receipts = std::move(receipts)]() mutable {
-      self->activities().Claim(std::move(requests), failures, doubtful, std::move(receipts));
+                                      doubtful, hints = std::move(hints)]() mutable {
+      self->activities().Claim(std::move(requests), failures, doubtful, std::move(hints));
     });
   }
   const SessionId session = host_.session().id();
@@ -101,7 +131,7 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
   host_.store().ClaimActivities(
       session, std::move(copy),
       [self = host_.Self(), session, places, requests = std::move(requests), failures, doubtful,
-       receipts = std::move(receipts),
+       hints = std::move(hints),
        claiming = std::move(claiming)](StatusOr<std::vector<ActivityRow>> rows) mutable {
         ActivityRunner& runner = self->activities();
         if (rows.ok()) {
@@ -115,18 +145,19 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
         const bool expired = code == StatusCode::kFailedPrecondition && failures < 8;
         const bool away = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
         if (expired) self->session().Renew();
+        if ((expired || away) && self->stopping()) return self->session().Release();
         if (expired || away) {
           self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures, doubtful,
-                                            receipts = std::move(receipts)]() mutable {
+                                            hints = std::move(hints)]() mutable {
             self->activities().Claim(std::move(requests), failures + 1, doubtful,
-                                     std::move(receipts));
+                                     std::move(hints));
           });
           return self->session().Release();
         }
         const bool in_doubt = rows.ok() ? doubtful && !requests.empty()
                                         : code == StatusCode::kUnknown;
         if (in_doubt) runner.OnClaimUnknown(std::move(requests));
-        if (!receipts.empty()) self->queue().Ack(std::move(receipts), [](const Status&) {});
+        if (hints) hints->Settle();
         self->session().Release();
         runner.blocking_.used.fetch_sub(places);
         runner.Pump();

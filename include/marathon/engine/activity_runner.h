@@ -79,14 +79,15 @@ class ActivityRunner {
   Lanes& LanesOf(bool asynchronous) { return asynchronous ? async_ : blocking_; }
   // Activities that are being claimed, for as long as it lives.
   class Claiming;
+  class Hints;
 
   void OnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
   int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
   // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
   // try may yet be applied, or has been.
-  // `receipts`: of the hints that told of them, acknowledged once they are claimed or refused.
+  // `hints`: those that told of them, acknowledged once they are claimed or refused. Null: no queue did.
   void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false,
-             std::vector<std::string> receipts = {});
+             std::shared_ptr<Hints> hints = nullptr);
   void OnClaimUnknown(std::vector<ClaimRequest> requests);
   void Run(std::shared_ptr<Attempt> attempt);
   void RunSuspect(std::shared_ptr<Attempt> attempt);

@@ -73,14 +73,26 @@ MARATHON_INLINE void Host::ReceiveTurns(const SessionId& session) {
                       if (hints.status().code() == StatusCode::kCancelled) return;
                       return self->AfterBackoff(1, [self, session] { self->ReceiveTurns(session); });
                     }
-                    std::vector<std::string> receipts;
-                    for (Delivery& delivery : *hints) {
-                      self->turns_.Wake(delivery.hint.run);
-                      receipts.push_back(std::move(delivery.receipt));
-                    }
-                    self->queue_->Ack(std::move(receipts), [](const Status&) {});
+                    self->OnTurnHints(*std::move(hints));
                     self->runtime_.Post(Lane::kTurn, [self, session] { self->ReceiveTurns(session); });
                   });
+}
+
+// A hint that comes after the shutdown goes back to the queue; one that comes before its end is waited for.
+MARATHON_INLINE void Host::OnTurnHints(std::vector<Delivery> hints) {
+  turns_.Enter();
+  if (finished()) {
+    for (Delivery& delivery : hints) delivery.hint.preferred.clear();
+    if (!hints.empty()) queue_->Nack(std::move(hints), [](const Status&) {});
+  } else {
+    std::vector<std::string> receipts;
+    for (Delivery& delivery : hints) {
+      turns_.Wake(delivery.hint.run);
+      receipts.push_back(std::move(delivery.receipt));
+    }
+    queue_->Ack(std::move(receipts), [](const Status&) {});
+  }
+  turns_.Exit();
 }
 
 MARATHON_INLINE void Host::UnblockAll(std::string page_token) {
@@ -110,16 +122,25 @@ MARATHON_INLINE void Host::Shutdown(DoneStatus done) {
 }
 
 MARATHON_INLINE void Host::TryFinishShutdown() {
-  if (turns_.busy() > 0 || activities_.running() > 0) return;
   DoneStatus done;
   {
     std::lock_guard lock(shutdown_mutex_);
+    if (turns_.busy() > 0 || activities_.running() > 0) return;
+    finished_ = true;
     done = std::exchange(shutdown_done_, nullptr);
   }
   if (done) session_.Close(std::move(done));
 }
 
+// Whoever has made itself busy before it asks is waited for, or told.
+MARATHON_INLINE bool Host::finished() {
+  if (!stopping()) return false;
+  std::lock_guard lock(shutdown_mutex_);
+  return finished_;
+}
+
 MARATHON_INLINE void Host::Abandon() {
+  abandoned_ = true;
   stopping_ = true;
   due_.Stop();
   session_.Stop();

@@ -90,6 +90,9 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   detail::SessionKeeper& session() { return session_; }
   std::shared_ptr<Host> Self() { return shared_from_this(); }
   bool stopping() const { return stopping_.load(); }
+  // The shutdown has come to its end: nothing is begun any more.
+  bool finished();
+  bool abandoned() const { return abandoned_.load(); }
 
   void Log(LogLevel level, std::string_view message) { options_.log->Log(level, message); }
   // Calls `work` after a wait that grows with `failures` (in a row): 20 ms to 5 s, with jitter.
@@ -129,6 +132,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void TryClose(std::shared_ptr<CloseState> state);
 
   void ReceiveTurns(const SessionId& session);
+  void OnTurnHints(std::vector<Delivery> hints);
   // A new process tries blocked runs once more.
   void UnblockAll(std::string page_token);
 
@@ -138,8 +142,10 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   std::shared_ptr<const Registry> registry_;
   EngineOptions options_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> abandoned_{false};
   std::mutex shutdown_mutex_;
   DoneStatus shutdown_done_;
+  bool finished_ = false;  // guarded by shutdown_mutex_
 
   detail::SessionKeeper session_;
   detail::DueKeeper due_;

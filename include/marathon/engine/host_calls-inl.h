@@ -124,7 +124,7 @@ MARATHON_INLINE void Host::SendStart(std::shared_ptr<StartState> state) {
   request.run_timeout = state->call.options.run_timeout;
   request.delay = state->call.options.start_delay;
   request.messages = state->messages;
-  if (registry_->has_workflows()) request.session = session_.id();
+  if (Serves(request.workflow_type, request.task_queue)) request.session = session_.id();
   if (state->slot) request.first_turn = turns_.BuildCommit(*state->slot);
   store_->Start(std::move(request), [self = Self(), state](StatusOr<StartReply> reply) {
     self->OnStarted(state, std::move(reply));

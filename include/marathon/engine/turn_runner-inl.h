@@ -50,9 +50,8 @@ MARATHON_INLINE void TurnRunner::HandOver(const RunKey& run, HandedOutcome outco
 
 // `ask`: the store may have messages.
 MARATHON_INLINE void TurnRunner::Drive(SlotPtr slot, bool ask) {
-  // A hint or an answer that comes during a shutdown, or after it: others take the turn, which the end of
-  // the session tells them.
-  if (ask && slot->taken.empty() && host_.stopping()) return Finish(std::move(slot), true);
+  // An answer that comes after a shutdown: others take the turn, soon after the end of the session.
+  if (ask && slot->taken.empty() && host_.finished()) return Finish(std::move(slot), true);
   if (ask || !slot->replayer) {
     Take(std::move(slot));
   } else {
@@ -340,6 +339,10 @@ MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
                          [self = host_.Self(), slot, ask] { self->turns().Drive(slot, ask); });
     return;
   }
+  Exit();
+}
+
+MARATHON_INLINE void TurnRunner::Exit() {
   if (--busy_ == 0 && host_.stopping()) host_.TryFinishShutdown();
 }
 

@@ -54,6 +54,9 @@ class TurnRunner {
   void Lost(SlotPtr slot);
 
   int busy() const { return busy_.load(); }
+  // Counts as busy from Enter to Exit: a shutdown waits.
+  void Enter() { ++busy_; }
+  void Exit();
   Watchdog& watchdog() { return watchdog_; }
   // A turn of such a workflow hangs. Whoever starts another is not to run into the same: from now on first
   // turns of it are taken on the turn lane.

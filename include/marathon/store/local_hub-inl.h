@@ -246,6 +246,19 @@ MARATHON_INLINE std::vector<ReceiveRequest> LocalHub::ParkedRequests() const {
 
 MARATHON_INLINE std::vector<TaskHint> LocalHub::TakeWaiting() {
   const std::lock_guard lock(mutex_);
+  return TakeAllWaiting();
+}
+
+MARATHON_INLINE std::vector<TaskHint> LocalHub::TakeStranded() {
+  const std::lock_guard lock(mutex_);
+  const bool received = !parked_.empty() ||
+                        std::any_of(watchers_.begin(), watchers_.end(), [&](const auto& entry) {
+                          return !stopped_.contains(entry.first);
+                        });
+  return received ? std::vector<TaskHint>() : TakeAllWaiting();
+}
+
+MARATHON_INLINE std::vector<TaskHint> LocalHub::TakeAllWaiting() {
   std::vector<TaskHint> hints;
   for (auto& [place, waiting] : waiting_) {
     std::move(waiting.hints.begin(), waiting.hints.end(), std::back_inserter(hints));

@@ -68,6 +68,8 @@ class LocalHub {
   std::vector<ReceiveRequest> ParkedRequests() const;
   // Takes out all hints that wait for a receiver, for a store that has another place for them.
   std::vector<TaskHint> TakeWaiting();
+  // The same, but none while a session of this process may come and receive them.
+  std::vector<TaskHint> TakeStranded();
   // The task queues that parked receivers wait for.
   std::set<std::pair<TaskKind, std::string>> AwaitedQueues() const;
 
@@ -116,6 +118,7 @@ class LocalHub {
   bool IsHere(const SessionId& session) const;
   void Deliver(TaskHint&& hint, std::vector<Answer>& answers);
   void Take(const Place& place, size_t max, std::vector<Delivery>& out);
+  std::vector<TaskHint> TakeAllWaiting();
   void GiveToAnyone(const SessionId& session, std::vector<Answer>& answers);
 
   // Without it.

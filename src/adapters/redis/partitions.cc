@@ -14,7 +14,11 @@ RedisPartitions::RedisPartitions(RedisAddress address, std::vector<RedisPlace> p
     : shared_{std::move(address), std::move(name_space), std::move(options), runtime,
               RedisNodes(std::move(places))},
       domain_(fmt::format("redis:{}/{}?namespace={}", shared_.address.Name(),
-                          shared_.address.database, shared_.name_space)) {}
+                          shared_.address.database, shared_.name_space)) {
+  shared_.send_hints = [this](std::vector<TaskHint> hints) {
+    SendHints(std::move(hints), [](const Status&) {});
+  };
+}
 
 StatusOr<std::shared_ptr<RedisPartitions>> RedisPartitions::Open(
     RedisAddress address, std::vector<RedisPlace> places, std::string name_space, int partitions,

@@ -54,6 +54,13 @@ void RedisStore::StopFetching(const SessionId& session) {
   ReturnOwnQueues(session);
 }
 
+void RedisStore::ReturnStranded() {
+  if (hub_.outlet() != nullptr) return;
+  std::vector<TaskHint> hints = hub_.TakeStranded();
+  for (TaskHint& hint : hints) hint.preferred.clear();  // it is one of those
+  if (!hints.empty()) shared_.send_hints(std::move(hints));
+}
+
 void RedisStore::Fetch(const ReceiveRequest& request) {
   if (!hub_.IsParked(request)) return;
   RedisStep step;
@@ -86,6 +93,7 @@ void RedisStore::Fetch(const ReceiveRequest& request) {
       }
     }
     hub_.GiveTo(request, std::move(taken));
+    ReturnStranded();
   });
 }
 

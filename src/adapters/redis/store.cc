@@ -249,7 +249,9 @@ void RedisStore::SpreadInStep(RedisTransaction& tx) {
 
 void RedisStore::SpreadHere(Effects&& effects, std::vector<RunSnapshot>&& ends) {
   const std::vector<RunKey> closed = std::move(effects.closed);
+  const bool hinted = !effects.hints.empty();
   hub_.Publish(std::move(effects));
+  if (hinted) ReturnStranded();
   for (const RunKey& run : closed) {
     if (hub_.IsAwaited(run)) AnswerAwaiters(run, ends);
   }

@@ -44,6 +44,8 @@ struct RedisShared {
   std::set<std::string> warned;  // about what; the loop's
   LocalHub hub;
   RedisLoop loop;
+  // Publishes hints, each in its partition. Of the loop.
+  std::function<void(std::vector<TaskHint>)> send_hints;
 };
 
 class RedisStore final : public StateStore,
@@ -85,6 +87,8 @@ class RedisStore final : public StateStore,
   // Looks for what `request`, which is parked at the hub, may have, and listens for what comes later.
   void Fetch(const ReceiveRequest& request);
   void StopFetching(const SessionId& session);
+  // Hints that came for a receiver which has stopped meanwhile: others may have them.
+  void ReturnStranded();
 
   // ---- For tests; on the loop's thread
   // Answers when everything the server has sent so far has been dealt with, on both connections.

@@ -136,6 +136,7 @@ class SqliteStore final : public StateStore,
     std::set<std::tuple<int64_t, EventId, int64_t>> hinted;  // run, activity, epoch or ready_since
   };
   bool HasUnscannedQueue();
+  bool IsOurs(const SessionId& session);  // opened through this object
   StatusOr<Scan> ScanForeignWork(Transaction& tx);
   void ScanQueue(Transaction& tx, const std::pair<TaskKind, std::string>& queue, QueueScan& state);
   void ExpireDeadSessions(Transaction& tx);

@@ -236,6 +236,11 @@ StatusOr<SqliteStore::Scan> SqliteStore::ScanForeignWork(Transaction& tx) {
   return scan;
 }
 
+bool SqliteStore::IsOurs(const SessionId& session) {
+  std::lock_guard lock(mutex_);
+  return locks_.contains(session);
+}
+
 // Hints at what waits in a queue of which others have written, or which nobody here awaited before. Each
 // thing is hinted at once for as long as it waits; should that be lost, the store publishes it again.
 void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::string>& queue,
@@ -254,9 +259,9 @@ void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::stri
   if (kind == TaskKind::kTurn) {
     for (const SqliteRun* run : tx.tables.ReadyRuns(name, last, kHintsAtOnce)) {
       ++found;
-      const bool owned = !run->owner.empty() && run->owner_until > tx.now;
-      held_back |= owned;  // its owner comes first
-      if (!owned) {
+      const bool others = run->owner_until > tx.now && !run->owner.empty() && !IsOurs(run->owner);
+      held_back |= others;  // its owner comes first
+      if (!others) {
         give(run->id, {kind, name, run->key, 0, 0, run->owner}, ToMicros(run->ready_since));
       }
     }

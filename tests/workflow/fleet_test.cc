@@ -1,0 +1,157 @@
+// Many engines over one store, as processes of a fleet: roles, rolling restarts, and ten at once.
+// labels: threads
+#include <gmock/gmock.h>
+
+#include <map>
+#include <numeric>
+
+#include "fixture.h"
+
+namespace marathon::tests {
+namespace {
+
+using ::testing::Each;
+using ::testing::Pair;
+using Ints = std::vector<int>;
+
+// How often each call of an activity was run, by its idempotency key.
+class Ledger {
+ public:
+  void Note(const std::string& key) {
+    std::lock_guard lock(mutex_);
+    ++runs_[key];
+    changed_.notify_all();
+  }
+  // Waits until more calls have been run than `than`, or `stop` fires; gives how many.
+  size_t WaitForMore(size_t than, const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, stop, [&] { return runs_.size() > than; });
+    return runs_.size();
+  }
+  std::map<std::string, int> runs() {
+    std::lock_guard lock(mutex_);
+    return runs_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::map<std::string, int> runs_;
+};
+
+class FleetTest : public WorkflowTest {
+ protected:
+  // An engine as another process would open it; nothing in these tests may wait for its lease to end.
+  Engine Join(const Registry& registry) {
+    EngineOptions options = Options();
+    options.lease = 10min;
+    options.verify_determinism = false;
+    auto engine = store_.OpenByUrl(registry, options);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return *std::move(engine);
+  }
+  void BindWorkflow(Registry& registry) {
+    registry.Bind("W", [](WorkflowContext& ctx, int rounds) -> Workflow<int> {
+      int sum = 0;
+      for (int round = 1; round <= rounds; ++round) {
+        std::vector<ActivityHandle<int>> steps;
+        for (int i = 0; i < 3; ++i) steps.push_back(ctx.Start<int>("Step", round));
+        const Ints results = co_await ctx.All(steps);
+        sum = std::accumulate(results.begin(), results.end(), sum);
+        co_await ctx.Sleep(1ms);
+      }
+      co_return sum + co_await ctx.Receive<int>("add");
+    });
+  }
+  void BindActivity(Registry& registry) {
+    registry.Bind("Step", [this](ActivityContext& ctx, int x) {
+      ledger_.Note(ctx.idempotency_key());
+      return x;
+    });
+  }
+  Registry Both() {
+    Registry registry;
+    BindWorkflow(registry);
+    BindActivity(registry);
+    return registry;
+  }
+  static int Expected(int rounds) { return 3 * rounds * (rounds + 1) / 2 + 100; }
+
+  Ledger ledger_;
+};
+INSTANTIATE_TEST_SUITE_P(, FleetTest, ::testing::ValuesIn(AllSetups()), SetupName);
+
+TEST_P(FleetTest, ClientsWorkflowsAndActivitiesMayLiveApart) {
+  Registry workflows;
+  BindWorkflow(workflows);
+  Registry activities;
+  BindActivity(activities);
+  Engine client = Join(Registry());
+  auto run = client.Start("W", 2);
+  auto unwanted = client.Start("W", 1'000'000);
+  ASSERT_TRUE(run.ok() && unwanted.ok()) << run.status() << unwanted.status();
+  ASSERT_EQ(run->Signal("add", 100), Status()) << "before there is any worker";
+  Engine decides = Join(workflows);
+  Engine acts = Join(activities);
+  EXPECT_EQ(run->Result<int>(limits::kResendFirst - 10s).value_or(0), Expected(2));
+  ASSERT_EQ(client.Find(unwanted->workflow_id()).Cancel("too much"), Status());
+  EXPECT_EQ(FailureOf(unwanted->Result(kPatience)).kind, FailureKind::kCanceled);
+  const auto query = run->Query<int>("any");
+  EXPECT_EQ(query.status().code(), StatusCode::kFailedPrecondition) << "a client has no code to replay";
+}
+
+// Each engine goes and comes back, again and again, whenever something has been done.
+TEST_P(FleetTest, ARollingRestartLosesNothingAndWaitsForNoLease) {
+  constexpr int kRuns = 6;
+  constexpr int kRounds = 3;
+  const Registry registry = Both();
+  Engine client = Join(Registry());
+  std::vector<marathon::Run> runs;
+  for (int i = 0; i < kRuns; ++i) {
+    auto run = client.Start("W", kRounds);
+    ASSERT_TRUE(run.ok()) << run.status();
+    runs.push_back(*run);
+  }
+  std::jthread rolls([&](const std::stop_token& stop) {
+    std::vector<Engine> fleet;
+    for (int i = 0; i < 2; ++i) fleet.push_back(Join(registry));
+    size_t done = 0;
+    for (size_t i = 0; !stop.stop_requested(); ++i) {
+      done = ledger_.WaitForMore(done, stop);
+      fleet[i % 2].Shutdown();
+      fleet[i % 2] = Join(registry);
+    }
+  });
+  for (const marathon::Run& run : runs) ASSERT_EQ(run.Signal("add", 100), Status());
+  // A hint that is lost on the way is published again, but only after kResendFirst, a minute.
+  for (const marathon::Run& run : runs) {
+    EXPECT_EQ(run.Result<int>(limits::kResendFirst - 10s).value_or(0), Expected(kRounds));
+  }
+  rolls.request_stop();
+  rolls.join();
+  EXPECT_EQ(ledger_.runs().size(), size_t{kRuns * kRounds * 3});
+}
+
+TEST_P(FleetTest, TenEnginesDoEachThingOnce) {
+  constexpr int kRuns = 10;
+  const Registry registry = Both();
+  std::vector<Engine> fleet;
+  for (int i = 0; i < 10; ++i) fleet.push_back(Join(registry));
+  std::vector<marathon::Run> runs;
+  for (int i = 0; i < kRuns; ++i) {
+    auto run = fleet[static_cast<size_t>(i) % fleet.size()].Start("W", 2);
+    ASSERT_TRUE(run.ok()) << run.status();
+    runs.push_back(*run);
+  }
+  for (int i = 0; i < kRuns; ++i) {  // from another one than its own
+    Engine& far = fleet[static_cast<size_t>(i + 3) % fleet.size()];
+    const marathon::Run other = far.Find(runs[static_cast<size_t>(i)].workflow_id());
+    ASSERT_EQ(other.Signal("add", 100), Status());
+    EXPECT_EQ(other.Result<int>(kPatience).value_or(0), Expected(2));
+  }
+  EXPECT_EQ(ledger_.runs().size(), size_t{kRuns * 2 * 3});
+  EXPECT_THAT(ledger_.runs(), Each(Pair(::testing::_, 1)));
+}
+
+}  // namespace
+}  // namespace marathon::tests
