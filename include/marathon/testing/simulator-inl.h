@@ -187,6 +187,7 @@ class Simulation {
   void TerminateJob(SimJob& job);
   void CancelJob(SimJob& job);
   void QueryJob(SimJob& job);
+  bool HasDeadLetter(const SimJob& job) const;
   void PlanInterruptions(SimJob& job, int64_t within_ms);
   void AwaitJob(SimJob& job, const RunKey& run);
   // Whether the job's chain of runs has come to its end.
@@ -496,6 +497,13 @@ MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
   });
 }
 
+// Five crashes in a row are allowed to show.
+MARATHON_INLINE bool Simulation::HasDeadLetter(const SimJob& job) const {
+  return std::any_of(invariants_.runs().begin(), invariants_.runs().end(), [&](const auto& entry) {
+    return entry.first.workflow_id == job.id && entry.second.dead_letter;
+  });
+}
+
 // What it would return by now is the beginning of what it must return.
 MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
   if (!job.run.has_value() || job.cancel || job.program.Throws()) return;
@@ -505,7 +513,7 @@ MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
       if (!answered(reply.status())) return;
       const bool none_yet = reply.status().code() == StatusCode::kFailedPrecondition ||
                             reply.status().code() == StatusCode::kCancelled;
-      if (none_yet || job.disordered) return;
+      if (none_yet || job.disordered || HasDeadLetter(job)) return;
       const auto log = reply.ok() ? Decode<std::string>(reply->answer) : reply.status();
       if (log.ok() && job.program.Expected().starts_with(*log)) return;
       Violation("I8", job, fmt::format("a query got: {}",
