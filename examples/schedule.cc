@@ -1,31 +1,21 @@
 // A schedule: starts a run of a workflow at each of its times, and whenever it is told to.
 //
-//   schedule "reports" ──┬── every 200 ms ──► Report "reports/2027-01-15T03:00:00.200Z" …
+//   schedule "reports" ──┬── every 200 ms ──► Report "reports/2027-01-15T03:00:00.200Z" ──► Write …
 //                        ├── paused: no more of them
 //                        └── triggered ─────► Report "reports/trigger-1"
 #include <marathon/marathon.h>
 
 #include <iostream>
-#include <thread>
+#include <semaphore>
 
 using namespace std::chrono_literals;
 
 inline constexpr marathon::WorkflowDef<std::string(std::string)> kReport{"Report"};
 
-marathon::Workflow<std::string> Report(marathon::WorkflowContext& ctx, std::string region) {
-  std::cout << "a report of the " << region << " is written\n";
-  co_await ctx.Sleep(20ms);
-  co_return "report of the " + region;
-}
+inline constexpr marathon::ActivityDef<std::string(std::string)> kWrite{"Write"};
 
-// Looks until the schedule has started so many runs.
-absl::Status AwaitStarts(const marathon::Schedule& schedule, int64_t count) {
-  for (;;) {
-    const auto now = schedule.Describe();
-    if (!now.ok()) return now.status();
-    if (now->counts.started >= count) return {};
-    std::this_thread::sleep_for(10ms);
-  }
+marathon::Workflow<std::string> Report(marathon::WorkflowContext& ctx, std::string region) {
+  co_return co_await ctx.Run(kWrite, region);
 }
 
 int Complain(const absl::Status& status) {
@@ -36,6 +26,12 @@ int Complain(const absl::Status& status) {
 int main() {
   marathon::Registry registry;
   registry.Bind(kReport, Report);
+  std::counting_semaphore<> written(0);
+  registry.Bind(kWrite, [&](const std::string& region) {
+    std::cout << "a report of the " << region << " is written\n";
+    written.release();
+    return "report of the " + region;
+  });
   auto engine = marathon::Engine::Open("memory:", registry);
   if (!engine.ok()) return Complain(engine.status());
 
@@ -45,10 +41,10 @@ int main() {
                                           .remaining_actions = 3});
   if (!schedule.ok()) return Complain(schedule.status());
 
-  if (auto status = AwaitStarts(*schedule, 3); !status.ok()) return Complain(status);
+  for (int i = 0; i < 3; ++i) written.acquire();
   if (auto status = schedule->Pause("enough for today"); !status.ok()) return Complain(status);
   if (auto status = schedule->Trigger(); !status.ok()) return Complain(status);  // also while paused
-  if (auto status = AwaitStarts(*schedule, 4); !status.ok()) return Complain(status);
+  written.acquire();
   const auto extra = engine->Find("reports/trigger-1").Result<std::string>(10s);
   if (!extra.ok()) return Complain(extra.status());
   std::cout << "triggered: " << *extra << "\n";

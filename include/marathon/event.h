@@ -62,8 +62,8 @@ struct ActivityPolicy {
 };
 
 // TurnStarted::behavior_flags. Persisted: never change the value of an existing entry.
-// The run's code did not take part: the events up to the next marker only record what was in the inbox
-// when the run was closed from outside.
+// The run's code did not take part: the run was closed from outside, or failed by the engine, and the events up
+// to the next marker only record what was in the inbox then, and the end.
 inline constexpr uint32_t kTurnWithoutCode = 1;
 // History has come to the size at which ctx.ContinueAsNewSuggested() says yes.
 inline constexpr uint32_t kContinueAsNewSuggested = 2;

@@ -79,8 +79,9 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
       ask = ++asks_;
     }
     const uint64_t name = host_->AwaitEnd(std::move(run), [self = shared_from_this()](StatusOr<RunEnd> end) {
-      if (end.ok() && end->next) return self->Ask(*std::move(end->next));  // its chain goes on
-      self->OnEnd(end);
+      if (!end.ok() || !end->next) return self->OnEnd(end);
+      // Its chain goes on. Posted, for it may be a long one.
+      self->host_->runtime().Post(Lane::kTurn, [self, next = *std::move(end->next)] { self->Ask(next); });
     });
     bool is_over;
     {

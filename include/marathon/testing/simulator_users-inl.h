@@ -1,0 +1,205 @@
+// Simulation, second half: its users. They start jobs, signal, cancel, terminate, ask and await, and call again
+// where a process could not answer.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "marathon/testing/simulator-inl.h"
+
+namespace marathon::inline MARATHON_ABI::testing::internal {
+
+MARATHON_INLINE void Simulation::Plan() {
+  const size_t count = 6 + random_.Below(7);
+  for (size_t i = 0; i < count; ++i) PlanJob(i);
+}
+
+MARATHON_INLINE void Simulation::PlanJob(size_t index) {
+  SimJob& job = jobs_.emplace_back();
+  job.id = fmt::format("job{}", index + 1);
+  job.program = SimProgram::Draw(random_);
+  job.signals = job.program.Receives();
+  if (random_.Below(3) == 0) job.signals += random_.Between(1, 3);  // these race with its end
+  job.terminate = random_.Below(10) == 0;
+  job.cancel = random_.Below(10) == 0;
+  if (random_.Below(6) == 0) job.start_delay = Duration(random_.Between(1, 30'000));
+  const int times = random_.Below(3) == 0 ? 2 : 1;
+  After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
+  PlanInterruptions(job, 80'000);
+}
+
+MARATHON_INLINE void Simulation::PlanInterruptions(SimJob& job, int64_t within_ms) {
+  if (job.terminate) After(2'000, within_ms, "user: terminate", [this, &job] { TerminateJob(job); });
+  if (job.cancel) After(2'000, within_ms, "user: cancel", [this, &job] { CancelJob(job); });
+  for (size_t i = random_.Below(4); i > 0; --i) {
+    After(0, within_ms, "user: query", [this, &job] { QueryJob(job); });
+  }
+}
+
+MARATHON_INLINE void Simulation::Ask(std::string what, const SimJob& job,
+                                     std::function<void(Host&, Answered)> make, bool reads) {
+  requests_.push_back(
+      std::make_shared<Request>(Request{std::move(what), std::move(make), &job, reads, life_}));
+  Send(requests_.back());
+}
+
+MARATHON_INLINE void Simulation::Send(const std::shared_ptr<Request>& request) {
+  if (request->answered) return;
+  SimProcess* process = cluster_->worker(random_.Below(cluster_->workers() + 1));
+  if (process == nullptr) process = &cluster_->client();
+  request->at = process;
+  if (world_.tracing()) world_.Trace(process->runtime.actor(), "user: " + request->what);
+  request->make(*process->host, [this, request](const Status& status) {
+    if (request->answered) return false;  // nobody waits for it any more
+    const bool transient =
+        status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kUnknown;
+    request->answered = !transient;
+    if (transient) After(100, 2'000, "user: again", [this, request] { Send(request); });
+    return !transient && request->life == life_;
+  });
+}
+
+MARATHON_INLINE void Simulation::OnCrash(const SimProcess& process) {
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const std::shared_ptr<Request> request = requests_[i];
+    if (request->answered || request->at != &process) continue;
+    request->at = nullptr;
+    After(1, 500, "user: again", [this, request] { Send(request); });
+  }
+}
+
+MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
+  job.begun = true;
+  for (int i = 0; i < times; ++i) {
+    Ask("start " + job.id, job, [this, &job](Host& host, Answered answered) {
+      StartCall call;
+      call.workflow_type = kSimWorkflow.name;
+      call.input = *Encode(job.program.ToText());
+      call.options.workflow_id = job.id;
+      call.options.request_id = job.id + "/start";
+      call.options.start_delay = job.start_delay;
+      if (job.program.Attempts() > 1) {
+        call.options.retry = RetryPolicy{.initial_interval = Duration(500),
+                                         .maximum_attempts = job.program.Attempts()};
+      }
+      host.Start(std::move(call), [this, &job, answered](const StatusOr<RunKey>& run) {
+        if (answered(run.status())) OnStarted(job, run);
+      });
+    });
+  }
+}
+
+// Only when all that was asked before has been answered: it could come between.
+MARATHON_INLINE void Simulation::StartAgain(SimJob& job) {
+  if (!IsAsking(job)) return StartJob(job, 1);
+  AfterInThisLife(50, 500, "user: start again", [this, &job] { StartAgain(job); });
+}
+
+MARATHON_INLINE bool Simulation::IsAsking(const SimJob& job) const {
+  return std::any_of(requests_.begin(), requests_.end(), [&](const auto& request) {
+    return request->job == &job && !request->answered && !request->reads;
+  });
+}
+
+MARATHON_INLINE void Simulation::OnStarted(SimJob& job, const StatusOr<RunKey>& run) {
+  if (!run.ok()) {
+    return Violation("I4", job, fmt::format("the start was refused: {}", MessageOf(run.status())));
+  }
+  if (job.run.has_value()) {
+    const Invariants::Run* found = invariants_.Find(*run);
+    const bool same = found != nullptr && found->chain == invariants_.Find(*job.run)->chain;
+    if (!same) Violation("I1", job, "the same start made two runs");
+    return;
+  }
+  job.run = *run;
+  AwaitJob(job, *job.run);
+  if (job.signals == 0) return;
+  AfterInThisLife(0, 3'000, "user: signal", [this, &job] { SendSignal(job); });
+}
+
+MARATHON_INLINE void Simulation::SendSignal(SimJob& job) {
+  const int64_t value = job.sent++;
+  const RunKey run{job.id, value % 2 == 0 ? job.run->run_id : ""};
+  Ask(fmt::format("signal {} {}", job.id, value), job, [this, &job, run, value](Host& host,
+                                                                                Answered answered) {
+    SignalOptions options;
+    options.request_id = fmt::format("{}/signal/{}", job.id, value);
+    host.Signal(run, std::string(kSimSignal.name),
+                *Encode(value), std::move(options), [this, &job, answered](const Status& status) {
+                  if (!answered(status)) return;
+                  if (status.ok()) {
+                    if (job.sent == job.signals) return;
+                    return AfterInThisLife(0, 4'000, "user: signal",
+                                           [this, &job] { SendSignal(job); });
+                  }
+                  if (status.code() == StatusCode::kFailedPrecondition && HasEnded(job)) return;
+                  Violation("I6", job, fmt::format("a signal got: {}", MessageOf(status)));
+                });
+  });
+}
+
+MARATHON_INLINE void Simulation::TerminateJob(SimJob& job) {
+  if (!job.run.has_value()) return;
+  Ask("terminate " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    host.Terminate(run, "the user had enough", [this, &job, answered](const Status& status) {
+      if (!answered(status)) return;
+      if (HasEnded(job) && (status.ok() || status.code() == StatusCode::kFailedPrecondition)) return;
+      Violation("I1", job, fmt::format("terminate got: {}", MessageOf(status)));
+    });
+  });
+}
+
+MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
+  if (!job.run.has_value()) return;
+  Ask("cancel " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    host.Cancel(run, "no longer wanted", [this, &job, answered](const Status& status) {
+      if (!answered(status) || status.ok()) return;
+      if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
+      Violation("I1", job, fmt::format("cancel got: {}", MessageOf(status)));
+    });
+  });
+}
+
+// Five crashes in a row are allowed to show.
+MARATHON_INLINE bool Simulation::HasDeadLetter(const SimJob& job) const {
+  return std::any_of(invariants_.runs().begin(), invariants_.runs().end(), [&](const auto& entry) {
+    return entry.first.workflow_id == job.id && entry.second.dead_letter;
+  });
+}
+
+// What it would return by now is the beginning of what it must return.
+MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
+  if (!job.run.has_value() || job.cancel || job.program.Throws()) return;
+  Ask("query " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    host.Query(run, std::string(kSimQuery.name), Payload(), Duration(500),
+               [this, &job, answered](const StatusOr<QueryReply>& reply) {
+      if (!answered(reply.status())) return;
+      const bool none_yet = reply.status().code() == StatusCode::kFailedPrecondition ||
+                            reply.status().code() == StatusCode::kCancelled;
+      if (none_yet || job.disordered || HasDeadLetter(job)) return;
+      const auto log = reply.ok() ? Decode<std::string>(reply->answer) : reply.status();
+      if (log.ok() && job.program.Expected().starts_with(*log)) return;
+      Violation("I8", job, fmt::format("a query got: {}",
+                                       log.ok() ? *log : std::string(MessageOf(log.status()))));
+    });
+  }, true);
+}
+
+MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
+  const auto await = [this, &job, run](Host& host, Answered answered) {
+    host.AwaitEnd(run, [this, &job, answered](const StatusOr<RunEnd>& end) {
+      if (!answered(end.status())) return;
+      if (!end.ok()) {
+        return Violation("I4", job, fmt::format("awaiting it got: {}", MessageOf(end.status())));
+      }
+      if (end->next.has_value()) return AwaitJob(job, *end->next);
+      job.end = end->closing;
+    });
+  };
+  Ask("await " + job.id, job, await, true);
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing::internal
