@@ -14,6 +14,9 @@ MARATHON_INLINE ActivityError::ActivityError(Failure failure, std::string activi
       activity_type_(std::move(activity_type)),
       attempt_(attempt) {}
 
+MARATHON_INLINE ChildRunError::ChildRunError(Failure failure, std::string workflow_type)
+    : WorkflowError(std::move(failure)), workflow_type_(std::move(workflow_type)) {}
+
 MARATHON_INLINE ApplicationError::ApplicationError(std::string message)
     : ApplicationError(std::move(message), ApplicationErrorOptions()) {}
 

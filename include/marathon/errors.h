@@ -45,7 +45,23 @@ class TimeoutError : public ActivityError {
   using ActivityError::ActivityError;
 };
 
-// An activity or a timer that was canceled.
+// A child run that ended badly, or could not be started: `failure()` is its own, or says why.
+class ChildRunError : public WorkflowError {
+ public:
+  ChildRunError(Failure failure, std::string workflow_type);
+  const std::string& workflow_type() const { return workflow_type_; }
+
+ private:
+  std::string workflow_type_;
+};
+
+// A signal or a cancel to another run that cannot be delivered: it is not there, or closed.
+class DeliveryError : public WorkflowError {
+ public:
+  using WorkflowError::WorkflowError;
+};
+
+// An activity, a timer or a child run that was canceled.
 class CanceledError : public WorkflowError {
  public:
   using WorkflowError::WorkflowError;

@@ -83,6 +83,8 @@ struct RunOrigin {
   std::optional<StoredRetryPolicy> retry;  // a run that fails or times out is followed by another
   int32_t attempt = 1;          // of that policy
   Duration start_delay{0};      // between its start and its first turn
+  // The chain is a child: of that run, which waits for its end as for an activity's.
+  std::optional<ActivityKey> parent{};
   friend bool operator==(const RunOrigin&, const RunOrigin&) = default;
 };
 

@@ -58,6 +58,9 @@ inline constexpr std::string_view kDeadLetter = "marathon.DeadLetter";  // kille
 inline constexpr std::string_view kUnregistered = "marathon.Unregistered";
 inline constexpr std::string_view kReadOnly = "marathon.ReadOnly";  // a query handler tried to act
 inline constexpr std::string_view kHistoryLimit = "marathon.HistoryLimit";
+inline constexpr std::string_view kTerminated = "marathon.Terminated";
+inline constexpr std::string_view kNotStarted = "marathon.NotStarted";      // a child: its id is taken
+inline constexpr std::string_view kNotDelivered = "marathon.NotDelivered";  // to a run not there, or closed
 }  // namespace failure_type
 
 // "CardDeclined: no funds (caused by …)", for logs and exceptions.

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,6 +31,9 @@ using CommitId = uint64_t;
 // store has lost its last commits and others came instead, no attempt of then passes for one of now.
 constexpr Epoch UnclaimedEpoch(CommitId commit) { return static_cast<Epoch>(commit >> 40); }
 
+// Where an outcome counts whoever has claimed what it ends: that of a child.
+inline constexpr Epoch kAnyEpoch = std::numeric_limits<Epoch>::max();
+
 // A worker process as the store knows it. Empty: nobody.
 using SessionId = std::string;
 
@@ -49,6 +54,13 @@ struct ActivityKey {
   friend bool operator==(const ActivityKey&, const ActivityKey&) = default;
   friend auto operator<=>(const ActivityKey&, const ActivityKey&) = default;
 };
+
+// Activities with types that begin like this are the library's own, which any worker runs: what runs do to other
+// runs, and what schedules do. No queue is told of them: while claimable they are due, and whoever polls claims.
+inline constexpr std::string_view kReservedNames = "marathon.";
+inline bool IsBuiltIn(std::string_view activity_type) {
+  return activity_type.starts_with(kReservedNames);
+}
 
 // Small strings that travel with a start, a signal or an activity: trace context and the like.
 using Headers = std::vector<std::pair<std::string, std::string>>;

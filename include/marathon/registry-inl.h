@@ -9,15 +9,15 @@
 
 namespace marathon::inline MARATHON_ABI {
 
-inline constexpr std::string_view kReservedNames = "marathon.";
-
 MARATHON_INLINE const detail::WorkflowFactory* Registry::FindWorkflow(std::string_view name) const {
   const auto found = workflows_.find(name);
   return found == workflows_.end() ? nullptr : &found->second;
 }
 
 MARATHON_INLINE const detail::ActivityEntry* Registry::FindActivity(std::string_view name) const {
-  if (interceptor_ && !name.starts_with(kReservedNames)) return &*interceptor_;
+  if (interceptor_ && !IsBuiltIn(name)) return &*interceptor_;
+  // What follows the slash of a built-in one is for people and for replays.
+  if (IsBuiltIn(name)) name = name.substr(0, name.find('/'));
   const auto found = activities_.find(name);
   return found == activities_.end() ? nullptr : &found->second;
 }

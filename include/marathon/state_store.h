@@ -36,7 +36,7 @@ namespace marathon::inline MARATHON_ABI {
 // ---- Turns -------------------------------------------------------------------------------------
 
 // A new pending activity, at UnclaimedEpoch of its commit. `claim`: the committing session starts it at once,
-// at the epoch after that.
+// at the epoch after that. `owed`: see Owed; a closing commit may have such ones only.
 struct NewActivity {
   EventId id = 0;
   std::string activity_type;
@@ -45,10 +45,11 @@ struct NewActivity {
   Headers headers;
   ActivityPolicy policy;
   bool claim = false;
+  bool owed = false;
 };
 
 // An activity that is canceled: if nobody runs it, it is gone, else its worker is told. `answer`: its end comes
-// to the inbox in both cases.
+// to the inbox in both cases. One that is owed is not gone: it is claimable again, if it was detached.
 struct CanceledActivity {
   EventId id = 0;
   bool answer = false;
@@ -97,7 +98,7 @@ struct TurnCommit {
   std::vector<NewTimer> timers;
   std::vector<EventId> cancel_timers;
 
-  // Ends the run: its timers, pending activities and remaining messages go. Refused with
+  // Ends the run: its timers, pending activities (see Owed) and remaining messages go. Refused with
   // kFailedPrecondition while a signal newer than `inbox_taken` waits, unless `leave_signals` or `next`.
   std::optional<RunStatus> close;
   bool leave_signals = false;
@@ -186,15 +187,17 @@ struct AttemptEnd {
     kFinal,     // `outcome` goes to the inbox, the row goes
     kRetry,     // the next attempt is claimable after `delay`; `failure` is kept
     kGiveBack,  // claimable again after `delay`, as if never delivered
-    kDetach,    // completes later, from anywhere; keeps its deadlines, needs no session
+    kDetach,    // completes later, from anywhere; keeps its deadlines, needs no session. One that is owed
+                // is claimable again if its run has ended, or it is canceled and not `cancel_told`
   };
   ActivityKey key;
-  Epoch epoch = 0;
+  Epoch epoch = 0;  // kFinal: or kAnyEpoch
   Kind kind = Kind::kFinal;
   EventBody outcome;  // kFinal: ActivityCompleted or ActivityFailed
   std::optional<Failure> failure;
   Duration delay{0};
   SessionId session;  // offers to take the run's next turn; empty: no
+  bool cancel_told = false;
 };
 
 struct AttemptReply {
@@ -237,6 +240,7 @@ struct DueReply {
   std::vector<RunKey> ready;       // made ready, and `session` owns them
   std::vector<ActivityRow> expired_activities;  // past the deadline that NextDue names
   std::vector<RunRow> expired_runs;             // past their run_deadline
+  std::vector<ClaimRequest> claimable;          // built-in activities, for the caller to claim
   std::vector<SessionId> expired_sessions;      // to be ended by ExpireSession
 };
 

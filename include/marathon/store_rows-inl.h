@@ -32,7 +32,11 @@ MARATHON_INLINE ActivityDue NextDue(const ActivityRow& row, Duration resend_firs
   switch (row.state) {
     case ActivityState::kClaimable:
       deadline(row.available_at, row.policy.schedule_to_start, TimeoutKind::kScheduleToStart);
-      consider(NextResend(row.available_at, row.resends, resend_first), What::kResend);
+      if (IsBuiltIn(row.activity_type)) {
+        consider(row.available_at, What::kClaim);
+      } else {
+        consider(NextResend(row.available_at, row.resends, resend_first), What::kResend);
+      }
       break;
     case ActivityState::kBackoff:
       consider(row.available_at, What::kRetry);

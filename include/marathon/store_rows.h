@@ -44,6 +44,7 @@ struct RunLinks {
   Id first_run_id;    // of its chain; empty: this one
   Id next_run_id;     // once closed: the run that goes on; empty: none
   Time not_before{};  // its first turn waits until then
+  std::vector<ActivityKey> children;  // started by earlier runs of its chain, which have ended
 
   friend bool operator==(const RunLinks&, const RunLinks&) = default;
 };
@@ -102,6 +103,13 @@ enum class ActivityState : uint8_t {
   kDetached = 4,   // completes later, from anywhere (CompleteLater)
 };
 
+// Whether an activity is dropped with its run. Persisted: never change the value of an existing entry.
+enum class Owed : uint8_t {
+  kNo = 0,     // yes
+  kAtEnd = 1,  // no: once its run has ended, and no other one goes on, it is claimable once more, as kNow
+  kNow = 2,    // its run has ended; nobody hears how this ends
+};
+
 // A pending activity. Its row goes when its outcome is in the inbox or in history.
 struct ActivityRow {
   ActivityKey key;
@@ -126,15 +134,16 @@ struct ActivityRow {
   std::optional<Failure> last_failure;
   bool cancel_requested = false;
   int32_t resends = 0;     // times published again since it became claimable
+  Owed owed = Owed::kNo;
 
   friend bool operator==(const ActivityRow&, const ActivityRow&) = default;
 };
 
 // The next instant at which `row` needs attention, and for what: the end of a back-off, one of its four
-// deadlines (only those that apply in its state), or, while claimable, its next re-send. kNever: none.
-// `resend_first`: see NextResend.
+// deadlines (only those that apply in its state), or, while claimable, its next re-send, or, if it is built in,
+// a claim. kNever: none. `resend_first`: see NextResend.
 struct ActivityDue {
-  enum class What : uint8_t { kNothing, kRetry, kTimeout, kResend };
+  enum class What : uint8_t { kNothing, kRetry, kTimeout, kResend, kClaim };
   Time at = kNever;
   What what = What::kNothing;
   TimeoutKind timeout = TimeoutKind::kNone;  // for kTimeout

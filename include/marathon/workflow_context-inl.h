@@ -53,6 +53,78 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
                                 options.cancellation, where);
 }
 
+// The activity is the child, from its start to its end: it has no deadlines, and the retry policy is the child's.
+MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleChildEncoded(
+    std::string_view workflow, Payload input, const ChildOptions& options,
+    std::source_location where) {
+  detail::CheckName("a child's workflow type", workflow);
+  Headers headers;
+  if (!options.workflow_id.empty()) {
+    detail::CheckName("a child's workflow id", options.workflow_id, limits::kMaxIdBytes);
+    headers.emplace_back(detail::header::kWorkflowId, options.workflow_id);
+  }
+  if (!options.task_queue.empty()) {
+    detail::CheckName("a task queue's name", options.task_queue);
+    headers.emplace_back(detail::header::kTaskQueue, options.task_queue);
+  }
+  const auto add_time = [&](std::string_view name, Duration time) {
+    if (time > Duration(0)) headers.emplace_back(name, std::to_string(time.count()));
+  };
+  add_time(detail::header::kRunTimeout, options.run_timeout);
+  add_time(detail::header::kStartDelay, options.start_delay);
+  if (options.on_parent_close != ParentClosePolicy::kTerminate) {
+    const bool cancel = options.on_parent_close == ParentClosePolicy::kCancel;
+    headers.emplace_back(detail::header::kOnParentClose, cancel ? "cancel" : "abandon");
+  }
+  ActivityPolicy policy;
+  if (options.retry != nullptr) {
+    policy.retry = StoredRetryPolicy(*options.retry);
+  } else {
+    policy.retry.maximum_attempts = 1;
+  }
+  return core_.ScheduleActivity(fmt::format("{}{}", detail::kChildRun, workflow), std::move(input), "",
+                                std::move(policy), options.cancellation, where, std::move(headers));
+}
+
+namespace detail {
+
+inline Headers TargetHeaders(std::string_view workflow_id, std::string_view run_id) {
+  CheckName("a workflow id", workflow_id, limits::kMaxIdBytes);
+  Headers headers{{std::string(header::kWorkflowId), std::string(workflow_id)}};
+  if (!run_id.empty()) {
+    CheckName("a run id", run_id, limits::kMaxIdBytes);
+    headers.emplace_back(header::kRunId, run_id);
+  }
+  return headers;
+}
+
+}  // namespace detail
+
+MARATHON_INLINE detail::OperationRef WorkflowContext::SendSignalEncoded(
+    std::string_view workflow_id, std::string_view run_id, EventId child, std::string_view signal,
+    Payload value, std::source_location where) {
+  detail::CheckName("a signal's name", signal);
+  Headers headers = detail::TargetHeaders(workflow_id, run_id);
+  if (child != 0) headers.emplace_back(detail::header::kEvent, std::to_string(child));
+  return core_.ScheduleActivity(fmt::format("{}{}", detail::kSignalRun, signal), std::move(value), "",
+                                ActivityPolicy(), ActivityCancellation::kTry, where,
+                                std::move(headers));
+}
+
+MARATHON_INLINE detail::JoinAwaiter<void> WorkflowContext::CancelRun(std::string_view workflow_id,
+                                                                     std::string_view reason,
+                                                                     TargetOptions target,
+                                                                     std::source_location where) {
+  Headers headers = detail::TargetHeaders(workflow_id, target.run_id);
+  if (!reason.empty()) {
+    detail::CheckName("a reason", reason, limits::kMaxReasonBytes);
+    headers.emplace_back(detail::header::kReason, reason);
+  }
+  return detail::JoinAwaiter<void>(
+      core_.ScheduleActivity(detail::kCancelRun, Payload(), "", ActivityPolicy(),
+                             ActivityCancellation::kTry, where, std::move(headers)));
+}
+
 MARATHON_INLINE std::string WorkflowContext::NewUuid() {
   const uint64_t high = Random();
   return detail::UuidText(high, Random(), 4);
@@ -82,6 +154,10 @@ MARATHON_INLINE void ThrowCanceled() {
 
 MARATHON_INLINE void ThrowFailure(const Operation& operation) {
   const Failure& failure = *operation.failure;
+  if (IsChildRun(operation.name) && failure.kind != FailureKind::kCanceled) {
+    throw ChildRunError(failure, operation.name.substr(kChildRun.size()));
+  }
+  if (failure.type == failure_type::kNotDelivered) throw DeliveryError(failure);
   switch (failure.kind) {
     case FailureKind::kTimeout:
       throw TimeoutError(failure, operation.name, operation.attempt);

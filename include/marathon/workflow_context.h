@@ -29,6 +29,7 @@
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/detail/awaitables.h"
+#include "marathon/detail/run_messages.h"
 #include "marathon/log_sink.h"
 #include "marathon/retry_policy.h"
 #include "marathon/workflow.h"
@@ -46,6 +47,30 @@ struct ActivityOptions {
   Duration heartbeat_timeout{0};           // between two ctx.Heartbeat()s; retried when it passes
   const RetryPolicy* retry = nullptr;      // null: RetryPolicy's defaults. Must outlive the call
   ActivityCancellation cancellation = ActivityCancellation::kTry;
+};
+
+// What becomes of a child when its parent's chain of runs has ended.
+enum class ParentClosePolicy : uint8_t {
+  kTerminate,
+  kCancel,   // as by Run::Cancel
+  kAbandon,  // it goes on
+};
+
+// How a child is to run. Trivially destructible, as ActivityOptions is.
+struct ChildOptions {
+  std::string_view workflow_id{};     // empty: "<parent's run id>/<number>", another for each call
+  std::string_view task_queue{};      // empty: the parent's
+  Duration run_timeout{0};            // as in StartOptions
+  Duration start_delay{0};            // as in StartOptions
+  const RetryPolicy* retry = nullptr;  // as in StartOptions; must outlive the call
+  ParentClosePolicy on_parent_close = ParentClosePolicy::kTerminate;
+  // When the handle is told that the child is canceled; kTry and kWait cancel the child, kAbandon does not.
+  ActivityCancellation cancellation = ActivityCancellation::kWait;
+};
+
+// Which run of a workflow id. Trivially destructible, as ActivityOptions is.
+struct TargetOptions {
+  std::string_view run_id{};  // it, or the one of its chain that goes on; empty: the id's newest
 };
 
 // Keeps a handler in place for as long as it lives. Declare it behind what the handler refers to: so it goes
@@ -133,6 +158,84 @@ class WorkflowContext {
     return ActivityHandle<Out>(
         Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
   }
+
+  // ---- Other runs
+
+  // Starts a child: a run of its own, on any worker that has its code, which ends when this chain of runs does,
+  // or as ChildOptions says. Gives what it, or the last run of its chain, returned. Throws ChildRunError if it
+  // failed, timed out, was terminated, or its workflow id belongs to an open run; CanceledError if canceled.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunChild(
+      const WorkflowDef<Out(In)>& def, Arg&& input, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(
+        ScheduleChild<In>(def.name, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunChild(
+      const WorkflowDef<Out()>& def, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(ScheduleChildEncoded(def.name, Payload(), options, where));
+  }
+  // By name: `co_await ctx.RunChild<std::string>("Ship", order)`.
+  template <class Out, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunChild(
+      std::string_view workflow, Arg&& input, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(ScheduleChild<std::remove_cvref_t<Arg>>(
+        workflow, std::forward<Arg>(input), options, where));
+  }
+
+  // The same, but without waiting. The child starts even if this run ends at once, unless it is to end with it.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] ChildHandle<Out> StartChild(
+      const WorkflowDef<Out(In)>& def, Arg&& input, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ChildHandleOf<Out>(ScheduleChild<In>(def.name, std::forward<Arg>(input), options, where),
+                              options);
+  }
+  template <class Out>
+  [[nodiscard]] ChildHandle<Out> StartChild(
+      const WorkflowDef<Out()>& def, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ChildHandleOf<Out>(ScheduleChildEncoded(def.name, Payload(), options, where), options);
+  }
+  template <class Out, class Arg>
+  [[nodiscard]] ChildHandle<Out> StartChild(
+      std::string_view workflow, Arg&& input, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ChildHandleOf<Out>(ScheduleChild<std::remove_cvref_t<Arg>>(
+                                  workflow, std::forward<Arg>(input), options, where),
+                              options);
+  }
+
+  // Signals another run, and waits until it has the signal; one sent after that comes after it. Throws
+  // DeliveryError if there is no such run, or it is closed.
+  template <class T, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      std::string_view workflow_id, const SignalDef<T>& signal, Arg&& value,
+      TargetOptions target = {}, std::source_location where = std::source_location::current()) {
+    return SendSignal<T>(workflow_id, target.run_id, 0, signal.name, std::forward<Arg>(value), where);
+  }
+  template <class Arg>
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      std::string_view workflow_id, std::string_view signal, Arg&& value, TargetOptions target = {},
+      std::source_location where = std::source_location::current()) {
+    return SendSignal<std::remove_cvref_t<Arg>>(workflow_id, target.run_id, 0, signal,
+                                                std::forward<Arg>(value), where);
+  }
+  // … and a child, which may still be about to start.
+  template <class Out, class T, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      const ChildHandle<Out>& child, const SignalDef<T>& signal, Arg&& value,
+      std::source_location where = std::source_location::current()) {
+    return SendSignal<T>(child.run().workflow_id.view(), child.run().run_id.view(),
+                         child.operation()->id, signal.name, std::forward<Arg>(value), where);
+  }
+  // Asks another run to end, as Run::Cancel does, and waits until it has been told. Throws DeliveryError.
+  [[nodiscard]] detail::JoinAwaiter<void> CancelRun(
+      std::string_view workflow_id, std::string_view reason = "", TargetOptions target = {},
+      std::source_location where = std::source_location::current());
 
   // ---- Time. Durable, of any length, by the store's clock.
 
@@ -339,6 +442,8 @@ class WorkflowContext {
   const Id& first_run_id() const { return core_.first_run_id(); }
   // Counts the runs that StartOptions::retry has made, from 1.
   int attempt() const { return core_.attempt(); }
+  // The run whose child this one is, or the chain of this one; null: nobody's.
+  const RunKey* parent() const { return core_.parent() ? &core_.parent()->run : nullptr; }
   // True while history is being re-run. For diagnostics only: code that decides by it breaks.
   bool is_replaying() const { return core_.replaying(); }
   // Logs through the engine's LogSink, but not again in a replay.
@@ -375,6 +480,38 @@ class WorkflowContext {
                                                std::source_location where);
   detail::OperationRef ScheduleEncoded(std::string_view activity, Payload input,
                                        const ActivityOptions& options, std::source_location where);
+  template <class In, class Arg>
+  detail::OperationRef ScheduleChild(std::string_view workflow, Arg&& input,
+                                     const ChildOptions& options, std::source_location where) {
+    static_assert(std::is_convertible_v<Arg&&, In>,
+                  "Marathon: the input is not what the workflow's definition takes");
+    detail::CheckSafeArgument<Arg>();
+    StatusOr<Payload> payload = Encode<In>(std::forward<Arg>(input));
+    if (!payload.ok()) detail::ThrowEncodeError(workflow, payload.status());
+    return ScheduleChildEncoded(workflow, *std::move(payload), options, where);
+  }
+  detail::OperationRef ScheduleChildEncoded(std::string_view workflow, Payload input,
+                                            const ChildOptions& options, std::source_location where);
+  template <class Out>
+  ChildHandle<Out> ChildHandleOf(detail::OperationRef operation, const ChildOptions& options) {
+    const ActivityKey key{core_.facts().key, operation->id};
+    return ChildHandle<Out>(std::move(operation), detail::ChildKey(key, options.workflow_id));
+  }
+  template <class T, class Arg>
+  detail::JoinAwaiter<void> SendSignal(std::string_view workflow_id, std::string_view run_id,
+                                       EventId child, std::string_view signal, Arg&& value,
+                                       std::source_location where) {
+    static_assert(std::is_convertible_v<Arg&&, T>,
+                  "Marathon: the value is not what the signal's definition takes");
+    detail::CheckSafeArgument<Arg>();
+    StatusOr<Payload> payload = Encode<T>(std::forward<Arg>(value));
+    if (!payload.ok()) detail::ThrowEncodeError(signal, payload.status());
+    return detail::JoinAwaiter<void>(
+        SendSignalEncoded(workflow_id, run_id, child, signal, *std::move(payload), where));
+  }
+  detail::OperationRef SendSignalEncoded(std::string_view workflow_id, std::string_view run_id,
+                                         EventId child, std::string_view signal, Payload value,
+                                         std::source_location where);
 
   detail::WorkflowCore& core_;
 };

@@ -102,8 +102,11 @@ Job Job::Draw(uint64_t seed, int64_t number) {
   Job job;
   job.id = fmt::format("job-{}", number);
   job.program = testing::SimProgram::Draw(random);
-  std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // the auditor knows runs, not chains
-    return step.kind == testing::SimStep::Kind::kContinue || step.kind == testing::SimStep::Kind::kFlaky;
+  std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // the auditor knows runs, not families
+    using Kind = testing::SimStep::Kind;
+    static constexpr Kind kOthers[] = {Kind::kContinue,  Kind::kFlaky,     Kind::kChild,
+                                       Kind::kToldChild, Kind::kLeftChild, Kind::kGuard};
+    return std::ranges::find(kOthers, step.kind) != std::end(kOthers);
   });
   for (SimStep& step : job.program.steps) MakeQuicker(step, random);
   job.signals = job.program.Receives();

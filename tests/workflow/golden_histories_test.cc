@@ -117,6 +117,13 @@ Workflow<int> Continues(WorkflowContext& ctx) {
   co_return go;
 }
 
+Workflow<int> Family(WorkflowContext& ctx) {
+  const auto left = ctx.StartChild<int>("Wait", 1, {.on_parent_close = ParentClosePolicy::kAbandon});
+  co_await ctx.SignalRun("other", "go", 1);
+  co_await ctx.CancelRun("other", "no longer wanted");
+  co_return co_await ctx.RunChild<int>("Ship", 1, {.workflow_id = "ship-1"});
+}
+
 Registry Workflows() {
   Registry registry;
   registry.Bind("Activity", Activity);
@@ -132,6 +139,7 @@ Registry Workflows() {
   registry.Bind("Handles", Handles);
   registry.Bind("Versions", Versions);
   registry.Bind("Continues", Continues);
+  registry.Bind("Family", Family);
   return registry;
 }
 
@@ -167,6 +175,7 @@ std::string Replay(const std::filesystem::path& file, std::string workflow_type)
 const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_activity_canceled", {"ActivityCancelRequested (activity 3)", "ActivityCancelRequested (activity 5)"}},
     {"bad_activity_type", {"ActivityScheduled \"Refund\"", "ActivityScheduled \"Charge\""}},
+    {"bad_child_type", {"ActivityScheduled \"marathon.child/Send\"", "ActivityScheduled \"marathon.child/Ship\""}},
     {"bad_answer", {"WorkflowCompleted", "WorkflowFailed"}},
     {"bad_answer_twice", {"ActivityCompleted (activity 4)", "waits for no such thing"}},
     {"bad_cancel_twice", {"WorkflowCancelRequested", "waits for no such thing"}},
@@ -203,7 +212,7 @@ TEST(GoldenHistoriesTest, GoodOnesReplayAndBadOnesAreFound) {
       EXPECT_THAT(mismatch, HasSubstr(kBad.at(name).second)) << name;
     }
   }
-  EXPECT_EQ(good, 19);
+  EXPECT_EQ(good, 20);
   EXPECT_EQ(bad, static_cast<int>(kBad.size()));
 }
 

@@ -70,7 +70,9 @@ MARATHON_INLINE void MemoryShard::UpdateRun(Run& run, Time due) {
   const bool open = run.status == RunStatus::kRunning;
   due_.Set(run, open ? due : kNever);
   if (!open) {
-    if (!run.retained) Retain(run);
+    if (run.retained) return;
+    if (run.linked()) ready_.Remove(run);
+    if (run.pending_activities == 0) Retain(run);  // else it owes something
   } else if (IsReady(run) != run.linked()) {
     IsReady(run) ? ready_.PushBack(run) : ready_.Remove(run);
   }
@@ -78,7 +80,6 @@ MARATHON_INLINE void MemoryShard::UpdateRun(Run& run, Time due) {
 
 // A closed run keeps only what can be asked for, and as many are kept as fit.
 MARATHON_INLINE void MemoryShard::Retain(Run& run) {
-  if (run.linked()) ready_.Remove(run);
   closed_.PushBack(run);
   run.retained = true;
   decltype(run.activities)().swap(run.activities);

@@ -256,6 +256,19 @@ class ActivityHandle : public Handle<T> {
   }
 };
 
+// What Cancel does: the child is told as by Run::Cancel; the handle ends as ChildOptions::cancellation says.
+template <class T>
+class ChildHandle : public ActivityHandle<T> {
+ public:
+  ChildHandle(detail::OperationRef operation, RunKey run)
+      : ActivityHandle<T>(std::move(operation)), run_(std::move(run)) {}
+  // The child's first run: the ids are known before it has begun.
+  const RunKey& run() const { return run_; }
+
+ private:
+  RunKey run_;
+};
+
 class TimerHandle : public Handle<void> {
  public:
   using Handle<void>::Handle;

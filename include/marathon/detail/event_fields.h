@@ -47,6 +47,7 @@ struct Layout<RunOrigin> {
       Field{"retry", &RunOrigin::retry},
       Field{"attempt", &RunOrigin::attempt},
       Field{"start_delay_ms", &RunOrigin::start_delay},
+      Field{"parent", &RunOrigin::parent},
   };
 };
 

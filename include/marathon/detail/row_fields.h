@@ -24,19 +24,8 @@ struct EnumRange<ActivityState> {
 };
 
 template <>
-struct Layout<RunKey> {
-  static constexpr auto fields = std::tuple{
-      Field{"workflow_id", &RunKey::workflow_id},
-      Field{"run_id", &RunKey::run_id},
-  };
-};
-
-template <>
-struct Layout<ActivityKey> {
-  static constexpr auto fields = std::tuple{
-      Field{"run", &ActivityKey::run},
-      Field{"id", &ActivityKey::id},
-  };
+struct EnumRange<Owed> {
+  static constexpr Owed first = Owed::kNo, last = Owed::kNow;
 };
 
 template <>
@@ -57,6 +46,7 @@ struct Layout<RunLinks> {
       Field{"first_run_id", &RunLinks::first_run_id},
       Field{"next_run_id", &RunLinks::next_run_id},
       Field{"not_before", &RunLinks::not_before},
+      Field{"children", &RunLinks::children},
   };
 };
 
@@ -116,6 +106,7 @@ struct Layout<ActivityRow> {
       Field{"last_failure", &ActivityRow::last_failure},
       Field{"cancel_requested", &ActivityRow::cancel_requested},
       Field{"resends", &ActivityRow::resends},
+      Field{"owed", &ActivityRow::owed},
   };
 };
 

@@ -1,4 +1,4 @@
-// The layouts of payloads, failures and retry policies: see layout.h. Persisted: the order of the
+// The layouts of payloads, failures, retry policies and keys: see layout.h. Persisted: the order of the
 // members is the order of their bytes.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include "marathon/config.h"
 #include "marathon/detail/layout.h"
 #include "marathon/failure.h"
+#include "marathon/ids.h"
 #include "marathon/payload.h"
 #include "marathon/retry_policy.h"
 
@@ -58,6 +59,22 @@ struct Layout<StoredRetryPolicy> {
       Field{"maximum_attempts", &StoredRetryPolicy::maximum_attempts},
       Field{"jitter", &StoredRetryPolicy::jitter},
       Field{"non_retryable_types", &StoredRetryPolicy::non_retryable_types},
+  };
+};
+
+template <>
+struct Layout<RunKey> {
+  static constexpr auto fields = std::tuple{
+      Field{"workflow_id", &RunKey::workflow_id},
+      Field{"run_id", &RunKey::run_id},
+  };
+};
+
+template <>
+struct Layout<ActivityKey> {
+  static constexpr auto fields = std::tuple{
+      Field{"run", &ActivityKey::run},
+      Field{"id", &ActivityKey::id},
   };
 };
 

@@ -68,6 +68,7 @@ MARATHON_INLINE void WorkflowCore::SetStart(const WorkflowStarted& started) {
   if (started.origin.empty()) return;
   first_run_id_ = started.origin.front().first_run_id;
   attempt_ = started.origin.front().attempt;
+  parent_ = started.origin.front().parent;
 }
 
 MARATHON_INLINE std::vector<EventBody> WorkflowCore::TakeUnread() {
@@ -269,7 +270,8 @@ MARATHON_INLINE OperationRef WorkflowCore::ScheduleActivity(std::string_view typ
                                                             std::string_view task_queue,
                                                             ActivityPolicy policy,
                                                             ActivityCancellation cancellation,
-                                                            std::source_location where) {
+                                                            std::source_location where,
+                                                            Headers headers) {
   OperationRef operation = NewOperation(Operation::Kind::kActivity);
   operation->name = type;
   operation->cancellation = cancellation;
@@ -282,6 +284,7 @@ MARATHON_INLINE OperationRef WorkflowCore::ScheduleActivity(std::string_view typ
   scheduled.task_queue = task_queue.empty() ? std::string_view(facts_.task_queue) : task_queue;
   scheduled.input = std::move(input);
   scheduled.policy = std::move(policy);
+  scheduled.headers = std::move(headers);
   Issue(std::move(scheduled), where);
   operation->id = last_id_;
   pending_.emplace(operation->id, operation);

@@ -112,7 +112,7 @@ class WorkflowCore final : private EndListener {
   Branch* current_branch() { return current_; }
   OperationRef ScheduleActivity(std::string_view type, Payload input, std::string_view task_queue,
                                 ActivityPolicy policy, ActivityCancellation cancellation,
-                                std::source_location where);
+                                std::source_location where, Headers headers = {});
   // True if history says that this very call succeeded before, so that its input need not be encoded.
   bool NextIsScheduled(std::string_view type);
   OperationRef StartTimer(Duration duration, std::source_location where);
@@ -162,6 +162,7 @@ class WorkflowCore final : private EndListener {
   const Id& first_run_id() const { return first_run_id_.empty() ? facts_.key.run_id : first_run_id_; }
   int attempt() const { return attempt_; }
   Duration run_timeout() const { return run_timeout_; }
+  const std::optional<ActivityKey>& parent() const { return parent_; }
   uint64_t NextRandom();
   void Log(LogLevel level, std::string_view message);
 
@@ -190,6 +191,7 @@ class WorkflowCore final : private EndListener {
   Id first_run_id_;
   int attempt_ = 1;
   Duration run_timeout_{0};
+  std::optional<ActivityKey> parent_;
   Time now_{};
   bool continue_as_new_suggested_ = false;
   EventId last_id_ = 0;

@@ -164,6 +164,13 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
       });
 }
 
+// Those that are not claimed here come up again in a while.
+MARATHON_INLINE void ActivityRunner::ClaimBuiltIn(std::vector<ClaimRequest> requests) {
+  if (host_.stopping()) return;
+  blocking_.used.fetch_add(static_cast<int>(requests.size()));
+  Claim(std::move(requests), 0);
+}
+
 // Perhaps we hold them: what is in our session's hands at the next epoch, we claimed.
 MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> requests) {
   for (ClaimRequest& request : requests) {

@@ -120,7 +120,7 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot) {
   if (canceled) attempt->RequestStop(true);
   // Whoever loses the session stops what runs, and what comes late is stopped here.
   if (host_.stopping() || host_.session().HasLost(attempt->session())) attempt->RequestStop(false);
-  const int deaths = attempt->deliveries();
+  const int deaths = IsBuiltIn(attempt->activity_type()) ? 0 : attempt->deliveries();
   if (deaths >= limits::kMaxDeliveries) {
     Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
     failure.type = failure_type::kDeadLetter;

@@ -47,6 +47,8 @@ class ActivityRunner {
   void Start(ActivityRow row, SlotPtr slot = nullptr);
   bool IsRunning(const ActivityKey& key, Epoch epoch);
 
+  // Claims activities of the library's own: there is always room.
+  void ClaimBuiltIn(std::vector<ClaimRequest> requests);
   // Fetches claimable activities as long as there is room.
   void Pump();
   // Fires the stop token of every attempt of the activity that runs here, or is about to: the notice may

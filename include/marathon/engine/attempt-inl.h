@@ -23,6 +23,7 @@ MARATHON_INLINE Attempt::Attempt(std::shared_ptr<Host> host, ActivityRow&& row,
       session_(std::move(row.session)),
       policy_(std::move(row.policy)),
       scheduled_at_(row.scheduled_at),
+      owed_(row.owed),
       input_(std::move(row.input)),
       canceled_(row.cancel_requested) {}
 

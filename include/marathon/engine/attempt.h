@@ -32,6 +32,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   // For Create.
   Attempt(std::shared_ptr<Host> host, ActivityRow&& row, const ActivityEntry* entry, SlotPtr slot);
 
+  const ActivityInfo& info() const { return context_->info(); }
   const ActivityKey& key() const { return context_->info().key; }
   const std::string& activity_type() const { return context_->info().activity_type; }
   int number() const { return context_->info().attempt; }
@@ -40,6 +41,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   const SessionId& session() const { return session_; }
   const ActivityPolicy& policy() const { return policy_; }
   Time scheduled_at() const { return scheduled_at_; }
+  Owed owed() const { return owed_; }
   const SlotPtr& slot() const { return slot_; }
   bool own_turn() const { return slot_ != nullptr; }
   bool asynchronous() const { return entry_ != nullptr && entry_->asynchronous; }
@@ -82,6 +84,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   const SessionId session_;
   const ActivityPolicy policy_;
   const Time scheduled_at_;
+  const Owed owed_;
   const Payload input_;
   std::stop_source stop_;
   std::atomic<bool> canceled_{false};

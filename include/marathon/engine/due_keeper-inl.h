@@ -70,6 +70,7 @@ MARATHON_INLINE void DueKeeper::OnPolled(StatusOr<DueReply> reply) {
     // Not closed by this, it falls due again in a while.
     host_.TimeOut(row.key, [](const Status&) {});
   }
+  if (!reply->claimable.empty()) host_.activities().ClaimBuiltIn(std::move(reply->claimable));
   for (const SessionId& session : reply->expired_sessions) {
     if (session == host_.session().id()) {
       host_.session().Renew();  // late, but nobody has ended it yet

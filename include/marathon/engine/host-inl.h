@@ -12,6 +12,7 @@
 #include "marathon/engine/due_keeper-inl.h"
 #include "marathon/engine/host_calls-inl.h"
 #include "marathon/engine/host_queries-inl.h"
+#include "marathon/engine/run_messages-inl.h"
 #include "marathon/engine/schedules-inl.h"
 #include "marathon/engine/session_keeper-inl.h"
 #include "marathon/engine/turn_commit-inl.h"
@@ -41,7 +42,12 @@ MARATHON_INLINE std::shared_ptr<Host> Host::Create(Runtime& runtime, std::shared
                                                    EngineOptions options) {
   std::shared_ptr<Host> host(new Host(runtime, std::move(store), std::move(queue),
                                       std::move(registry), std::move(options)));
-  host->registry_ = detail::WithSchedules(std::move(host->registry_), host);
+  if (host->works()) {
+    auto all = std::make_shared<Registry>(*host->registry_);
+    detail::AddSchedules(*all, host);
+    detail::AddRunMessages(*all, host);
+    host->registry_ = std::move(all);
+  }
   return host;
 }
 
@@ -51,7 +57,7 @@ MARATHON_INLINE void Host::Open(DoneStatus done) {
   session_.Open([self = Self(), done = std::move(done)](Status status) mutable {
     if (status.ok()) {
       self->BeginReceiving();
-      self->due_.Poll();
+      if (self->works()) self->due_.Poll();
       if (self->registry_->has_workflows()) self->UnblockAll("");
     }
     done(std::move(status));
@@ -149,7 +155,9 @@ MARATHON_INLINE void Host::Abandon() {
 
 // ---- StoreWatcher ----------------------------------------------------------------------------------
 
-MARATHON_INLINE void Host::OnDue(Time at) { due_.Note(at); }
+MARATHON_INLINE void Host::OnDue(Time at) {
+  if (works()) due_.Note(at);
+}
 
 MARATHON_INLINE void Host::OnActivitiesCanceled(const std::vector<ActivityKey>& keys) {
   for (const ActivityKey& key : keys) activities_.Cancel(key);

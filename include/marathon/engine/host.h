@@ -26,6 +26,13 @@
 
 namespace marathon::inline MARATHON_ABI {
 
+// What the start of a child says besides.
+struct ChildStart {
+  Id run_id;
+  ActivityKey parent;       // its activity there
+  StoredRetryPolicy retry;  // of the child's chain; one attempt: none
+};
+
 struct StartCall {
   std::string workflow_type;
   Payload input;
@@ -33,6 +40,7 @@ struct StartCall {
   // Signals that the run gets right after its start, or at once if it is there already.
   std::vector<Message> signals;
   bool any_type = false;  // the workflow may be one that only other workers have
+  std::optional<ChildStart> child = {};
 };
 
 // How a run ended: the event that closed it, and the run of its chain that goes on, if one does.
@@ -64,6 +72,8 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void Start(StartCall call, Done<RunKey> done);
   void Signal(RunKey run, std::string name, Payload input, SignalOptions options, DoneStatus done);
   void Cancel(RunKey run, std::string reason, DoneStatus done);
+  // Any message for a workflow. Its dedupe key is made up if it has none.
+  void PutMessage(RunKey run, Message message, DoneStatus done);
   // Asks a run's query handler, by replay, once the messages that wait for the run have had a turn or `patience`
   // has passed.
   void Query(RunKey run, std::string name, Payload input, Duration patience, Done<QueryReply> done);
@@ -89,6 +99,8 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   detail::ActivityRunner& activities() { return activities_; }
   detail::SessionKeeper& session() { return session_; }
   std::shared_ptr<Host> Self() { return shared_from_this(); }
+  // Whether it takes turns or runs activities: a client does neither, and leaves what falls due to others.
+  bool works() const { return registry_->has_workflows() || registry_->has_activities(); }
   bool stopping() const { return stopping_.load(); }
   // The shutdown has come to its end: nothing is begun any more.
   bool finished();
@@ -119,7 +131,6 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void OnStarted(std::shared_ptr<StartState> state, StatusOr<StartReply> reply);
   struct PutState;
   void SendPut(std::shared_ptr<PutState> state);
-  void PutMessage(RunKey run, Message message, DoneStatus done);
   struct QueryState;
   void ReadForQuery(std::shared_ptr<QueryState> state);
   static bool FollowForQuery(QueryState& state, const RunRow& row);

@@ -15,6 +15,7 @@
 #include "marathon/detail/block_pool.h"
 #include "marathon/detail/text.h"
 #include "marathon/engine/host.h"
+#include "marathon/engine/run_messages.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
 #include "marathon/store/protocol_rules.h"
@@ -68,7 +69,7 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   auto state = std::allocate_shared<StartState>(detail::PoolAllocator<StartState>());
   const StartOptions& options = call.options;
   state->request_id = NewId();
-  state->run.run_id = state->request_id;
+  state->run.run_id = call.child ? call.child->run_id : Id(state->request_id);
   state->run.workflow_id = options.workflow_id.empty() ? state->request_id : options.workflow_id;
   if (!options.request_id.empty()) state->request_id = options.request_id;
   state->task_queue = options.task_queue.empty() ? "default" : options.task_queue;
@@ -88,10 +89,14 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   started.request_id = state->request_id;
   started.run_timeout = call.options.run_timeout;
   started.headers = std::move(call.options.headers);
-  if (options.retry || options.start_delay > Duration(0)) {
+  if (options.retry || options.start_delay > Duration(0) || call.child) {
     RunOrigin& origin = started.origin.emplace_back();
     origin.start_delay = std::max(options.start_delay, Duration(0));
     if (options.retry) origin.retry = StoredRetryPolicy(*options.retry);
+    if (call.child) {
+      origin.parent = call.child->parent;
+      if (call.child->retry.maximum_attempts != 1) origin.retry = call.child->retry;
+    }
   }
   state->messages.reserve(1 + call.signals.size());
   state->messages.push_back({0, "", std::move(started)});
@@ -287,9 +292,9 @@ inline const WorkflowStarted* FindStart(const RunSnapshot& seen, Record& first) 
 MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseState& state) {
   History events{{seen.row.version + 1, state.closing}};
   Record first;
-  const WorkflowStarted* started =
-      state.status == RunStatus::kTimedOut ? FindStart(seen, first) : nullptr;
-  if (started != nullptr) state.next = FollowEnd(seen.row.key.run_id, *started, events.back());
+  const WorkflowStarted* started = FindStart(seen, first);
+  const bool may_go_on = started != nullptr && state.status == RunStatus::kTimedOut;
+  if (may_go_on) state.next = FollowEnd(seen.row.key.run_id, *started, events.back());
   if (!state.next) events.clear();
   EventId id = seen.row.version;
   for (const Message& message : seen.inbox) {
@@ -310,6 +315,10 @@ MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseSta
     commit.next = NextRunOf(*state.next);
     return commit;
   }
+  if (started != nullptr && !started->origin.empty() && started->origin.front().parent) {
+    commit.activities.push_back(detail::NewsForParent(*started->origin.front().parent,
+                                                      commit.new_version, seen.row.task_queue));
+  }
   commit.inbox_taken = seen.inbox.empty() ? 0 : seen.inbox.back().seq;
   // Signals beyond one page of the inbox are given up: a flood must not keep its run alive.
   commit.leave_signals = seen.inbox.size() >= limits::kTurnMaxMessages;
@@ -322,7 +331,7 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
   ReadRequest read;
   read.run = state->run;
   read.inbox = true;
-  read.records = state->status == RunStatus::kTimedOut;  // the first tells of a retry policy
+  read.records = true;  // the first tells of a retry policy, and of a parent
   read.max_record_bytes = 1;
   store_->Read(std::move(read), [self = Self(), state](StatusOr<RunSnapshot> seen) {
     const auto again = [self, state](const Status& status) {

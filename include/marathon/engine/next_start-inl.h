@@ -11,7 +11,7 @@ namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
 
-inline Failure RunTimeoutFailure() {
+MARATHON_INLINE Failure RunTimeoutFailure() {
   Failure failure{.kind = FailureKind::kTimeout, .timeout = TimeoutKind::kRun};
   failure.type = failure_type::kTimeout;
   failure.message = "its run timeout passed";

@@ -20,6 +20,10 @@ struct NextStart {
   std::vector<EventBody> unread;
 };
 
+namespace detail {
+Failure RunTimeoutFailure();  // of a run that its run timeout has ended
+}  // namespace detail
+
 // What follows a run that began with `started` and ends with event `closing`, which is given the next run's
 // id; null: nothing. `run_id` is its own.
 std::unique_ptr<NextStart> FollowEnd(const std::string& run_id, const WorkflowStarted& started,

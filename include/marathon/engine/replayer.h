@@ -53,6 +53,8 @@ class Replayer : public detail::PooledObject {
   Time last_turn() const { return last_turn_; }
   const Id& build_id() const { return build_id_; }  // of the last marker that named one
   bool closed() const { return core_.closed(); }
+  // The child that the run is, or is the continuation of.
+  const std::optional<ActivityKey>& parent() const { return core_.parent(); }
   void SetLog(Callback<void(LogLevel, std::string_view)> log) { core_.SetLog(std::move(log)); }
 
  private:

@@ -63,6 +63,7 @@ struct RunSlot {
   SessionId session;                   // … whose session claims them
   bool closing = false;                // … and whether it ends the run
   std::unique_ptr<NextStart> next;     // … and what goes on then
+  std::optional<NewActivity> news;     // … or what its parent is told
   int64_t turn_bytes = 0;              // … and its record's size
   int64_t history_bytes = 0;
   bool in_doubt = false;               // … and whether its reply was lost

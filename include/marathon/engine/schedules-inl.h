@@ -151,36 +151,32 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
   std::optional<std::stop_callback<std::function<void()>>> on_stop_;
 };
 
-MARATHON_INLINE std::shared_ptr<const Registry> WithSchedules(std::shared_ptr<const Registry> registry,
-                                                              const std::weak_ptr<Host>& host) {
-  if (!registry->has_workflows() && !registry->has_activities()) return registry;
-  auto all = std::make_shared<Registry>(*registry);
-  if (registry->has_workflows()) {
-    all->AddBuiltIn(kScheduleWorkflow,
+MARATHON_INLINE void AddSchedules(Registry& registry, const std::weak_ptr<Host>& host) {
+  if (registry.has_workflows()) {
+    registry.AddBuiltIn(kScheduleWorkflow,
                     MakeWorkflow<void(ScheduleState)>([](WorkflowContext& ctx, ScheduleState state) {
                       return RunSchedule(ctx, std::move(state));
                     }));
   }
   // A running activity holds its host.
-  all->AddBuiltIn(kScheduleStart.name,
+  registry.AddBuiltIn(kScheduleStart.name,
                   MakeActivity<std::string(ScheduleTarget)>(
                       [host](ActivityContext&, const ScheduleTarget& target,
                              ActivityCompletion<std::string> done) {
                         StartTarget(*host.lock(), target, std::move(done));
                       }));
-  all->AddBuiltIn(kScheduleEnd.name,
+  registry.AddBuiltIn(kScheduleEnd.name,
                   MakeActivity<void(ScheduleEnd)>([host](ActivityContext&, const ScheduleEnd& end,
                                                          ActivityCompletion<void> done) {
                     EndTarget(*host.lock(), end, std::move(done));
                   }));
-  all->AddBuiltIn(
+  registry.AddBuiltIn(
       kScheduleFollow.name,
       MakeActivity<ScheduleRun(ScheduleRun)>([host](ActivityContext& ctx, const ScheduleRun& run,
                                                     ActivityCompletion<ScheduleRun> done) {
         const std::stop_token stop = ctx.stop_token();
         std::make_shared<ScheduleFollower>(host.lock(), run, std::move(done))->Begin(stop);
       }));
-  return all;
 }
 
 MARATHON_INLINE StatusOr<ScheduleState> ReplaySchedule(const RunKey& run, const History& history) {

@@ -19,9 +19,7 @@ class Host;
 
 namespace detail {
 
-// `registry` and what `host` brings. A registry of nothing, a client's, stays what it is.
-std::shared_ptr<const Registry> WithSchedules(std::shared_ptr<const Registry> registry,
-                                              const std::weak_ptr<Host>& host);
+void AddSchedules(Registry& registry, const std::weak_ptr<Host>& host);
 
 // A schedule as it is at the end of `history`, of its newest run: its workflow is replayed, here, on this thread.
 // kFailedPrecondition: another version of Marathon wrote it.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "marathon/detail/run_messages.h"
 #include "marathon/engine/host.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
@@ -22,6 +23,19 @@ inline RunStatus StatusAfter(const EventBody& closing) {
   if (std::holds_alternative<WorkflowContinuedAsNew>(closing)) return RunStatus::kContinuedAsNew;
   if (std::holds_alternative<WorkflowCanceled>(closing)) return RunStatus::kCanceled;
   return RunStatus::kFailed;
+}
+
+inline NewActivity ToSchedule(EventId id, const ActivityScheduled& scheduled) {
+  NewActivity activity{id,              scheduled.activity_type, scheduled.task_queue,
+                       scheduled.input, scheduled.headers,       scheduled.policy};
+  activity.owed = IsChildRun(activity.activity_type);
+  return activity;
+}
+
+// Whether what the run's last turn has scheduled takes place: children do, but for those that would end at once.
+inline bool StartsAtEnd(const RunSlot& slot, const ActivityScheduled& scheduled) {
+  if (!IsChildRun(scheduled.activity_type)) return false;
+  return slot.next != nullptr || !HeaderOf(scheduled.headers, header::kOnParentClose).empty();
 }
 
 MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
@@ -44,21 +58,26 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
     commit.close = StatusAfter(slot.events.back().body);
     if (slot.next) commit.next = host_.NextRunOf(*slot.next);
     commit.leave_signals = slot.close_refusals >= limits::kMaxCloseRefusals;
+  }
+  const bool first_build = !std::exchange(slot.claims_chosen, true);
+  if (slot.closing) {
+    for (const Event& event : slot.events) {
+      const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
+      if (scheduled == nullptr || !StartsAtEnd(slot, *scheduled)) continue;
+      commit.activities.push_back(ToSchedule(event.id, *scheduled));
+      Choose(slot, commit.activities.back(), first_build);
+    }
+    if (slot.news) {
+      commit.activities.push_back(*slot.news);
+      Choose(slot, commit.activities.back(), first_build);
+    }
     return commit;
   }
   // What was started and canceled in the same turn has no effect.
-  const bool first_build = !std::exchange(slot.claims_chosen, true);
   for (const Event& event : slot.events) {
     if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
-      NewActivity activity{event.id,         scheduled->activity_type, scheduled->task_queue,
-                           scheduled->input, scheduled->headers,       scheduled->policy};
-      if (first_build) {
-        activity.claim =
-            host_.activities().Reserve(scheduled->activity_type, scheduled->task_queue);
-        if (activity.claim) slot.claims.push_back(event.id);
-      } else {
-        activity.claim = std::ranges::find(slot.claims, event.id) != slot.claims.end();
-      }
+      NewActivity activity = ToSchedule(event.id, *scheduled);
+      Choose(slot, activity, first_build);
       commit.activities.push_back(std::move(activity));
     } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
       commit.timers.push_back({event.id, timer->duration});
@@ -72,6 +91,16 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
     }
   }
   return commit;
+}
+
+// Whether this process starts the activity at once: asked again, as before.
+MARATHON_INLINE void TurnRunner::Choose(RunSlot& slot, NewActivity& activity, bool first_build) {
+  if (first_build) {
+    activity.claim = host_.activities().Reserve(activity.activity_type, activity.task_queue);
+    if (activity.claim) slot.claims.push_back(activity.id);
+  } else {
+    activity.claim = std::ranges::find(slot.claims, activity.id) != slot.claims.end();
+  }
 }
 
 MARATHON_INLINE void TurnRunner::Commit(SlotPtr slot) {
@@ -152,25 +181,38 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
     slot->verified.insert(slot->verified.end(), slot->events.begin(), slot->events.end());
   }
   const PooledVector<EventId> claims = std::exchange(slot->claims, {});
+  const auto claimed_row = [&slot](EventId id) {
+    ActivityRow row;
+    row.key = {slot->key, id};
+    row.state = ActivityState::kClaimed;
+    row.epoch = UnclaimedEpoch(slot->commit_id) + 1;
+    row.session = slot->session;
+    row.scheduled_at = slot->now;
+    return row;
+  };
   for (Event& event : slot->events) {
     if (auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
-      if (slot->closing || std::ranges::find(claims, event.id) == claims.end()) continue;
-      ActivityRow row;
-      row.key = {slot->key, event.id};
+      if (std::ranges::find(claims, event.id) == claims.end()) continue;
+      ActivityRow row = claimed_row(event.id);
       row.workflow_type = slot->replayer->facts().workflow_type;
       row.activity_type = std::move(scheduled->activity_type);
       row.task_queue = std::move(scheduled->task_queue);
       row.input = std::move(scheduled->input);
       row.headers = std::move(scheduled->headers);
       row.policy = std::move(scheduled->policy);
-      row.state = ActivityState::kClaimed;
-      row.epoch = UnclaimedEpoch(slot->commit_id) + 1;
-      row.session = slot->session;
-      row.scheduled_at = slot->now;
-      host_.activities().Start(std::move(row), slot);
+      if (IsChildRun(row.activity_type)) row.owed = Owed::kAtEnd;
+      slot->closing ? StartOwed(*slot, std::move(row))
+                    : host_.activities().Start(std::move(row), slot);
     } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
       host_.activities().Cancel({slot->key, canceled->scheduled});
     }
+  }
+  if (slot->news && std::ranges::find(claims, slot->news->id) != claims.end()) {
+    ActivityRow row = claimed_row(slot->news->id);
+    row.activity_type = std::move(slot->news->activity_type);
+    row.task_queue = std::move(slot->news->task_queue);
+    row.headers = std::move(slot->news->headers);
+    StartOwed(*slot, std::move(row));
   }
   if (inbox_left > 0) cache_.NoteWoken(*slot);
   if (slot->next) host_.WakeNext(slot->key.workflow_id, *slot->next);
@@ -178,16 +220,28 @@ MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
   Finish(std::move(slot), keep);
 }
 
+// It takes room of its own: the run has no turns any more that could take its outcome.
+MARATHON_INLINE void TurnRunner::StartOwed(const RunSlot& slot, ActivityRow row) {
+  if (!slot.next) row.owed = Owed::kNow;
+  const std::string type = row.activity_type;
+  host_.activities().Start(std::move(row));
+  host_.activities().Unreserve(type);
+}
+
 // ---- When a turn comes to nothing ------------------------------------------------------------------
 
 // Forgets what the turn did: the coroutines have gone on and cannot go back.
 MARATHON_INLINE void TurnRunner::Undo(RunSlot& slot) {
   for (const EventId id : std::exchange(slot.claims, {})) {
+    if (slot.news && slot.news->id == id) host_.activities().Unreserve(kTellParent);
     for (const Event& event : slot.events) {
-      if (event.id != id) continue;
-      host_.activities().Unreserve(std::get<ActivityScheduled>(event.body).activity_type);
+      const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
+      if (event.id == id && scheduled != nullptr) {
+        host_.activities().Unreserve(scheduled->activity_type);
+      }
     }
   }
+  slot.news.reset();
   slot.events.clear();
   slot.claims_chosen = false;
   slot.closing = false;
@@ -269,7 +323,10 @@ MARATHON_INLINE void TurnRunner::FailRun(SlotPtr slot, Failure failure) {
                                           slot->key.workflow_id, failure.message));
   const Time last_turn = slot->replayer ? slot->replayer->last_turn() : Time();
   const Time time = std::max(slot->now, last_turn);
+  std::optional<NewActivity> news;
+  if (slot->replayer) news = NewsOf(*slot, slot->base_version + 2);
   Undo(*slot);
+  slot->news = std::move(news);
   slot->turn_commit = host_.runtime().Random();
   slot->events.push_back({slot->base_version + 1, TurnStarted{time, "", kTurnWithoutCode}});
   slot->events.push_back({slot->base_version + 2, WorkflowFailed{std::move(failure)}});

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "marathon/engine/host.h"
+#include "marathon/engine/run_messages.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
 
@@ -237,6 +238,13 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
   return slot;
 }
 
+// What the end of a run owes its parent, if it has one.
+MARATHON_INLINE std::optional<NewActivity> TurnRunner::NewsOf(const RunSlot& slot, EventId closing) {
+  const auto& parent = slot.replayer->parent();
+  if (!parent) return std::nullopt;
+  return NewsForParent(*parent, closing, slot.replayer->facts().task_queue);
+}
+
 // Runs the code over `inbound`.
 MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time now,
                                                     PooledVector<EventBody> inbound) {
@@ -251,6 +259,7 @@ MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time no
   slot->events = std::move(output.events);
   slot->closing = output.closed;
   slot->next = std::move(output.next);
+  if (slot->closing && !slot->next) slot->news = NewsOf(*slot, slot->events.back().id);
   return {output.unread_signals, std::move(output.mismatch), own};
 }
 
@@ -329,6 +338,7 @@ MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   slot->claims_chosen = false;
   slot->closing = false;
   slot->next.reset();
+  slot->news.reset();
   if (!keep) slot->replayer.reset();
   const RunCache::Left left = cache_.Release(slot, keep);
   if (left != RunCache::Left::kIdle) {

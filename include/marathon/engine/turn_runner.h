@@ -96,6 +96,9 @@ class TurnRunner {
                                         std::string_view task_queue);
   bool IsDistrusted(std::string_view workflow_type);
   TurnStarted Marker(const RunSlot& slot, Time now) const;
+  static std::optional<NewActivity> NewsOf(const RunSlot& slot, EventId closing);
+  void StartOwed(const RunSlot& slot, ActivityRow row);
+  void Choose(RunSlot& slot, NewActivity& activity, bool first_build);
 
   Host& host_;
   RunCache cache_;

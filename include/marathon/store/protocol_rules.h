@@ -34,9 +34,10 @@ bool IsReady(const Run& run) {
   return run.ready_since != kNever;
 }
 
-// When a closed run has been kept long enough.
+// When a closed run has been kept long enough: not while it owes something.
 template <class Run>
 Time ForgetAt(const Run& run) {
+  if (run.pending_activities > 0) return kNever;
   return AddSaturated(run.close_time, limits::kRetention);
 }
 

@@ -177,7 +177,11 @@ class StoreProtocol {
   void ApplyTurn(Run& run, TurnCommit&& commit);
   void ScheduleActivity(Run& run, NewActivity&& activity, const SessionId& session);
   void CancelActivity(Run& run, const CanceledActivity& canceled);
-  void Close(Run& run, RunStatus status);
+  // `goes_on`: its chain does.
+  void Close(Run& run, RunStatus status, bool goes_on);
+  void Owe(ActivityRow& row);
+  // What is owed of a run and of those before it in its chain.
+  std::vector<ActivityKey> OpenChildren(const Run& run);
   // Makes the run that goes on where `run` is about to be closed, having taken messages up to `taken`.
   void Continue(Run& run, NextRun&& next, uint64_t taken);
 

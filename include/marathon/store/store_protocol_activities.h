@@ -41,7 +41,8 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
   const bool skip_check =
       MARATHON_MUTANT("no_epoch_check") ||
       (end.kind == AttemptEnd::Kind::kRetry && MARATHON_MUTANT("retry_without_epoch"));
-  if (row->epoch != end.epoch && !skip_check) {
+  const bool any = end.epoch == kAnyEpoch && end.kind == AttemptEnd::Kind::kFinal;
+  if (row->epoch != end.epoch && !any && !skip_check) {
     return Aborted(fmt::format("activity {} of {} is at epoch {}, not at {}", end.key.id,
                                detail::Name(end.key.run), row->epoch, end.epoch));
   }
@@ -57,7 +58,7 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
 
   const bool again =
       end.kind == AttemptEnd::Kind::kRetry || end.kind == AttemptEnd::Kind::kGiveBack;
-  if (again && row->cancel_requested) {  // nobody runs it any more: that is its end
+  if (again && row->cancel_requested && row->owed == Owed::kNo) {  // nobody runs it any more: that is its end
     end.outcome = ActivityFailed{end.key.id, detail::CanceledFailure(), row->attempt};
   } else if (!final) {
     return AttemptReply{Rearm(*row, std::move(end)), false};
@@ -70,7 +71,13 @@ template <class Tables>
 bool StoreProtocol<Tables>::Rearm(ActivityRow& row, AttemptEnd&& end) {
   row.session.clear();
   if (end.kind == AttemptEnd::Kind::kDetach) {
-    row.state = ActivityState::kDetached;
+    const bool canceled = row.owed == Owed::kAtEnd && row.cancel_requested && !end.cancel_told;
+    const bool ended = row.owed == Owed::kNow && !MARATHON_MUTANT("detach_forgets_the_end");
+    if (canceled || ended) {
+      MakeClaimable(row);
+    } else {
+      row.state = ActivityState::kDetached;
+    }
   } else {
     if (end.kind == AttemptEnd::Kind::kRetry) {
       ++row.attempt;
@@ -102,6 +109,10 @@ bool StoreProtocol<Tables>::Resolve(Run& run, ActivityRow& row, EventBody&& outc
                                     const SessionId& session) {
   t_.EraseActivity(row);
   --run.pending_activities;
+  if (run.status != RunStatus::kRunning) {
+    Update(run);
+    return false;
+  }
   Message message;
   message.body = std::move(outcome);
   Append(run, std::move(message));

@@ -20,6 +20,20 @@ auto StoreProtocol<Tables>::Follow(Run* run) -> Run* {
 }
 
 template <class Tables>
+std::vector<ActivityKey> StoreProtocol<Tables>::OpenChildren(const Run& run) {
+  std::vector<ActivityKey> children;
+  if (run.links) children = (*run.links).children;
+  std::erase_if(children, [this](const ActivityKey& child) {
+    return t_.FindActivity(child.run, child.id) == nullptr;
+  });
+  if (run.pending_activities == 0) return children;
+  for (EventId id : t_.ActivitiesOf(run)) {
+    if (t_.FindActivity(run.key, id)->owed != Owed::kNo) children.push_back({run.key, id});
+  }
+  return children;
+}
+
+template <class Tables>
 void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
   RunRow row;
   row.key = RunKey{run.key.workflow_id, next.run_id};
@@ -29,8 +43,10 @@ void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
   detail::SetTimes(row, now_, next.delay, next.run_timeout);
   if (!row.links) row.links.emplace();
   row.links->first_run_id = detail::FirstRunId(run);
+  row.links->children = OpenChildren(run);
   RunLinks links = run.links ? *run.links : RunLinks();
   links.next_run_id = next.run_id;
+  links.children.clear();
   run.links = std::move(links);
 
   Run& after = t_.InsertRun(std::move(row));

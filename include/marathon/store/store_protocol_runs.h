@@ -215,6 +215,10 @@ Status StoreProtocol<Tables>::CheckTurn(const TurnCommit& commit, int64_t pendin
   if (commit.next.has_value() && !commit.close.has_value()) {
     return InvalidArgument("a run goes on in another one only when it closes");
   }
+  const bool all_owed = std::ranges::all_of(commit.activities, &NewActivity::owed);
+  if (commit.close.has_value() && !all_owed) {
+    return InvalidArgument("a run that closes schedules only what it owes");
+  }
   for (const HandedOver& handed : commit.handed_over) {
     const ActivityRow* row = t_.FindActivity(commit.run, handed.id);
     const bool held = row != nullptr && row->epoch == handed.epoch;
@@ -252,8 +256,10 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
     t_.AppendRecord(run, commit.new_version, commit.commit_id, std::move(commit.record));
   }
   if (commit.close.has_value()) {
-    if (commit.next.has_value()) Continue(run, *std::move(commit.next), commit.inbox_taken);
-    return Close(run, *commit.close);
+    for (NewActivity& owed : commit.activities) ScheduleActivity(run, std::move(owed), commit.session);
+    const bool goes_on = commit.next.has_value();
+    if (goes_on) Continue(run, *std::move(commit.next), commit.inbox_taken);
+    return Close(run, *commit.close, goes_on);
   }
 
   if (run.inbox_size > 0) {
@@ -292,6 +298,7 @@ void StoreProtocol<Tables>::ScheduleActivity(Run& run, NewActivity&& activity,
   row.policy = std::move(activity.policy);
   row.scheduled_at = row.available_at = now_;
   row.epoch = UnclaimedEpoch(run.commit_id);
+  if (activity.owed) row.owed = Owed::kAtEnd;
   if (activity.claim) {
     row.state = ActivityState::kClaimed;
     ++row.epoch;
@@ -310,6 +317,12 @@ template <class Tables>
 void StoreProtocol<Tables>::CancelActivity(Run& run, const CanceledActivity& canceled) {
   ActivityRow* row = t_.FindActivity(run.key, canceled.id);
   if (row == nullptr) return;  // its outcome is on the way, or was handed over
+  if (row->owed != Owed::kNo) {
+    row->cancel_requested = true;
+    if (row->state == ActivityState::kDetached) MakeClaimable(*row);
+    TellCanceled(*row);
+    return Update(*row);
+  }
   if (row->state == ActivityState::kClaimable || row->state == ActivityState::kBackoff) {
     if (canceled.answer) {
       Append(run, {0, "", ActivityFailed{canceled.id, detail::CanceledFailure(), row->attempt}});
@@ -324,24 +337,43 @@ void StoreProtocol<Tables>::CancelActivity(Run& run, const CanceledActivity& can
 }
 
 template <class Tables>
-void StoreProtocol<Tables>::Close(Run& run, RunStatus status) {
+void StoreProtocol<Tables>::Close(Run& run, RunStatus status, bool goes_on) {
+  int32_t owed = 0;
   if (run.pending_activities > 0) {
     for (EventId id : t_.ActivitiesOf(run)) {
       ActivityRow* row = t_.FindActivity(run.key, id);
+      if (row->owed != Owed::kNo && !MARATHON_MUTANT("close_drops_owed")) {
+        ++owed;
+        if (!goes_on) Owe(*row);
+        continue;
+      }
       TellCanceled(*row);
       t_.EraseActivity(*row);
+    }
+  }
+  if (!goes_on && run.links) {
+    for (const ActivityKey& child : (*run.links).children) {
+      if (ActivityRow* row = t_.FindActivity(child.run, child.id); row != nullptr) Owe(*row);
     }
   }
   t_.EraseTimers(run);
   if (run.inbox_size > 0) t_.EraseMessages(run, std::numeric_limits<uint64_t>::max());
   run.status = status;
   run.close_time = now_;
-  run.pending_activities = 0;
+  run.pending_activities = owed;
   run.inbox_size = 0;
   run.ready_since = kNever;
   run.blocked.reset();
   effects_.closed.push_back(run.key);
   Update(run);
+}
+
+// The run of an activity that is owed has ended: whoever has it, or claims it next, does what is left to do.
+template <class Tables>
+void StoreProtocol<Tables>::Owe(ActivityRow& row) {
+  row.owed = Owed::kNow;
+  if (row.state != ActivityState::kClaimed) MakeClaimable(row);
+  Update(row);
 }
 
 template <class Tables>

@@ -74,6 +74,12 @@ void StoreProtocol<Tables>::ActivityIsDue(const DueEntry& entry, DueReply& reply
       t_.UpdateActivity(*row, again);
       return effects_.NoteDue(again);
     }
+    case ActivityDue::What::kClaim: {
+      reply.claimable.push_back({row->key, row->epoch});
+      const Time again = AddSaturated(now_, limits::kDueAgain);
+      t_.UpdateActivity(*row, again);
+      return effects_.NoteDue(again);
+    }
     case ActivityDue::What::kNothing:
       return Update(*row);
   }
@@ -112,7 +118,7 @@ void StoreProtocol<Tables>::ReleaseHeld(const SessionId& session, bool died) {
   for (const ActivityKey& key : t_.ActivitiesHeldBy(session)) {
     ActivityRow* row = t_.FindActivity(key.run, key.id);
     if (died && MARATHON_MUTANT("expire_loses_claims")) continue;
-    if (row->cancel_requested) {  // nobody runs it any more: that is its end
+    if (row->cancel_requested && row->owed == Owed::kNo) {  // nobody runs it any more: that is its end
       ActivityFailed outcome{key.id, detail::CanceledFailure(), row->attempt};
       Resolve(*t_.FindRun(key.run), *row, std::move(outcome), SessionId());
       continue;
@@ -216,6 +222,7 @@ void StoreProtocol<Tables>::HintTurn(const Run& run, const SessionId& preferred)
 
 template <class Tables>
 void StoreProtocol<Tables>::HintActivity(const ActivityRow& row) {
+  if (IsBuiltIn(row.activity_type)) return;  // due at once
   effects_.hints.push_back(TaskHint{TaskKind::kActivity, row.task_queue, row.key.run, row.key.id,
                                     row.epoch, SessionId()});
 }

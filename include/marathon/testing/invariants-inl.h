@@ -36,6 +36,16 @@ MARATHON_INLINE const Invariants::Run* Invariants::FindLast(const RunKey& key) c
   return run;
 }
 
+MARATHON_INLINE const Invariants::Run* Invariants::FindUnsettled() const {
+  for (const auto& [key, run] : runs_) {
+    if (!run.closed) return &run;
+    for (const auto& [id, activity] : run.activities) {
+      if (activity.owed && !activity.resolved) return &run;
+    }
+  }
+  return nullptr;
+}
+
 MARATHON_INLINE bool Invariants::IsResolved(const ActivityKey& key) const {
   const Run* run = Find(key.run);
   if (run == nullptr) return false;
@@ -201,8 +211,11 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     activity.epoch = UnclaimedEpoch(commit.commit_id);
     if (row != commit.activities.end() && row->claim) ++activity.epoch;
     activity.resolved = row == commit.activities.end();  // canceled within its own turn
+    activity.owed = row != commit.activities.end() && row->owed;
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
-    if (!cancel->wait) run.activities.erase(cancel->scheduled);
+    const auto activity = run.activities.find(cancel->scheduled);
+    const bool owed = activity != run.activities.end() && activity->second.owed;
+    if (!cancel->wait && !owed) run.activities.erase(cancel->scheduled);
     run.canceled.emplace(cancel->scheduled, now);
   } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
     run.timers[event.id] = AddSaturated(now, timer->duration);
@@ -254,6 +267,11 @@ MARATHON_INLINE void Invariants::ActivityResolved(Run& run, EventId scheduled,
 MARATHON_INLINE void Invariants::Closed(Run& run, const TurnCommit& commit, const EventBody& end) {
   run.status = *commit.close;
   run.end = end;
+  for (const NewActivity& news : commit.activities) {
+    Activity& activity = run.activities[news.id];
+    activity.epoch = UnclaimedEpoch(commit.commit_id) + (news.claim ? 1 : 0);
+    activity.owed = true;
+  }
   const bool from_outside =
       std::holds_alternative<WorkflowTerminated>(end) || std::holds_alternative<WorkflowTimedOut>(end);
   if (!from_outside && !commit.next.has_value() && run.received.size() != run.put.size()) {
@@ -302,7 +320,7 @@ MARATHON_INLINE void Invariants::Ended(const AttemptEnd& end, const AttemptReply
   if (it->second.resolved) {
     return Report("I7", end.key.run, fmt::format("activity {} ended twice", end.key.id));
   }
-  if (it->second.epoch != end.epoch) {
+  if (it->second.epoch != end.epoch && end.epoch != kAnyEpoch) {
     Report("I7", end.key.run, fmt::format("activity {} is at epoch {}; an end of epoch {} was taken",
                                           end.key.id, it->second.epoch, end.epoch));
   }

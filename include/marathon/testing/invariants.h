@@ -37,6 +37,7 @@ class Invariants {
   struct Activity {
     Epoch epoch = 0;
     bool resolved = false;  // its outcome is in the inbox, or in history, or nobody wants it
+    bool owed = false;      // to be resolved even so, and after its run has ended
     ActivityPolicy policy;
   };
   struct Run {
@@ -71,6 +72,8 @@ class Invariants {
   const Run* Find(const RunKey& key) const;
   // The newest run of the chain that `key` is in.
   const Run* FindLast(const RunKey& key) const;
+  // A run that is open, or owes something; null: there is none.
+  const Run* FindUnsettled() const;
   // Nobody waits for the activity's outcome any more.
   bool IsResolved(const ActivityKey& key) const;
   // When its run's code canceled it. kNever: it did not.

@@ -88,7 +88,7 @@ Json ToJson(const T& value) {
     return TimeToJson(value);
   } else if constexpr (std::is_same_v<T, Duration>) {
     return value.count();
-  } else if constexpr (std::is_same_v<T, std::string>) {
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, Id>) {
     return TextToJson(value);
   } else if constexpr (std::is_same_v<T, Header>) {
     return Json::array({TextToJson(value.first), TextToJson(value.second)});
@@ -175,6 +175,10 @@ class JsonReader {
       value = Duration(count);
     } else if constexpr (std::is_same_v<T, std::string>) {
       GetText(json, value);
+    } else if constexpr (std::is_same_v<T, Id>) {
+      std::string text;
+      GetText(json, text);
+      value = text;
     } else if constexpr (std::is_same_v<T, Header>) {
       if (!json.is_array() || json.size() != 2) return Fail("should be a pair of strings");
       GetText(json[0], value.first);

@@ -36,6 +36,8 @@ inline constexpr std::string_view kMutants[] = {
     "chain_leaves_messages",      // what waits for a run does not move to the next one of its chain
     "chain_leaves_keys",          // … nor what tells that a signal is repeated
     "delay_ignored",              // a run that is to wait takes its first turn at once
+    "close_drops_owed",           // the end of a run forgets its children
+    "detach_forgets_the_end",     // … those that are about to start
 };
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).

@@ -128,6 +128,36 @@ inline Workflow<std::string> SimScope(WorkflowContext& ctx, SimStep step) {
   co_return as_asked ? "s," : "not canceled,";
 }
 
+// What the child of a step runs.
+inline SimProgram SimChildOf(const SimStep& step) {
+  SimProgram child;
+  const bool waits = step.kind == SimStep::Kind::kToldChild || step.kind == SimStep::Kind::kGuard;
+  if (waits) {
+    child.steps.push_back({SimStep::Kind::kReceive, {}, 0, 0});
+  } else {
+    child.steps.push_back({SimStep::Kind::kWork, step.work, 0, 0});
+    child.steps.push_back({SimStep::Kind::kSleep, {}, step.millis, 0});
+  }
+  return child;
+}
+
+inline Workflow<std::string> SimChild(WorkflowContext& ctx, SimStep step) {
+  const std::string id = fmt::format("{}/{}", ctx.workflow_id().view(), step.work.id);
+  const std::string program = SimChildOf(step).ToText();
+  ChildOptions options{.workflow_id = id};
+  if (step.kind == SimStep::Kind::kLeftChild) {
+    options.on_parent_close = ParentClosePolicy::kAbandon;
+  } else if (step.count % 2 == 0) {
+    options.on_parent_close = ParentClosePolicy::kCancel;
+  }
+  const auto child = ctx.StartChild(kSimWorkflow, program, options);
+  if (step.kind == SimStep::Kind::kLeftChild) co_return "a,";
+  if (step.kind == SimStep::Kind::kGuard) co_return "g,";
+  if (step.kind == SimStep::Kind::kToldChild) co_await ctx.SignalRun(child, kSimSignal, int64_t{0});
+  const std::string log = co_await child;
+  co_return fmt::format("k{}", log);
+}
+
 // Signals that a handler took for a step to come.
 using SimSignals = std::deque<int64_t>;
 inline std::string TakeSignal(SimSignals& signals) {
@@ -214,6 +244,10 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
       work.Cancel();
       co_return "c,";
     }
+    case SimStep::Kind::kChild:
+    case SimStep::Kind::kToldChild:
+    case SimStep::Kind::kLeftChild:
+    case SimStep::Kind::kGuard: co_return co_await SimChild(ctx, step);
     case SimStep::Kind::kFlaky:
       if (ctx.attempt() > static_cast<int>(step.count)) co_return "f,";
       break;
@@ -233,7 +267,8 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kPatient, SimStep::Kind::kBranches, SimStep::Kind::kRecord,
       SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition,
       SimStep::Kind::kHandler, SimStep::Kind::kScope,   SimStep::Kind::kVersion,
-      SimStep::Kind::kContinue};
+      SimStep::Kind::kChild,   SimStep::Kind::kToldChild, SimStep::Kind::kLeftChild,
+      SimStep::Kind::kGuard,   SimStep::Kind::kContinue};
   SimProgram program;
   if (random.Below(8) == 0) {
     program.steps.push_back(
@@ -334,6 +369,10 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
       case SimStep::Kind::kPatient: log += fmt::format("r{},", received++); break;
       case SimStep::Kind::kRecord: log += "e,"; break;
       case SimStep::Kind::kCancel: log += "c,"; break;
+      case SimStep::Kind::kChild:
+      case SimStep::Kind::kToldChild: log += "k" + internal::SimChildOf(step).Expected(); break;
+      case SimStep::Kind::kLeftChild: log += "a,"; break;
+      case SimStep::Kind::kGuard: log += "g,"; break;
       case SimStep::Kind::kContinue: log += "n,"; break;
       case SimStep::Kind::kFlaky: log += "f,"; break;
       case SimStep::Kind::kThrow: return "thrown by its program";

@@ -66,6 +66,10 @@ struct SimStep {
     kScope = 'S',     // an activity and a timer in a scope that is canceled after `millis`
     kVersion = 'V',   // a version of a change, asked for twice
     kCancel = 'C',    // an activity that is canceled after `millis`, often long before its end
+    kChild = 'K',     // a child with an activity and a sleep
+    kToldChild = 'Y',  // a child that waits for a signal, which it gets
+    kLeftChild = 'A',  // a child that is abandoned
+    kGuard = 'G',     // a child that waits for ever, and so ends with this chain of runs
     kContinue = 'N',  // ends the run: the rest goes on in the next of its chain
     kFlaky = '?',     // at the start only: fails the first `count` runs, which are retried
     kThrow = '!',     // fails the run

@@ -353,7 +353,7 @@ MARATHON_INLINE bool Simulation::AllEnded() const {
   for (const std::shared_ptr<Request>& request : requests_) {
     if (!request->answered) return false;
   }
-  return jobs_.size() > 0;
+  return jobs_.size() > 0 && invariants_.FindUnsettled() == nullptr;
 }
 
 MARATHON_INLINE void Simulation::RunUntilAllEnded() {
@@ -370,6 +370,10 @@ MARATHON_INLINE void Simulation::RunUntilAllEnded() {
     if (run == nullptr) return Violation("I4", job, fmt::format("has not started {}", how));
     if (!run->closed) return Violation("I4", job, fmt::format("has not ended {}", how));
   }
+  if (const Invariants::Run* run = invariants_.FindUnsettled(); run != nullptr) {
+    return invariants_.Report("I4", run->key, fmt::format("{} {}", run->closed ? "owes something" : "has not ended",
+                                                          how));
+  }
   for (const std::shared_ptr<Request>& request : requests_) {
     if (request->answered) continue;
     return invariants_.Report("I4", {}, fmt::format("\"{}\" is unanswered {}", request->what, how));
@@ -380,11 +384,6 @@ MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
   const Invariants::Run& last = *invariants_.FindLast(*job.run);
   if (*job.end != last.end) Violation("I3", job, "awaiting it told another end than its history");
   CheckEnd(job, last);
-  for (const auto& [key, run] : invariants_.runs()) {
-    if (run.chain != last.chain) continue;
-    CheckStored(key);
-    CheckWork(run);
-  }
 }
 
 MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& run) {
@@ -397,7 +396,7 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
   }
   if (job.cancel) return;  // it may have caught it anywhere
   // Five crashes in a row are allowed to show, and so is the order of signals that a loss has mixed.
-  if (run.dead_letter || job.disordered) return;
+  if (HasDeadLetter(job) || job.disordered) return;
   if (const auto* completed = std::get_if<WorkflowCompleted>(&run.end)) {
     const StatusOr<std::string> result = Decode<std::string>(completed->result);
     const std::string expected = job.program.Expected();
@@ -460,9 +459,11 @@ MARATHON_INLINE void Simulation::CheckWork(const Invariants::Run& run) {
     const StatusOr<Record> record = DecodeRecord(bytes);
     for (const Event& event : record->events) {
       const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
-      if (scheduled != nullptr) inputs[event.id] = scheduled->input;
+      if (scheduled != nullptr && !IsBuiltIn(scheduled->activity_type)) {
+        inputs[event.id] = scheduled->input;
+      }
       const auto* completed = std::get_if<ActivityCompleted>(&event.body);
-      if (completed == nullptr) continue;
+      if (completed == nullptr || !inputs.contains(completed->scheduled)) continue;
       const std::string key = fmt::format("{}/{}", run.key.run_id, completed->scheduled);
       const Payload& input = inputs[completed->scheduled];
       const int64_t result = SimWork::Unpack(Decode<int64_t>(input).value_or(0)).Result();
@@ -490,7 +491,7 @@ MARATHON_INLINE void Simulation::CheckQuiescence() {
       }
       const bool sessions = polls > 0 && !due->expired_sessions.empty();
       if (!due->ready.empty() || !due->expired_activities.empty() || !due->expired_runs.empty() ||
-          sessions || (polls > 0 && due->next_due < world_.Now() + limits::kRestingLease)) {
+          !due->claimable.empty() || sessions || (polls > 0 && due->next_due < world_.Now() + limits::kRestingLease)) {
         invariants_.Report("I10", {}, "the store has something due although all has ended");
       }
     });
@@ -511,6 +512,11 @@ MARATHON_INLINE SimReport Simulation::Run() {
   }
   for (SimJob& job : jobs_) {
     if (!Broken()) CheckJob(job);
+  }
+  for (const auto& [key, run] : invariants_.runs()) {
+    if (Broken()) break;
+    CheckStored(key);
+    CheckWork(run);
   }
   if (!Broken()) CheckQuiescence();
 

@@ -166,7 +166,8 @@ MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
 // Five crashes in a row are allowed to show.
 MARATHON_INLINE bool Simulation::HasDeadLetter(const SimJob& job) const {
   return std::any_of(invariants_.runs().begin(), invariants_.runs().end(), [&](const auto& entry) {
-    return entry.first.workflow_id == job.id && entry.second.dead_letter;
+    const std::string_view id = entry.first.workflow_id;
+    return (id == job.id || id.starts_with(job.id + "/")) && entry.second.dead_letter;
   });
 }
 

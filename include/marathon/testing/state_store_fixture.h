@@ -254,6 +254,37 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     return names;
   }
 
+  // ---- Activities that are owed: children
+  static NewActivity Owes(EventId id, bool claim = false) {
+    NewActivity activity = Activity(id, claim);
+    activity.activity_type = "marathon.child/Type";
+    activity.policy = ActivityPolicy();
+    activity.owed = true;
+    return activity;
+  }
+  // A run of session "s1" with such an activity, 2, claimed.
+  RunKey Parent(const std::string& id) {
+    TurnCommit commit;
+    commit.activities.push_back(Owes(2, true));
+    return Started(id, "s1", std::move(commit));
+  }
+  static AttemptEnd Detach(const ActivityRow& row, bool cancel_told = false) {
+    AttemptEnd end = End(row.key, row.epoch, AttemptEnd::Kind::kDetach);
+    end.cancel_told = cancel_told;
+    return end;
+  }
+  static TurnCommit Closing(const RunKey& run, EventId from) {
+    TurnCommit commit = Turn(run, from, from + 2, "s1", 100);
+    commit.close = RunStatus::kCompleted;
+    return commit;
+  }
+  // Claims what is due, as whoever polls would.
+  std::vector<ActivityRow> ClaimDue(const SessionId& session) {
+    auto rows = Claim(session, Poll().claimable);
+    EXPECT_TRUE(rows.ok()) << rows.status();
+    return rows.ok() ? *std::move(rows) : std::vector<ActivityRow>();
+  }
+
   // ---- Hints for anyone, since the last call, in order. The observer receives all the time.
   std::vector<TaskHint> Hints() {
     if (!observing_) {

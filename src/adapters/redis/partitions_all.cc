@@ -179,6 +179,7 @@ void RedisPartitions::PollDue(DueRequest request, Done<DueReply> done) {
       Append(std::move(reply->ready), all.ready);
       Append(std::move(reply->expired_activities), all.expired_activities);
       Append(std::move(reply->expired_runs), all.expired_runs);
+      Append(std::move(reply->claimable), all.claimable);
       for (SessionId& id : reply->expired_sessions) sessions.insert(std::move(id));
     }
     Status error = FirstError(replies);

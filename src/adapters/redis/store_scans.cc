@@ -139,6 +139,7 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
       Append(part.reply.ready, reply.ready);
       Append(part.reply.expired_activities, reply.expired_activities);
       Append(part.reply.expired_runs, reply.expired_runs);
+      Append(part.reply.claimable, reply.claimable);
       Append(part.reply.expired_sessions, reply.expired_sessions);
       Append(part.ended, reply.expired_sessions);
     }

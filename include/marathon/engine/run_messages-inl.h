@@ -1,0 +1,297 @@
+#pragma once
+
+#include "marathon/engine/run_messages.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "marathon/detail/run_messages.h"
+#include "marathon/engine/attempt.h"
+#include "marathon/engine/host.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+inline Failure EngineFailure(std::string_view type, std::string message) {
+  Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
+  failure.type = type;
+  failure.message = std::move(message);
+  return failure;
+}
+
+// One delivery to another run. What the store cannot do for a moment it tries again; a worker that shuts down gives
+// the activity back. It keeps itself alive while it waits.
+class RunMessage : public std::enable_shared_from_this<RunMessage> {
+ public:
+  RunMessage(std::shared_ptr<Host> host, std::shared_ptr<Attempt> attempt)
+      : host_(std::move(host)), attempt_(std::move(attempt)) {}
+  virtual ~RunMessage() = default;
+  virtual void Begin() = 0;
+
+ protected:
+  Host& host() { return *host_; }
+  Attempt& attempt() { return *attempt_; }
+  const ActivityInfo& info() const { return attempt_->info(); }
+  std::string_view header(std::string_view name) const { return HeaderOf(info().headers, name); }
+
+  void Again() {
+    if (host_->stopping()) return attempt_->Finish(Failure{.message = "its worker shuts down"});
+    host_->AfterBackoff(++failures_, [self = shared_from_this()] { self->Begin(); });
+  }
+  // Ends the delivery as `end` says, past the retry policy, which is not about deliveries.
+  void End(AttemptEnd end) {
+    end.key = info().key;
+    end.epoch = attempt_->epoch();
+    if (host_->registry().has_workflows()) end.session = host_->session().id();
+    host_->activities().SendEnd(std::move(end));
+    attempt_->Finish(CompletesLater());
+  }
+  void EndWith(EventBody outcome) {
+    AttemptEnd end;
+    end.outcome = std::move(outcome);
+    End(std::move(end));
+  }
+  static bool IsOver(const Status& status) {
+    return status.code() == StatusCode::kFailedPrecondition || status.code() == StatusCode::kNotFound;
+  }
+
+ private:
+  const std::shared_ptr<Host> host_;
+  const std::shared_ptr<Attempt> attempt_;
+  int failures_ = 0;
+};
+
+// ---- Children --------------------------------------------------------------------------------------
+
+class ChildDelivery final : public RunMessage {
+ public:
+  ChildDelivery(std::shared_ptr<Host> host, std::shared_ptr<Attempt> attempt, Payload input)
+      : RunMessage(std::move(host), std::move(attempt)),
+        input_(std::move(input)),
+        child_(ChildKey(info().key, header(header::kWorkflowId))) {}
+
+  // Starts it, again if that has been done before: only so it is certain that no earlier delivery is still about to.
+  void Begin() override {
+    StartCall call;
+    call.workflow_type = info().activity_type.substr(kChildRun.size());
+    call.input = input_;
+    call.any_type = true;
+    StartOptions& options = call.options;
+    options.workflow_id = child_.workflow_id.str();
+    options.request_id = child_.run_id.str();
+    const std::string_view queue = header(header::kTaskQueue);
+    options.task_queue = queue.empty() ? info().task_queue : std::string(queue);
+    options.run_timeout = Duration(NumberOf(info().headers, header::kRunTimeout));
+    options.start_delay = Duration(NumberOf(info().headers, header::kStartDelay));
+    constexpr Duration kBeforeTheEnd = std::chrono::hours(1);  // it is to be terminated, not run
+    if (Parted() && OnParentClose().empty()) options.start_delay = kBeforeTheEnd;
+    call.child.emplace(ChildStart{child_.run_id, info().key, attempt().policy().retry});
+    host().Start(std::move(call), [self = Self()](const StatusOr<RunKey>& run) {
+      self->OnStarted(run.status());
+    });
+  }
+
+ private:
+  std::shared_ptr<ChildDelivery> Self() {
+    return std::static_pointer_cast<ChildDelivery>(shared_from_this());
+  }
+  // The parent's chain has ended.
+  bool Parted() { return attempt().owed() == Owed::kNow; }
+  std::string_view OnParentClose() const { return header(header::kOnParentClose); }
+
+  void OnStarted(const Status& status) {
+    if (status.ok()) return Parted() ? Part() : attempt().canceled() ? Cancel() : Detach(false);
+    const bool refused = status.code() == StatusCode::kAlreadyExists ||
+                         status.code() == StatusCode::kInvalidArgument;
+    if (!refused) return Again();
+    EndWith(ActivityFailed{info().key.id,
+                           EngineFailure(failure_type::kNotStarted, std::string(MessageOf(status)))});
+  }
+
+  void Detach(bool cancel_told) {
+    AttemptEnd end;
+    end.kind = AttemptEnd::Kind::kDetach;
+    end.cancel_told = cancel_told;
+    End(std::move(end));
+  }
+
+  void Cancel() {
+    SendCancel("canceled by its parent", [self = Self()](const Status& status) {
+      if (!status.ok() && !IsOver(status)) return self->Again();
+      self->Detach(true);
+    });
+  }
+
+  void Part() {
+    auto parted = [self = Self()](const Status& status) {
+      if (!status.ok() && (!IsOver(status) || self->host().stopping())) return self->Again();
+      self->EndWith(ActivityCompleted{self->info().key.id});
+    };
+    constexpr const char* kReason = "its parent has ended";
+    if (OnParentClose() == "abandon") return parted(Status());
+    if (OnParentClose() == "cancel") return SendCancel(kReason, std::move(parted));
+    host().Terminate(child_, kReason, std::move(parted));
+  }
+
+  void SendCancel(std::string reason, DoneStatus done) {
+    if (host().stopping()) return Again();
+    Message message{0, fmt::format("cancel/{}/{}", info().key.run.run_id, info().key.id),
+                    WorkflowCancelRequested{std::move(reason)}};
+    host().PutMessage(child_, std::move(message), std::move(done));
+  }
+
+  const Payload input_;
+  const RunKey child_;
+};
+
+// Tells the parent how its child has ended: the child's activity there has its outcome.
+class ParentNews final : public RunMessage {
+ public:
+  using RunMessage::RunMessage;
+
+  void Begin() override {
+    host().AwaitEnd(info().key.run, [self = Self()](StatusOr<RunEnd> end) {
+      if (!end.ok() && end.status().code() != StatusCode::kDataLoss) return self->Again();
+      self->Tell(end.ok() ? std::move(end->closing)
+                          : EventBody(WorkflowFailed{EngineFailure(
+                                failure_type::kDecode, std::string(MessageOf(end.status())))}));
+    });
+  }
+
+ private:
+  std::shared_ptr<ParentNews> Self() {
+    return std::static_pointer_cast<ParentNews>(shared_from_this());
+  }
+
+  void Tell(EventBody closing) {
+    AttemptEnd end;
+    end.key.run = {header(header::kWorkflowId), header(header::kRunId)};
+    end.key.id = NumberOf(info().headers, header::kEvent);
+    end.epoch = kAnyEpoch;
+    if (host().registry().has_workflows()) end.session = host().session().id();
+    if (auto* completed = std::get_if<WorkflowCompleted>(&closing)) {
+      end.outcome = ActivityCompleted{end.key.id, std::move(completed->result)};
+    } else {
+      end.outcome = ActivityFailed{end.key.id, FailureOf(std::move(closing))};
+    }
+    RunKey parent = end.key.run;
+    host().store().EndAttempt(std::move(end), [self = Self(), parent](StatusOr<AttemptReply> reply) {
+      if (!reply.ok()) return self->Again();
+      if (reply->mine) self->host().turns().Wake(parent);
+      self->EndWith(ActivityCompleted{self->info().key.id});
+    });
+  }
+
+  static Failure FailureOf(EventBody closing) {
+    if (auto* failed = std::get_if<WorkflowFailed>(&closing)) return std::move(failed->failure);
+    if (std::holds_alternative<WorkflowTimedOut>(closing)) return RunTimeoutFailure();
+    if (auto* terminated = std::get_if<WorkflowTerminated>(&closing)) {
+      Failure failure = EngineFailure(failure_type::kTerminated, std::move(terminated->reason));
+      failure.kind = FailureKind::kTerminated;
+      return failure;
+    }
+    Failure failure = EngineFailure(failure_type::kCanceled, "");
+    failure.kind = FailureKind::kCanceled;
+    if (auto* canceled = std::get_if<WorkflowCanceled>(&closing)) failure.message = canceled->reason;
+    return failure;
+  }
+};
+
+MARATHON_INLINE NewActivity NewsForParent(const ActivityKey& parent, EventId closing,
+                                          std::string_view task_queue) {
+  NewActivity news;
+  news.id = closing;
+  news.activity_type = kTellParent;
+  news.task_queue = task_queue;
+  news.headers = {{std::string(header::kWorkflowId), parent.run.workflow_id.str()},
+                  {std::string(header::kRunId), parent.run.run_id.str()},
+                  {std::string(header::kEvent), std::to_string(parent.id)}};
+  news.owed = true;
+  return news;
+}
+
+// ---- Signals and cancels ---------------------------------------------------------------------------
+
+class MessageDelivery final : public RunMessage {
+ public:
+  MessageDelivery(std::shared_ptr<Host> host, std::shared_ptr<Attempt> attempt, EventBody body)
+      : RunMessage(std::move(host), std::move(attempt)), body_(std::move(body)) {}
+
+  void Begin() override {
+    if (host().stopping()) return Again();
+    const RunKey target{header(header::kWorkflowId), header(header::kRunId)};
+    Message message{0, fmt::format("{}/{}", info().key.run.run_id, info().key.id), body_};
+    host().PutMessage(target, std::move(message), [self = Self()](const Status& status) {
+      if (status.ok()) return self->attempt().Finish(Payload());
+      if (!IsOver(status) || self->host().stopping()) return self->Again();
+      const EventId child = NumberOf(self->info().headers, header::kEvent);
+      if (status.code() == StatusCode::kNotFound && child != 0) return self->AwaitChild(child, status);
+      self->Refuse(status);
+    });
+  }
+
+ private:
+  std::shared_ptr<MessageDelivery> Self() {
+    return std::static_pointer_cast<MessageDelivery>(shared_from_this());
+  }
+
+  // A child that is not there may be about to start.
+  void AwaitChild(EventId child, const Status& status) {
+    ReadRequest read;
+    read.run = info().key.run;
+    read.activities = true;
+    host().store().Read(std::move(read), [self = Self(), child, status](const StatusOr<RunSnapshot>& run) {
+      if (!run.ok() && !IsOver(run.status())) return self->Again();
+      for (size_t i = 0; run.ok() && i < run->activities.size(); ++i) {
+        const ActivityRow& row = run->activities[i];
+        if (row.key.id == child && row.state != ActivityState::kDetached) return self->Again();
+      }
+      self->Refuse(status);
+    });
+  }
+
+  void Refuse(const Status& status) {
+    EndWith(ActivityFailed{info().key.id, EngineFailure(failure_type::kNotDelivered,
+                                                        std::string(MessageOf(status)))});
+  }
+
+  const EventBody body_;
+};
+
+// ---- The activities --------------------------------------------------------------------------------
+
+MARATHON_INLINE void AddRunMessages(Registry& registry, const std::weak_ptr<Host>& host) {
+  // A running activity holds its host, whose attempts all are Attempts.
+  const auto add = [&](std::string_view type, auto make) {
+    ActivityEntry entry;
+    entry.asynchronous = true;
+    entry.run = [host, make](ActivityContext&, const Payload& input,
+                             std::shared_ptr<ActivityAttempt> attempt) {
+      make(host.lock(), std::static_pointer_cast<Attempt>(std::move(attempt)), input)->Begin();
+    };
+    registry.AddBuiltIn(type.substr(0, type.find('/')), std::move(entry));
+  };
+  using HostPtr = std::shared_ptr<Host>;
+  using AttemptPtr = std::shared_ptr<Attempt>;
+  add(kChildRun, [](HostPtr at, AttemptPtr attempt, const Payload& input) {
+    return std::make_shared<ChildDelivery>(std::move(at), std::move(attempt), input);
+  });
+  add(kTellParent, [](HostPtr at, AttemptPtr attempt, const Payload&) {
+    return std::make_shared<ParentNews>(std::move(at), std::move(attempt));
+  });
+  add(kSignalRun, [](HostPtr at, AttemptPtr attempt, const Payload& input) {
+    SignalReceived signal{attempt->info().activity_type.substr(kSignalRun.size()), input, {}};
+    return std::make_shared<MessageDelivery>(std::move(at), std::move(attempt), std::move(signal));
+  });
+  add(kCancelRun, [](HostPtr at, AttemptPtr attempt, const Payload&) {
+    std::string reason(HeaderOf(attempt->info().headers, header::kReason));
+    return std::make_shared<MessageDelivery>(std::move(at), std::move(attempt),
+                                             WorkflowCancelRequested{std::move(reason)});
+  });
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail
