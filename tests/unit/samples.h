@@ -58,6 +58,7 @@ inline RunOrigin FullOrigin() {
   origin.retry = FullPolicy().retry;
   origin.attempt = 3;
   origin.start_delay = Duration(1'500);
+  origin.parent = ActivityKey{{"order-0", "0191-run"}, 4};
   return origin;
 }
 
@@ -136,7 +137,8 @@ inline RunRow FullRunRow() {
   row.blocked = BlockInfo{"build-7", "event 4 does not match", 4, kSampleTime,
                           kSampleTime + std::chrono::seconds(1)};
   row.give_backs = 3;
-  row.links = RunLinks{"0192-run", "0194-run", kSampleTime + std::chrono::seconds(2)};
+  row.links = RunLinks{"0192-run", "0194-run", kSampleTime + std::chrono::seconds(2),
+                       {{{"order-1", "0192-run"}, 9}}};
   return row;
 }
 
@@ -162,6 +164,7 @@ inline ActivityRow FullActivityRow() {
   row.last_failure = FullFailure();
   row.cancel_requested = true;
   row.resends = 1;
+  row.owed = Owed::kAtEnd;
   return row;
 }
 
