@@ -3,7 +3,7 @@
 # Says nothing and takes milliseconds when all of them are there.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build python3 libabsl-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
+packages=(g++ cmake ninja-build pkg-config python3 libabsl-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
           libgtest-dev libgmock-dev libsqlite3-dev libhiredis-dev libssl-dev openssl redis-server
           libcurl4-openssl-dev python3-venv)
 for extra in "$@"; do

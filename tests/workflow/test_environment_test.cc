@@ -100,6 +100,23 @@ TEST_P(TestEnvironmentTest, SignalsComeAtTheirTime) {
   EXPECT_EQ(env.Now(), start + 48h);
 }
 
+// Children are the registry's own; their activities are doubled as anybody's.
+TEST_P(TestEnvironmentTest, ChildrenLiveInItsTimeToo) {
+  Registry registry = Code();
+  registry.Bind("Parent", [](WorkflowContext& ctx) -> Workflow<std::string> {
+    const Order order = kOrder;
+    co_return co_await ctx.RunChild(kCheckout, order);
+  });
+  TestEnvironment env(registry, Options());
+  env.Mock(kCharge, Script<std::string>().Returns("r-1"));
+  env.Mock(kMail, Script<void>().Returns());
+  const Time start = env.Now();
+  const auto run = env.engine().Start("Parent");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->Result<std::string>().value(), "nobody answered");
+  EXPECT_LT(env.Now() - start, 30 * 24h + 1s);
+}
+
 TEST_P(TestEnvironmentTest, TimeIsTheTestsOwn) {
   TestEnvironmentOptions options = Options();
   options.start = FromMicros(1'000'000'000'000'000);

@@ -229,8 +229,8 @@ class MessageDelivery final : public RunMessage {
       if (status.ok()) return self->attempt().Finish(Payload());
       if (!IsOver(status) || self->host().stopping()) return self->Again();
       const EventId child = NumberOf(self->info().headers, header::kEvent);
-      if (status.code() == StatusCode::kNotFound && child != 0) return self->AwaitChild(child, status);
-      self->Refuse(status);
+      const bool is_child = status.code() == StatusCode::kNotFound && child != 0;
+      is_child && !self->child_has_begun_ ? self->AwaitChild(child) : self->Refuse(status);
     });
   }
 
@@ -239,18 +239,19 @@ class MessageDelivery final : public RunMessage {
     return std::static_pointer_cast<MessageDelivery>(shared_from_this());
   }
 
-  // A child that is not there may be about to start.
-  void AwaitChild(EventId child, const Status& status) {
+  // A child that is not there may be about to start, or have begun by now.
+  void AwaitChild(EventId child) {
     ReadRequest read;
     read.run = info().key.run;
     read.activities = true;
-    host().store().Read(std::move(read), [self = Self(), child, status](const StatusOr<RunSnapshot>& run) {
+    host().store().Read(std::move(read), [self = Self(), child](const StatusOr<RunSnapshot>& run) {
       if (!run.ok() && !IsOver(run.status())) return self->Again();
       for (size_t i = 0; run.ok() && i < run->activities.size(); ++i) {
         const ActivityRow& row = run->activities[i];
         if (row.key.id == child && row.state != ActivityState::kDetached) return self->Again();
       }
-      self->Refuse(status);
+      self->child_has_begun_ = true;
+      self->Begin();
     });
   }
 
@@ -260,6 +261,7 @@ class MessageDelivery final : public RunMessage {
   }
 
   const EventBody body_;
+  bool child_has_begun_ = false;
 };
 
 // ---- The activities --------------------------------------------------------------------------------

@@ -1,0 +1,5 @@
+# A project takes Marathon by FetchContent, from an archive of the sources.
+. "$(dirname "$0")/lib.sh"
+
+tar -C "$SOURCE_DIR" -czf "$work/marathon.tar.gz" CMakeLists.txt cmake include src LICENSE README.md
+run_consumer -DMARATHON_ARCHIVE="$work/marathon.tar.gz"
