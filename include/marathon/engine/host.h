@@ -31,6 +31,7 @@ struct ChildStart {
   Id run_id;
   ActivityKey parent;       // its activity there
   StoredRetryPolicy retry;  // of the child's chain; one attempt: none
+  bool again = false;       // it may have been started before: its first turn is not taken here
 };
 
 struct StartCall {

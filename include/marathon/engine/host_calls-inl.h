@@ -104,7 +104,8 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   state->call = std::move(call);
   state->done = std::move(done);
 
-  const bool at_once = state->call.options.start_delay <= Duration(0);
+  const bool again = state->call.child && state->call.child->again;
+  const bool at_once = state->call.options.start_delay <= Duration(0) && !again;
   if (at_once && Serves(state->call.workflow_type, state->task_queue) && !session_.id().empty()) {
     state->slot = turns_.FirstTurn(state->run, state->call.workflow_type, state->task_queue,
                                    state->messages);
@@ -148,11 +149,13 @@ MARATHON_INLINE void Host::OnStarted(std::shared_ptr<StartState> state, StatusOr
     session_.Renew();
     return SendStart(std::move(state));
   }
-  // The run is ours if its id is, even if the reply to the first try was lost.
-  const bool ours = reply.ok() && reply->run.run_id == state->run.run_id;
+  // The run is ours if its id is, even if the reply to the first try was lost; but a child's id says nothing of who
+  // has started it.
+  const bool found = reply.ok() && reply->run.run_id == state->run.run_id;
+  const bool ours = found && (reply->started || !state->call.child);
   if (state->slot && ours) {
     turns_.Applied(std::exchange(state->slot, nullptr), reply->mine ? 1 : 0);
-  } else if (state->slot && code == StatusCode::kUnknown) {
+  } else if (state->slot && (found || code == StatusCode::kUnknown)) {
     turns_.Lost(std::exchange(state->slot, nullptr));  // what it did is still to be found out
   } else {
     if (state->slot) turns_.Discard(std::exchange(state->slot, nullptr));

@@ -36,6 +36,7 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
   Host& host() { return *host_; }
   Attempt& attempt() { return *attempt_; }
   const ActivityInfo& info() const { return attempt_->info(); }
+  int failures() const { return failures_; }
   std::string_view header(std::string_view name) const { return HeaderOf(info().headers, name); }
 
   void Again() {
@@ -89,7 +90,8 @@ class ChildDelivery final : public RunMessage {
     options.start_delay = Duration(NumberOf(info().headers, header::kStartDelay));
     constexpr Duration kBeforeTheEnd = std::chrono::hours(1);  // it is to be terminated, not run
     if (Parted() && OnParentClose().empty()) options.start_delay = kBeforeTheEnd;
-    call.child.emplace(ChildStart{child_.run_id, info().key, attempt().policy().retry});
+    const bool again = !attempt().own_turn() || failures() > 0;
+    call.child.emplace(ChildStart{child_.run_id, info().key, attempt().policy().retry, again});
     host().Start(std::move(call), [self = Self()](const StatusOr<RunKey>& run) {
       self->OnStarted(run.status());
     });

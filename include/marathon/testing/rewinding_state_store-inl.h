@@ -82,8 +82,7 @@ MARATHON_INLINE size_t RewindingStateStore::Lose(std::chrono::microseconds by) {
 
 MARATHON_INLINE void RewindingStateStore::TellWatchers() {
   std::map<SessionId, std::vector<HeldActivity>> held;
-  ListRequest every;
-  every.status = RunStatus::kRunning;
+  ListRequest every;  // the closed may owe something
   every.limit = std::numeric_limits<int>::max();
   base_->List(std::move(every), [&](const StatusOr<ListReply>& list) {
     for (const RunRow& run : list->runs) {
