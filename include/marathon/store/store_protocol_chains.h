@@ -52,7 +52,9 @@ void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
 
   Run& after = t_.InsertRun(std::move(row));
   if (!MARATHON_MUTANT("chain_leaves_keys")) t_.MoveKeys(run, after);
-  t_.ReplaceAnswers(after, detail::AcceptedAnswer(), detail::UnfinishedAnswer(), now_);
+  if (!MARATHON_MUTANT("chain_forgets_updates")) {
+    t_.ReplaceAnswers(after, detail::AcceptedAnswer(), detail::UnfinishedAnswer(), now_);
+  }
   for (Message& message : next.messages) Append(after, std::move(message));
   std::vector<Message> page;
   while (run.inbox_size > 0 && taken < run.inbox_last) {

@@ -50,7 +50,7 @@ void StoreProtocol<Tables>::SetAnswers(Run& run, const std::vector<UpdateAnswer>
                  accepted ? detail::AcceptedAnswer() : EncodeBody(answer.body),
                  accepted ? kNever : now_);
   }
-  effects_.answered.push_back(run.key);
+  if (!MARATHON_MUTANT("update_not_told")) effects_.answered.push_back(run.key);
 }
 
 template <class Tables>
