@@ -34,60 +34,15 @@
 #include "marathon/schedule.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
+#include "marathon/update_handle.h"
 
 namespace marathon::inline MARATHON_ABI {
-
-namespace detail {
-class EngineImpl;
-}
 
 // A run and what is pending in it.
 struct RunDescription {
   RunRow run;
   std::vector<ActivityRow> activities;  // with attempt, last failure and next try
   Time now{};                           // the store's
-};
-
-class Run;
-
-// Names an update that a run has been sent, in this process or another. Copies name the same; usable as long as the
-// engine lives.
-class UpdateHandle {
- public:
-  UpdateHandle(std::shared_ptr<detail::EngineImpl> engine, RunKey run, std::string update_id)
-      : engine_(std::move(engine)), run_(std::move(run)), update_id_(std::move(update_id)) {}
-
-  const std::string& update_id() const { return update_id_; }
-  Run run() const;
-
-  // Waits for the update's end and gives what its handler returned.
-  //   kInvalidArgument     rejected; what the validator threw travels inside (GetFailure in status.h)
-  //   kNotFound            the run handles no such update, or has not been sent this one
-  //   kAborted …           its handler threw: FailureStatus
-  //   kFailedPrecondition  the run ended first; if it was continued, the update had been accepted
-  //   kDeadlineExceeded    `timeout` has passed; kCancelled: the engine shuts down
-  // A run's answers are kept as long as the run, those of the older 10,000 messages, and of a day ago, not.
-  template <class T = void>
-  auto Result(Duration timeout = Duration::max()) const
-      -> std::conditional_t<std::is_void_v<T>, Status, StatusOr<T>> {
-    StatusOr<Payload> payload = ResultPayload(timeout);
-    if constexpr (std::is_void_v<T>) {
-      return payload.status();
-    } else {
-      if (!payload.ok()) return payload.status();
-      return Decode<T>(*payload);
-    }
-  }
-  StatusOr<Payload> ResultPayload(Duration timeout = Duration::max()) const;
-  // Waits until it has come to `stage`, and has not been rejected; errors as above, but not the handler's.
-  Status Wait(UpdateStage stage, Duration timeout = Duration::max()) const;
-
- private:
-  StatusOr<UpdateCompleted> Await(UpdateStage stage, Duration timeout) const;
-
-  std::shared_ptr<detail::EngineImpl> engine_;
-  RunKey run_;
-  std::string update_id_;
 };
 
 // Names a run in an engine. Copies name the same; usable as long as the engine lives.
@@ -315,6 +270,15 @@ class Engine {
     if (!argument.ok()) return argument.status();
     return UpdateWithStartPayload(workflow_type, *std::move(in), update.name, *std::move(argument),
                                   std::move(options), std::move(update_options));
+  }
+  template <class Result, class In, class Out, class Arg>
+  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result(In)>& def,
+                                         const std::type_identity_t<In>& input,
+                                         const UpdateDef<Out(Arg)>& update,
+                                         const std::type_identity_t<Arg>& update_input,
+                                         StartOptions options = {}, UpdateOptions update_options = {}) {
+    return UpdateWithStart<In, Out, Arg>(def.name, input, update, update_input, std::move(options),
+                                         std::move(update_options));
   }
   StatusOr<UpdateHandle> UpdateWithStartPayload(std::string_view workflow_type, Payload input,
                                                 std::string_view update, Payload update_input,
