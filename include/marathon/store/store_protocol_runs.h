@@ -444,9 +444,8 @@ StatusOr<std::optional<RunSnapshot>> StoreProtocol<Tables>::ReadAwaited(
   snapshot.answer = *std::move(answer);
   snapshot.now = now_;
   snapshot.row = t_.ToRow(*run);
-  if (std::string record = t_.LastRecord(*run); !record.empty()) {
-    snapshot.records.push_back(std::move(record));
-  }
+  std::string end = run->status == RunStatus::kRunning ? std::string() : t_.LastRecord(*run);
+  if (!end.empty()) snapshot.records.push_back(std::move(end));
   return std::optional<RunSnapshot>(std::move(snapshot));
 }
 
