@@ -42,6 +42,17 @@ struct QueryDef<Out()> {
   std::string_view name;
 };
 
+template <class Signature>
+struct UpdateDef;
+template <class Out, class In>
+struct UpdateDef<Out(In)> {
+  std::string_view name;
+};
+template <class Out>
+struct UpdateDef<Out()> {
+  std::string_view name;
+};
+
 // When an activity's handle is told that it is canceled.
 enum class ActivityCancellation : uint8_t {
   kTry,      // the code goes on at once; the worker is told to stop

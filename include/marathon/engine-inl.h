@@ -148,7 +148,7 @@ class EngineImpl {
         .status();
   }
 
-  StatusOr<RunEnd> AwaitEnd(const RunKey& run, Duration timeout);
+  StatusOr<RunEnd> Await(AwaitRequest request, Duration timeout);
   void Shutdown(Duration patience);
 
   const std::shared_ptr<ThreadRuntime> threads;  // null: somebody else drives the runtime
@@ -160,15 +160,15 @@ class EngineImpl {
   std::atomic<bool> shut_down{false};
 
  private:
-  // Somebody in AwaitEnd.
+  // Somebody in Await.
   struct Waiter {
-    explicit Waiter(RunKey key) : run(std::move(key)) {}
+    explicit Waiter(AwaitRequest what) : awaited(std::move(what)) {}
 
     std::atomic<bool> answered{false};
     std::mutex mutex;
     std::optional<StatusOr<RunEnd>> end;  // the first answer counts
     std::shared_ptr<OneShot> ready;       // none: nobody waits yet
-    RunKey run;            // of its chain, the one whose end is awaited
+    AwaitRequest awaited;  // of the run's chain, the one that goes on
     uint64_t name = 0;     // for CancelAwait
     bool asking = true;    // the store has yet to answer
     int failures = 0;      // of the store
@@ -197,9 +197,9 @@ class EngineImpl {
   Waiters waiters_;
 };
 
-MARATHON_INLINE StatusOr<RunEnd> EngineImpl::AwaitEnd(const RunKey& run, Duration timeout) {
+MARATHON_INLINE StatusOr<RunEnd> EngineImpl::Await(AwaitRequest request, Duration timeout) {
   if (Status status = Check(); !status.ok()) return status;
-  auto waiter = std::allocate_shared<Waiter>(PoolAllocator<Waiter>(), run);
+  auto waiter = std::allocate_shared<Waiter>(PoolAllocator<Waiter>(), std::move(request));
   AskForEnd(host, waiter);
   if (!waiter->answered.load(std::memory_order_acquire)) WaitFor(waiter, timeout);
   std::unique_lock lock(waiter->mutex);
@@ -225,13 +225,16 @@ MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, 
   if (shut_down) waiter->Answer(Cancelled("the engine is shutting down"));
   if (!answered && !ready->Wait(timeout)) {
     std::unique_lock lock(waiter->mutex);
-    const RunKey run = waiter->run;
+    const AwaitRequest awaited = waiter->awaited;
     lock.unlock();
     // A wait for ever ends only where time is virtual: nothing more is to come.
     const std::string within =
         timeout == OneShot::kForever ? "" : fmt::format(" within {} ms", timeout.count());
-    waiter->Answer(DeadlineExceeded(fmt::format("run {} of workflow \"{}\" has not ended{}", run.run_id,
-                                                run.workflow_id, within)));
+    waiter->Answer(DeadlineExceeded(fmt::format(
+        "{}run {} of workflow \"{}\" has not {}{}",
+        awaited.update_id.empty() ? "" : fmt::format("update \"{}\" to ", awaited.update_id),
+        awaited.run.run_id, awaited.run.workflow_id,
+        awaited.stage == UpdateStage::kAccepted ? "been accepted" : "ended", within)));
   }
   std::lock_guard lock(waiters_mutex_);
   waiters_.erase(waiter);
@@ -241,17 +244,17 @@ MARATHON_INLINE void EngineImpl::WaitFor(const std::shared_ptr<Waiter>& waiter, 
 MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host,
                                            const std::shared_ptr<Waiter>& waiter) {
   int question;
-  RunKey run;
+  AwaitRequest request;
   {
     std::lock_guard lock(waiter->mutex);
     if (waiter->end.has_value()) return;
     question = ++waiter->questions;
-    run = waiter->run;
+    request = waiter->awaited;
   }
-  const uint64_t name = host->AwaitEnd(std::move(run), [host, waiter](StatusOr<RunEnd> end) {
+  const uint64_t name = host->Await(std::move(request), [host, waiter](StatusOr<RunEnd> end) {
     if (end.ok() && end->next.has_value()) {  // the chain goes on. Posted, for it may be a long one
       std::unique_lock lock(waiter->mutex);
-      waiter->run = *std::move(end->next);
+      waiter->awaited.run = *std::move(end->next);
       ++waiter->questions;
       lock.unlock();
       return host->runtime().Post(Lane::kTurn, [host, waiter] { AskForEnd(host, waiter); });
@@ -347,25 +350,29 @@ MARATHON_INLINE void Engine::Shutdown(Duration patience) { impl_->Shutdown(patie
 
 MARATHON_INLINE StatusOr<Run> Engine::StartPayload(std::string_view workflow_type, Payload input,
                                                    StartOptions options) {
-  return SignalWithStartPayload(workflow_type, std::move(input), "", Payload(), std::move(options), {});
+  return StartWith(workflow_type, std::move(input), std::move(options), {});
 }
 
 MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view workflow_type,
                                                              Payload input, std::string_view signal,
                                                              Payload value, StartOptions options,
                                                              SignalOptions signal_options) {
+  if (signal.empty()) return StartPayload(workflow_type, std::move(input), std::move(options));
+  std::string key = signal_options.request_id.empty() ? impl_->host->NewId()
+                                                      : std::move(signal_options.request_id);
+  Message message{0, std::move(key),
+                  SignalReceived{std::string(signal), std::move(value), std::move(signal_options.headers)}};
+  options.id_conflict = IdConflictPolicy::kUseExisting;
+  return StartWith(workflow_type, std::move(input), std::move(options), {std::move(message)});
+}
+
+MARATHON_INLINE StatusOr<Run> Engine::StartWith(std::string_view workflow_type, Payload input,
+                                                StartOptions options, std::vector<Message> messages) {
   StartCall call;
   call.workflow_type = workflow_type;
   call.input = std::move(input);
   call.options = std::move(options);
-  if (!signal.empty()) {
-    call.options.id_conflict = IdConflictPolicy::kUseExisting;
-    std::string key = signal_options.request_id.empty() ? impl_->host->NewId()
-                                                        : std::move(signal_options.request_id);
-    call.signals.push_back({0, std::move(key),
-                            SignalReceived{std::string(signal), std::move(value),
-                                           std::move(signal_options.headers)}});
-  }
+  call.signals = std::move(messages);
   auto run = impl_->Await<RunKey>(
       [&](Done<RunKey> done) { impl_->host->Start(std::move(call), std::move(done)); });
   if (!run.ok()) return std::move(run).status();
@@ -397,7 +404,7 @@ MARATHON_INLINE Status Engine::FailActivity(std::string_view token, Failure fail
 // ---- Run -------------------------------------------------------------------------------------------
 
 MARATHON_INLINE StatusOr<Payload> Run::ResultPayload(Duration timeout) const {
-  StatusOr<RunEnd> end = engine_->AwaitEnd(key_, timeout);
+  StatusOr<RunEnd> end = engine_->Await({key_}, timeout);
   if (!end.ok()) return end.status();
   if (auto* completed = std::get_if<WorkflowCompleted>(&end->closing)) {
     return std::move(completed->result);
@@ -488,3 +495,4 @@ MARATHON_INLINE StatusOr<marathon::History> Run::History() const {
 }  // namespace marathon::inline MARATHON_ABI
 
 #include "marathon/schedule-inl.h"
+#include "marathon/update_handle-inl.h"

@@ -34,12 +34,9 @@
 #include "marathon/schedule.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
+#include "marathon/update_handle.h"
 
 namespace marathon::inline MARATHON_ABI {
-
-namespace detail {
-class EngineImpl;
-}
 
 // A run and what is pending in it.
 struct RunDescription {
@@ -120,6 +117,57 @@ class Run {
   }
   StatusOr<QueryReply> QueryPayload(std::string_view name, Payload input, QueryOptions options) const;
 
+  // Sends an update to the run, or to the one of its chain that goes on, and waits for its end: what the handler
+  // that the run's code has set with ctx.OnUpdate returned. Errors as UpdateHandle::Result says; after
+  // kDeadlineExceeded (UpdateOptions::patience), the same update_id waits on.
+  template <class Out = void, class In>
+    requires(!std::is_same_v<In, UpdateOptions>)
+  auto Update(std::string_view name, const In& input, UpdateOptions options = {}) const {
+    StatusOr<Payload> payload = Encode<In>(input);
+    return UpdateEncoded<Out>(name, std::move(payload), std::move(options));
+  }
+  template <class Out = void>
+  auto Update(std::string_view name, UpdateOptions options = {}) const {
+    return UpdateEncoded<Out>(name, Payload(), std::move(options));
+  }
+  template <class Out, class In>
+  auto Update(const UpdateDef<Out(In)>& update, const std::type_identity_t<In>& input,
+              UpdateOptions options = {}) const {
+    return Update<Out, In>(update.name, input, std::move(options));
+  }
+  template <class Out>
+  auto Update(const UpdateDef<Out()>& update, UpdateOptions options = {}) const {
+    return Update<Out>(update.name, std::move(options));
+  }
+  // The same, but waits only until the update has come to `options.wait`.
+  template <class In>
+    requires(!std::is_same_v<In, UpdateOptions>)
+  StatusOr<UpdateHandle> StartUpdate(std::string_view name, const In& input,
+                                     UpdateOptions options = {}) const {
+    StatusOr<Payload> payload = Encode<In>(input);
+    if (!payload.ok()) return payload.status();
+    return StartUpdatePayload(name, *std::move(payload), std::move(options));
+  }
+  StatusOr<UpdateHandle> StartUpdate(std::string_view name, UpdateOptions options = {}) const {
+    return StartUpdatePayload(name, Payload(), std::move(options));
+  }
+  template <class Out, class In>
+  StatusOr<UpdateHandle> StartUpdate(const UpdateDef<Out(In)>& update,
+                                     const std::type_identity_t<In>& input,
+                                     UpdateOptions options = {}) const {
+    return StartUpdate<In>(update.name, input, std::move(options));
+  }
+  template <class Out>
+  StatusOr<UpdateHandle> StartUpdate(const UpdateDef<Out()>& update, UpdateOptions options = {}) const {
+    return StartUpdatePayload(update.name, Payload(), std::move(options));
+  }
+  StatusOr<UpdateHandle> StartUpdatePayload(std::string_view name, Payload input,
+                                            UpdateOptions options) const;
+  // An update that was sent before. Does not ask the store.
+  UpdateHandle FindUpdate(std::string_view update_id) const {
+    return UpdateHandle(engine_, key_, std::string(update_id));
+  }
+
   // Ends the run, or the one of its chain that goes on, at once, without its code; its activities are told
   // to stop.
   Status Terminate(std::string_view reason) const;
@@ -134,6 +182,16 @@ class Run {
     if (!reply.ok()) return reply.status();
     return Decode<Out>(reply->answer);
   }
+  template <class Out>
+  auto UpdateEncoded(std::string_view name, StatusOr<Payload> input, UpdateOptions options) const
+      -> std::conditional_t<std::is_void_v<Out>, Status, StatusOr<Out>> {
+    if (!input.ok()) return input.status();
+    const Duration patience = options.patience;
+    auto update = SendUpdate(name, *std::move(input), std::move(options));
+    if (!update.ok()) return update.status();
+    return update->template Result<Out>(patience);
+  }
+  StatusOr<UpdateHandle> SendUpdate(std::string_view name, Payload input, UpdateOptions options) const;
   static constexpr Duration OneShotForever() { return Duration::max(); }
   std::shared_ptr<detail::EngineImpl> engine_;
   RunKey key_;
@@ -199,6 +257,33 @@ class Engine {
                                        std::string_view signal, Payload value, StartOptions options,
                                        SignalOptions signal_options);
 
+  // Starts a run with an update waiting for it; if one with the workflow id is open, that one gets it. One
+  // atomic step. Then waits until the update has come to `update_options.wait`.
+  template <class In, class Out, class Arg>
+  StatusOr<UpdateHandle> UpdateWithStart(std::string_view workflow_type, const In& input,
+                                         const UpdateDef<Out(Arg)>& update,
+                                         const std::type_identity_t<Arg>& update_input,
+                                         StartOptions options = {}, UpdateOptions update_options = {}) {
+    StatusOr<Payload> in = Encode<In>(input);
+    if (!in.ok()) return in.status();
+    StatusOr<Payload> argument = Encode<Arg>(update_input);
+    if (!argument.ok()) return argument.status();
+    return UpdateWithStartPayload(workflow_type, *std::move(in), update.name, *std::move(argument),
+                                  std::move(options), std::move(update_options));
+  }
+  template <class Result, class In, class Out, class Arg>
+  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result(In)>& def,
+                                         const std::type_identity_t<In>& input,
+                                         const UpdateDef<Out(Arg)>& update,
+                                         const std::type_identity_t<Arg>& update_input,
+                                         StartOptions options = {}, UpdateOptions update_options = {}) {
+    return UpdateWithStart<In, Out, Arg>(def.name, input, update, update_input, std::move(options),
+                                         std::move(update_options));
+  }
+  StatusOr<UpdateHandle> UpdateWithStartPayload(std::string_view workflow_type, Payload input,
+                                                std::string_view update, Payload update_input,
+                                                StartOptions options, UpdateOptions update_options);
+
   // The newest run of a workflow id, or a certain run. Does not ask the store.
   Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
   StatusOr<ListReply> List(ListRequest request = {}) const;
@@ -248,6 +333,8 @@ class Engine {
   Status FailActivity(std::string_view token, Failure failure);
 
  private:
+  StatusOr<Run> StartWith(std::string_view workflow_type, Payload input, StartOptions options,
+                          std::vector<Message> messages);
   explicit Engine(std::shared_ptr<detail::EngineImpl> impl) : impl_(std::move(impl)) {}
   static StatusOr<Engine> OpenImpl(std::shared_ptr<detail::EngineImpl> impl, Ports ports,
                                    const Registry& registry, EngineOptions options);

@@ -55,6 +55,12 @@ struct DescribeDetail {
   std::string operator()(const WorkflowTerminated& e) { return ": " + e.reason; }
   std::string operator()(const WorkflowCanceled& e) { return ": " + e.reason; }
   std::string operator()(const WorkflowCancelRequested& e) { return ": " + e.reason; }
+  std::string operator()(const UpdateAccepted& e) {
+    return fmt::format(" \"{}\" ({})", e.name, e.update_id);
+  }
+  std::string operator()(const UpdateCompleted& e) {
+    return fmt::format(" (update {}){}", e.accepted, e.failure ? ": " + ToString(*e.failure) : "");
+  }
   std::string operator()(const VersionRecorded& e) {
     return fmt::format(" \"{}\" {}", e.change, e.version);
   }

@@ -33,6 +33,7 @@ enum class EventType : uint16_t {
   kTimerFired = 13,
   kSignalReceived = 14,
   kWorkflowCancelRequested = 15,
+  kUpdateAccepted = 16,
   // Commands: what its code asked for.
   kActivityScheduled = 30,
   kActivityCancelRequested = 31,
@@ -40,6 +41,7 @@ enum class EventType : uint16_t {
   kTimerCanceled = 33,
   kSideEffectRecorded = 34,
   kVersionRecorded = 35,
+  kUpdateCompleted = 36,
   // Closing: the last event of a run.
   kWorkflowCompleted = 50,
   kWorkflowFailed = 51,
@@ -132,6 +134,16 @@ struct WorkflowCancelRequested {
   friend bool operator==(const WorkflowCancelRequested&, const WorkflowCancelRequested&) = default;
 };
 
+// Somebody asks the run's code to do something and to answer, and its validator has no objection. One that is
+// rejected leaves no event.
+struct UpdateAccepted {
+  std::string update_id;
+  std::string name;
+  Payload input;
+  Headers headers;
+  friend bool operator==(const UpdateAccepted&, const UpdateAccepted&) = default;
+};
+
 struct ActivityScheduled {
   std::string activity_type;
   std::string task_queue;
@@ -170,6 +182,14 @@ struct VersionRecorded {
   std::string change;
   int32_t version = 0;
   friend bool operator==(const VersionRecorded&, const VersionRecorded&) = default;
+};
+
+// The end of an update's handler.
+struct UpdateCompleted {
+  EventId accepted = 0;  // the UpdateAccepted this answers
+  Payload result;
+  std::optional<Failure> failure{};  // instead of a result
+  friend bool operator==(const UpdateCompleted&, const UpdateCompleted&) = default;
 };
 
 struct WorkflowCompleted {
@@ -214,7 +234,7 @@ using EventBody =
                  SignalReceived, ActivityScheduled, ActivityCancelRequested, TimerStarted,
                  TimerCanceled, SideEffectRecorded, WorkflowCompleted, WorkflowFailed,
                  WorkflowTerminated, WorkflowTimedOut, WorkflowCancelRequested, VersionRecorded,
-                 WorkflowCanceled, WorkflowContinuedAsNew>;
+                 WorkflowCanceled, WorkflowContinuedAsNew, UpdateAccepted, UpdateCompleted>;
 
 struct Event {
   EventId id = 0;
@@ -224,6 +244,15 @@ struct Event {
 };
 
 using History = std::vector<Event>;
+
+// What whoever waits for an update is told: that it was accepted (UpdateAccepted, without the input), or its end. An
+// UpdateCompleted of no event is a rejection.
+struct UpdateAnswer {
+  std::string update_id;
+  EventBody body;
+
+  friend bool operator==(const UpdateAnswer&, const UpdateAnswer&) = default;
+};
 
 EventType TypeOf(const EventBody& body);
 
@@ -240,7 +269,8 @@ std::string_view NextRunId(const EventBody& closing);
 // run has pending.
 inline bool IsForWorkflow(const EventBody& message) {
   return std::holds_alternative<SignalReceived>(message) ||
-         std::holds_alternative<WorkflowCancelRequested>(message);
+         std::holds_alternative<WorkflowCancelRequested>(message) ||
+         std::holds_alternative<UpdateAccepted>(message);
 }
 
 inline constexpr bool IsInbound(EventType type) {

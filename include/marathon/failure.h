@@ -56,7 +56,11 @@ inline constexpr std::string_view kTimeout = "marathon.Timeout";
 inline constexpr std::string_view kCanceled = "marathon.Canceled";
 inline constexpr std::string_view kDeadLetter = "marathon.DeadLetter";  // killed its worker too often
 inline constexpr std::string_view kUnregistered = "marathon.Unregistered";
-inline constexpr std::string_view kReadOnly = "marathon.ReadOnly";  // a query handler tried to act
+inline constexpr std::string_view kReadOnly = "marathon.ReadOnly";  // a query handler or a validator tried to act
+// No handler of that name; what an update that nobody here handles is rejected with.
+inline constexpr std::string_view kUnknownUpdate = "marathon.UnknownUpdate";
+// An update that was accepted, and whose run ended before its handler did.
+inline constexpr std::string_view kUnfinishedUpdate = "marathon.UnfinishedUpdate";
 inline constexpr std::string_view kHistoryLimit = "marathon.HistoryLimit";
 inline constexpr std::string_view kTerminated = "marathon.Terminated";
 inline constexpr std::string_view kNotStarted = "marathon.NotStarted";      // a child: its id is taken

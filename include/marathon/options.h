@@ -73,6 +73,13 @@ struct QueryReply {
   bool stale = false;   // messages waited that it had not seen
 };
 
+struct UpdateOptions {
+  std::string update_id{};  // the same again is the same update. Empty: a new one
+  UpdateStage wait = UpdateStage::kAccepted;  // how far the calls that give an UpdateHandle wait
+  Duration patience = Duration::max();        // … and for how long; the update itself goes on
+  Headers headers{};
+};
+
 struct SignalOptions {
   std::string request_id{};  // the same again is delivered once. Empty: a new one
   Headers headers{};

@@ -68,7 +68,8 @@ struct HandedOver {
 };
 
 // The run that goes on where a commit closes another: under the same workflow and request id. It gets `messages`,
-// then what waits in the closed run's inbox for the workflow (IsForWorkflow), and its dedupe keys.
+// then what waits in the closed run's inbox for the workflow (IsForWorkflow), and its dedupe keys and answers. Updates
+// that are accepted and not completed are answered as failed: kUnfinishedUpdate.
 struct NextRun {
   Id run_id;
   std::string workflow_type;
@@ -98,6 +99,8 @@ struct TurnCommit {
   std::vector<NewTimer> timers;
   std::vector<EventId> cancel_timers;
 
+  std::vector<UpdateAnswer> answers;  // what Await tells of updates from now on
+
   // Ends the run: its timers, pending activities (see Owed) and remaining messages go. Refused with
   // kFailedPrecondition while a signal newer than `inbox_taken` waits, unless `leave_signals` or `next`.
   std::optional<RunStatus> close;
@@ -117,6 +120,7 @@ struct RunSnapshot {
   bool more_records = false;            // the page was full: ask again after the last one
   std::vector<Message> inbox;           // oldest first, at most limits::kTurnMaxMessages
   std::vector<ActivityRow> activities;  // where asked for
+  std::optional<UpdateAnswer> answer;   // of Await, to an update
   Time now{};
   // A store whose server may lose its last writes counts here how often it may have: whatever a turn has
   // seen in an earlier one, messages too, may be gone. 0: it never does.
@@ -255,6 +259,21 @@ struct ReadRequest {
   bool activities = false;
 };
 
+// How far an update has come.
+enum class UpdateStage : uint8_t { kAccepted = 1, kCompleted = 2 };
+
+// What is waited for: the end of a run or, sooner, of an update that it has been sent.
+struct AwaitRequest {
+  RunKey run;                  // an empty run_id means the workflow id's newest run
+  std::string update_id = {};  // its message has the dedupe key UpdateKey(update_id). Empty: none
+  UpdateStage stage = UpdateStage::kCompleted;
+
+  friend auto operator<=>(const AwaitRequest&, const AwaitRequest&) = default;
+};
+
+// Unlike all request ids of users, so that an update and a signal may have the same.
+inline std::string UpdateKey(std::string_view update_id) { return "update\n" + std::string(update_id); }
+
 struct ListRequest {
   std::string workflow_type = {};             // empty: any
   std::optional<RunStatus> status = {};       // none: any
@@ -365,9 +384,13 @@ class StateStore {
   // kNotFound.
   virtual void Read(ReadRequest request, Done<RunSnapshot> done) = 0;
   virtual void List(ListRequest request, Done<ListReply> done) = 0;
-  // Answers when the run is closed, with its row and its last record. Returns a name for
-  // CancelAwait, after which `done` is destroyed uncalled, or is being called.
-  virtual uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) = 0;
+  // Answers when the run is closed, with its row and its last record; and with what the update was answered, once it
+  // has come to its stage or to its end, if it has. Returns a name for CancelAwait, after which `done` is
+  // destroyed uncalled, or is being called. kNotFound: no such run, or the open run knows of no such update.
+  virtual uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) = 0;
+  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) {
+    return Await(AwaitRequest{std::move(run)}, std::move(done));
+  }
   virtual void CancelAwait(uint64_t name) = 0;
 };
 

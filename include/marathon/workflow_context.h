@@ -349,7 +349,27 @@ class WorkflowContext {
                   "Marathon: the handler does not take what the SignalDef says");
     return OnSignal(signal.name, std::move(handler));
   }
-  // Whether no signal handler is running: `co_await ctx.WaitUntil([&] { return ctx.AllHandlersFinished(); })`.
+  // Answers Run::Update with `handler(input)`, or `handler()`: what it returns, be it a Workflow<Out>, which runs as a
+  // branch of its own that no cancel reaches. What it throws is the answer too; the run goes on. Handlers run
+  // before other code. An update that comes while its name has no handler is rejected.
+  template <class Fn>
+  HandlerRegistration OnUpdate(std::string_view update, Fn handler) {
+    return {core_, core_.SetHandler(update, detail::MakeUpdateHandler(std::move(handler)))};
+  }
+  // The same, if `validator(input)` does not throw: then the update is rejected, and leaves no event. It may only
+  // look, as a query's handler.
+  template <class Fn, class Validator>
+  HandlerRegistration OnUpdate(std::string_view update, Fn handler, Validator validator) {
+    return {core_, core_.SetHandler(update, detail::MakeUpdateHandler(std::move(handler),
+                                                                      std::move(validator)))};
+  }
+  template <class Signature, class Fn, class... Validator>
+  HandlerRegistration OnUpdate(const UpdateDef<Signature>& update, Fn handler, Validator... validator) {
+    static_assert(detail::kHandles<Signature, Fn>,
+                  "Marathon: the handler does not take or give what the UpdateDef says");
+    return OnUpdate(update.name, std::move(handler), std::move(validator)...);
+  }
+  // Whether no signal or update handler is running: `co_await ctx.WaitUntil([&] { return ctx.AllHandlersFinished(); })`.
   bool AllHandlersFinished() const { return core_.handlers_running() == 0; }
 
   // Answers Run::Query with `handler(input)`, or `handler()`. It may only look at the run's state.

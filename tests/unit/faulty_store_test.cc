@@ -32,7 +32,7 @@ class TinyStore final : public ForwardingStateStore {
     done(CommitReply{});
   }
   void Read(ReadRequest, Done<RunSnapshot> done) override { done(RunSnapshot{}); }
-  uint64_t AwaitClose(RunKey, Done<RunSnapshot> done) override {
+  uint64_t Await(AwaitRequest, Done<RunSnapshot> done) override {
     closing = std::move(done);
     return 77;
   }

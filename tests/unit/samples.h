@@ -84,6 +84,8 @@ inline std::vector<EventBody> FullBodies() {
       VersionRecorded{"ask twice", 2},
       WorkflowCanceled{"no longer wanted"},
       WorkflowContinuedAsNew{"0194-run", "Checkout", "orders", JsonPayload("7"), Duration(60'000)},
+      UpdateAccepted{"update-1", "Add", JsonPayload("2"), FullHeaders()},
+      UpdateCompleted{3, JsonPayload("44"), FullFailure()},
   };
 }
 
@@ -92,7 +94,8 @@ inline std::vector<EventBody> DefaultBodies() {
           TimerFired{},     SignalReceived{},     ActivityScheduled{},  ActivityCancelRequested{},
           TimerStarted{},   TimerCanceled{},      SideEffectRecorded{}, WorkflowCompleted{},
           WorkflowFailed{}, WorkflowTerminated{}, WorkflowTimedOut{},   WorkflowCancelRequested{},
-          VersionRecorded{}, WorkflowCanceled{},  WorkflowContinuedAsNew{}};
+          VersionRecorded{}, WorkflowCanceled{},  WorkflowContinuedAsNew{},
+          UpdateAccepted{}, UpdateCompleted{}};
 }
 
 // A small run's history in one record.

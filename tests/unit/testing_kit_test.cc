@@ -141,6 +141,37 @@ TEST(HistoryBuilderTest, NumbersAndAnswers) {
   EXPECT_EQ(ReplayHistory(With(Checkout), *history), absl::OkStatus());
 }
 
+TEST(HistoryBuilderTest, Updates) {
+  Registry registry;
+  registry.Bind("Sum", [](WorkflowContext& ctx) -> Workflow<int> {
+    int total = 0;
+    auto add = ctx.OnUpdate("add", [&](int x) -> int {
+      if (x == 0) throw ApplicationError("nothing", {.type = "Nothing"});
+      return total += x;
+    });
+    co_await ctx.WaitUntil([&] { return total > 3; });
+    co_return total;
+  });
+  Failure nothing;
+  nothing.type = "Nothing";
+  const auto history = HistoryBuilder()
+                           .Started("Sum")
+                           .NextTurn()
+                           .UpdateAccepted("add", 3)
+                           .UpdateCompleted("add", 3)
+                           .UpdateAccepted("add", 0)
+                           .UpdateFailed("add", nothing)
+                           .UpdateAccepted("add", 4)
+                           .UpdateCompleted("add", 7)
+                           .Completed(7)
+                           .Build();
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_EQ(Describe((*history)[7].body), "UpdateAccepted \"add\" (add-3)");
+  EXPECT_EQ(ReplayHistory(registry, *history), absl::OkStatus());
+  const auto twice = HistoryBuilder().Started("Sum").UpdateCompleted("add", 1).Build();
+  EXPECT_THAT(std::string(MessageOf(twice.status())), HasSubstr("no update \"add\" waits"));
+}
+
 TEST(HistoryBuilderTest, TellsTheFirstMistake) {
   const auto mistake = [](const HistoryBuilder& builder) {
     const auto history = builder.Build();

@@ -297,8 +297,8 @@ TEST(OpenTest, TheEngineHasACopyOfTheRegistry) {
 class AwayAtFirst final : public testing::ForwardingStateStore {
  public:
   using ForwardingStateStore::ForwardingStateStore;
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override {
-    if (asked_.fetch_add(1) >= 2) return base()->AwaitClose(std::move(run), std::move(done));
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override {
+    if (asked_.fetch_add(1) >= 2) return base()->Await(std::move(request), std::move(done));
     done(Unavailable("not now"));
     return 0;
   }

@@ -105,6 +105,17 @@ Workflow<void> Handles(WorkflowContext& ctx) {
   co_await ctx.WaitUntil([&] { return charged == 7; });
 }
 
+Workflow<int> Updates(WorkflowContext& ctx) {
+  int total = 0;
+  auto add = ctx.OnUpdate("add", [&](int amount) -> Workflow<int> {
+    total += co_await ctx.Run<int>("Charge", amount);
+    co_return total;
+  });
+  auto refuse = ctx.OnUpdate("refuse", [](int) -> int { throw ApplicationError("never"); });
+  co_await ctx.WaitUntil([&] { return total > 5 && ctx.AllHandlersFinished(); });
+  co_return total;
+}
+
 Workflow<void> Versions(WorkflowContext& ctx) {
   const int version = ctx.Version("twice", kBeforeChange, 2);
   co_await ctx.Run<int>("Charge", 1);
@@ -137,6 +148,7 @@ Registry Workflows() {
   registry.Bind("Condition", Condition);
   registry.Bind("CleansUp", CleansUp);
   registry.Bind("Handles", Handles);
+  registry.Bind("Updates", Updates);
   registry.Bind("Versions", Versions);
   registry.Bind("Continues", Continues);
   registry.Bind("Family", Family);
@@ -191,6 +203,8 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_side_effect", {"ActivityScheduled \"Charge\"", "side effect"}},
     {"bad_side_effect_missing", {"nothing more in this turn", "side effect"}},
     {"bad_timer_canceled", {"TimerCanceled (timer 4)", "TimerCanceled (timer 3)"}},
+    {"bad_update_answer", {"UpdateCompleted (update 4): ", "UpdateCompleted (update 4)"}},
+    {"bad_update_unknown", {"UpdateAccepted \"subtract\" (u-1)", "waits for no such thing"}},
     {"bad_version", {"version 3 of change \"twice\"", "has versions -1 to 2"}},
     {"bad_too_few", {"TimerStarted (1000 ms)", "nothing more after ActivityScheduled \"Charge\""}},
     {"bad_too_many", {"no further command", "ActivityScheduled \"Charge\""}},

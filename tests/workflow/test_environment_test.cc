@@ -72,6 +72,26 @@ class TestEnvironmentTest : public ::testing::TestWithParam<size_t> {
 INSTANTIATE_TEST_SUITE_P(, TestEnvironmentTest, ::testing::Values(0u, 10'000u),
                          [](const auto& cache) { return cache.param == 0 ? "NoCache" : "Cache"; });
 
+TEST_P(TestEnvironmentTest, AnUpdateThatTakesAMonthIsAnsweredAtOnce) {
+  Registry registry;
+  registry.Bind("Slow", [](WorkflowContext& ctx) -> Workflow<void> {
+    bool over = false;
+    auto slow = ctx.OnUpdate("slow", [&](int x) -> Workflow<int> {
+      co_await ctx.Sleep(30 * 24h);
+      over = true;
+      co_return x + 1;
+    });
+    co_await ctx.WaitUntil([&] { return over; });
+  });
+  TestEnvironment env(registry, Options());
+  auto run = env.engine().Start("Slow");
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto answer = run->Update<int>("slow", 1);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(*answer, 2);
+  EXPECT_EQ(run->Result(), absl::OkStatus());
+}
+
 TEST_P(TestEnvironmentTest, AMonthPassesAtOnce) {
   TestEnvironment env(Code(), Options());
   env.Mock(kCharge, [](const Order& order) { return "receipt of " + order.id; });

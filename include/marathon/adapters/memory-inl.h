@@ -150,13 +150,16 @@ class MemoryStore final : public StateStore {
     done(With(ShardOf(request.run), [&](auto& protocol) { return protocol.Read(request); }));
   }
   void List(ListRequest request, Done<ListReply> done) override { done(ListRuns(request)); }
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override {
     if (name != 0) hub_->TakeAwaiter(name);
   }
 
  private:
   void Spread(Effects&& effects);
+  StatusOr<std::optional<RunSnapshot>> ReadAwaited(const AwaitRequest& request) {
+    return With(ShardOf(request.run), [&](auto& protocol) { return protocol.ReadAwaited(request); });
+  }
   template <class Operation>
   Status EndSession(const SessionId& session, bool died, Operation operation);
   DueReply Poll(DueRequest&& request);
@@ -170,11 +173,16 @@ class MemoryStore final : public StateStore {
 };
 
 MARATHON_INLINE void MemoryStore::Spread(Effects&& effects) {
-  for (const RunKey& run : effects.closed) {
-    std::vector<Done<RunSnapshot>> awaiters = hub_->TakeAwaiters(run);
-    for (Done<RunSnapshot>& done : awaiters) {
-      auto closed = With(ShardOf(run), [&](auto& protocol) { return protocol.ReadClosed(run); });
-      closed.ok() ? done(**std::move(closed)) : done(closed.status());
+  for (const std::vector<RunKey>* runs : {&effects.closed, &effects.answered}) {
+    for (const RunKey& run : *runs) {
+      for (const AwaitRequest& request : hub_->AwaitedOf(run)) {
+        auto read = ReadAwaited(request);
+        if (!read.ok()) {
+          hub_->AnswerAwaiters({request, read.status()});
+        } else if (read->has_value()) {
+          hub_->AnswerAwaiters({request, **std::move(read)});
+        }
+      }
     }
   }
   hub_->Publish(std::move(effects));
@@ -245,24 +253,22 @@ MARATHON_INLINE StatusOr<ListReply> MemoryStore::ListRuns(const ListRequest& req
   return reply;
 }
 
-MARATHON_INLINE uint64_t MemoryStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
-  if (run.run_id.empty()) {  // the newest run of now, whatever comes later
-    auto newest = With(ShardOf(run), [&](auto& protocol) { return protocol.Read({.run = run}); });
-    if (newest.ok()) run = newest->row.key;
+MARATHON_INLINE uint64_t MemoryStore::Await(AwaitRequest request, Done<RunSnapshot> done) {
+  if (request.run.run_id.empty()) {  // the newest run of now, whatever comes later
+    auto newest = With(ShardOf(request.run),
+                       [&](auto& protocol) { return protocol.Read({.run = request.run}); });
+    if (newest.ok()) request.run = newest->row.key;
   }
-  const auto look = [&] {
-    return With(ShardOf(run), [&](auto& protocol) { return protocol.ReadClosed(run); });
-  };
-  auto closed = look();
-  if (closed.ok() && closed->has_value()) {
-    done(**std::move(closed));
+  auto read = ReadAwaited(request);
+  if (read.ok() && read->has_value()) {
+    done(**std::move(read));
     return 0;
   }
-  const uint64_t name = hub_->AddAwaiter(run, std::move(done));
-  closed = look();  // it may have ended before the awaiter was there
-  if (closed.ok() && !closed->has_value()) return name;
+  const uint64_t name = hub_->AddAwaiter(request, std::move(done));
+  read = ReadAwaited(request);  // it may have been answered before the awaiter was there
+  if (read.ok() && !read->has_value()) return name;
   if (Done<RunSnapshot> taken = hub_->TakeAwaiter(name)) {
-    closed.ok() ? taken(**std::move(closed)) : taken(closed.status());
+    read.ok() ? taken(**std::move(read)) : taken(read.status());
   }
   return name;
 }

@@ -12,6 +12,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -105,10 +106,15 @@ struct MemoryInbox {
   size_t taken = 0;  // of `messages`, at the front: gone, and empty
 };
 
-// Dedupe keys in the order they came.
+// Dedupe keys, those to be trimmed in the order they came; and what was answered to some.
 struct MemoryKeys {
   std::unordered_set<std::string> set;
   std::deque<std::pair<Time, std::string>> order;
+  struct Answer {
+    std::string bytes;
+    bool stays = false;  // and its key with it
+  };
+  std::unordered_map<std::string, Answer> answers;
 };
 
 // As a ListLink it is in the shard's list of ready runs, or of closed ones.

@@ -256,9 +256,43 @@ MARATHON_INLINE void MemoryShard::TrimKeys(Run& run, Time before, size_t max) {
   if (run.keys == nullptr) return;
   MemoryKeys& keys = *run.keys;
   while (!keys.order.empty() && (keys.order.front().first < before || keys.order.size() > max)) {
-    keys.set.erase(keys.order.front().second);
+    const std::string& key = keys.order.front().second;
+    keys.answers.erase(key);
+    keys.set.erase(key);
     keys.order.pop_front();
   }
+}
+
+MARATHON_INLINE void MemoryShard::SetAnswer(Run& run, const std::string& key, std::string answer,
+                                            Time seen) {
+  if (run.keys == nullptr) run.keys = std::make_unique<MemoryKeys>();
+  MemoryKeys& keys = *run.keys;
+  MemoryKeys::Answer& kept = keys.answers[key];
+  if (!keys.set.insert(key).second && !kept.stays) {  // it is in line, probably near the end
+    const auto place = std::find_if(keys.order.rbegin(), keys.order.rend(),
+                                    [&](const auto& entry) { return entry.second == key; });
+    if (place != keys.order.rend()) keys.order.erase(std::next(place).base());
+  }
+  kept = {std::move(answer), seen == kNever};
+  if (!kept.stays) keys.order.emplace_back(seen, key);
+}
+
+MARATHON_INLINE std::optional<std::string> MemoryShard::AnswerTo(const Run& run,
+                                                                 const std::string& key) const {
+  if (run.keys == nullptr) return std::nullopt;
+  const auto found = run.keys->answers.find(key);
+  if (found == run.keys->answers.end()) return std::nullopt;
+  return found->second.bytes;
+}
+
+MARATHON_INLINE void MemoryShard::ReplaceAnswers(Run& run, const std::string& from,
+                                                 const std::string& to, Time seen) {
+  if (run.keys == nullptr) return;
+  std::vector<std::string> keys;
+  for (const auto& [key, answer] : run.keys->answers) {
+    if (answer.bytes == from) keys.push_back(key);
+  }
+  for (const std::string& key : keys) SetAnswer(run, key, to, seen);
 }
 
 // ---- Activities --------------------------------------------------------------------------------

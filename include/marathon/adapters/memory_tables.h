@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -66,6 +67,9 @@ class MemoryShard {
   void AddKey(Run& run, const std::string& key, Time now);
   void TrimKeys(Run& run, Time before, size_t max);
   void MoveKeys(Run& from, Run& to) { to.keys = std::move(from.keys); }
+  void SetAnswer(Run& run, const std::string& key, std::string answer, Time seen);
+  std::optional<std::string> AnswerTo(const Run& run, const std::string& key) const;
+  void ReplaceAnswers(Run& run, const std::string& from, const std::string& to, Time seen);
 
   ActivityRow* FindActivity(const RunKey& key, EventId id);
   void InsertActivity(Run& run, ActivityRow&& row, Time due);

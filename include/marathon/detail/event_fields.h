@@ -236,6 +236,29 @@ struct Layout<WorkflowCanceled> {
   };
 };
 
+template <>
+struct Layout<UpdateAccepted> {
+  static constexpr EventType type = EventType::kUpdateAccepted;
+  static constexpr std::string_view name = "UpdateAccepted";
+  static constexpr auto fields = std::tuple{
+      Field{"update_id", &UpdateAccepted::update_id},
+      Field{"name", &UpdateAccepted::name},
+      Field{"input", &UpdateAccepted::input},
+      Field{"headers", &UpdateAccepted::headers},
+  };
+};
+
+template <>
+struct Layout<UpdateCompleted> {
+  static constexpr EventType type = EventType::kUpdateCompleted;
+  static constexpr std::string_view name = "UpdateCompleted";
+  static constexpr auto fields = std::tuple{
+      Field{"accepted", &UpdateCompleted::accepted},
+      Field{"result", &UpdateCompleted::result},
+      Field{"failure", &UpdateCompleted::failure},
+  };
+};
+
 // Calls visit(std::in_place_type<T>) for each event struct T until it answers true; says whether
 // one did.
 template <class Visit>

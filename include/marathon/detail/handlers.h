@@ -1,4 +1,5 @@
-// A workflow's handlers, with their types erased: what runs when a signal comes, what answers a query.
+// A workflow's handlers, with their types erased: what runs when a signal or an update comes, what answers a
+// query.
 // The core (workflow_core.h) keeps them by name.
 #pragma once
 
@@ -22,6 +23,12 @@ using SignalHandler = std::function<Workflow<void>(const Payload& value)>;
 // Throws what the handler throws.
 using QueryHandler = std::function<StatusOr<Payload>(const Payload& input)>;
 
+struct UpdateHandler {
+  std::function<void(const Payload& input)> validate;  // throws what the update is rejected with
+  std::function<Workflow<Payload>(const Payload& input)> run;
+};
+
+[[noreturn]] void ThrowEncodeError(std::string_view what, const Status& status);
 [[noreturn]] void ThrowDecodeError(std::string_view what, const Status& status);
 
 // ---- The types of a handler
@@ -43,6 +50,18 @@ using HandlerIn = typename HandlerTypes<typename FunctionType<Fn>::Type>::In;
 template <class Fn>
 using HandlerResult = typename HandlerTypes<typename FunctionType<Fn>::Type>::Result;
 
+// What a handler gives in the end, be it a coroutine or not.
+template <class T>
+struct GivenBy {
+  using Type = std::remove_cvref_t<T>;
+};
+template <class T>
+struct GivenBy<Workflow<T>> {
+  using Type = T;
+};
+template <class Fn>
+using HandlerOut = typename GivenBy<HandlerResult<Fn>>::Type;
+
 template <class Signature, class Fn>
 inline constexpr bool kAnswers = false;
 template <class Out, class In, class Fn>
@@ -51,6 +70,16 @@ inline constexpr bool kAnswers<Out(In), Fn> =
 template <class Out, class Fn>
 inline constexpr bool kAnswers<Out(), Fn> =
     std::is_void_v<HandlerIn<Fn>> && std::is_convertible_v<HandlerResult<Fn>, Out>;
+
+// The same for a handler that may be a coroutine.
+template <class Signature, class Fn>
+inline constexpr bool kHandles = false;
+template <class Out, class In, class Fn>
+inline constexpr bool kHandles<Out(In), Fn> =
+    std::is_same_v<HandlerIn<Fn>, In> && std::is_convertible_v<HandlerOut<Fn>, Out>;
+template <class Out, class Fn>
+inline constexpr bool kHandles<Out(), Fn> =
+    std::is_void_v<HandlerIn<Fn>> && std::is_convertible_v<HandlerOut<Fn>, Out>;
 
 template <class In>
 NonVoid<In> DecodeOrThrow(std::string_view what, const Payload& payload) {
@@ -95,6 +124,60 @@ SignalHandler MakeSignalHandler(Fn fn) {
   return [fn = std::make_shared<const Fn>(std::move(fn))](const Payload& value) {
     return RunSignalHandler<Fn>(fn, value);
   };
+}
+
+template <class T>
+Payload EncodeOrThrow(std::string_view what, const T& value) {
+  StatusOr<Payload> payload = Encode<T>(value);
+  if (!payload.ok()) ThrowEncodeError(what, payload.status());
+  return *std::move(payload);
+}
+
+template <class Fn>
+Workflow<Payload> RunUpdateHandler(std::shared_ptr<const Fn> fn, Payload payload) {
+  using In = HandlerIn<Fn>;
+  using Out = HandlerOut<Fn>;
+  NonVoid<In> input = DecodeOrThrow<In>("an update", payload);
+  Payload answer;
+  if constexpr (IsWorkflow<HandlerResult<Fn>>::value && std::is_void_v<Out>) {
+    co_await CallWith<In>(*fn, input);
+  } else if constexpr (IsWorkflow<HandlerResult<Fn>>::value) {
+    const Out out = co_await CallWith<In>(*fn, input);
+    answer = EncodeOrThrow<Out>("the answer to an update", out);
+  } else if constexpr (std::is_void_v<Out>) {
+    CallWith<In>(*fn, input);
+  } else {
+    answer = EncodeOrThrow<Out>("the answer to an update", CallWith<In>(*fn, input));
+  }
+  co_return answer;
+}
+
+// An input that is not what the handler takes is rejected as one that the validator throws at.
+template <class Fn, class Validator>
+UpdateHandler MakeUpdateHandler(Fn fn, Validator validator) {
+  using In = HandlerIn<Fn>;
+  static_assert(std::is_same_v<HandlerIn<Validator>, In> && std::is_void_v<HandlerResult<Validator>>,
+                "Marathon: a validator takes what its handler takes, and returns nothing: it throws");
+  UpdateHandler handler;
+  handler.validate = [validator = std::move(validator)](const Payload& payload) {
+    NonVoid<In> input = DecodeOrThrow<In>("an update", payload);
+    CallWith<In>(validator, input);
+  };
+  handler.run = [fn = std::make_shared<const Fn>(std::move(fn))](const Payload& payload) {
+    return RunUpdateHandler<Fn>(fn, payload);
+  };
+  return handler;
+}
+
+// With no validator: only the input's form counts.
+template <class Fn>
+UpdateHandler MakeUpdateHandler(Fn fn) {
+  using In = HandlerIn<Fn>;
+  if constexpr (std::is_void_v<In>) {
+    return MakeUpdateHandler(std::move(fn), [] {});
+  } else {
+    return MakeUpdateHandler(std::move(fn), [](const In&) {});
+  }
 }
 
 template <class Fn>

@@ -94,12 +94,19 @@ class OperationRef {
   Operation* operation_ = nullptr;
 };
 
+// The update that a branch handles.
+struct HandledUpdate {
+  EventId accepted = 0;
+  std::string update_id;
+};
+
 // A coroutine with a life of its own: the workflow itself (number 0) and each ctx.Spawn.
 struct Branch : PooledObject {
   uint64_t number = 0;               // creation order: who runs first
   std::coroutine_handle<> resume;    // where it waits
   bool queued = false;
-  bool handler = false;              // of a signal: runs before what is no handler
+  bool handler = false;              // of a signal or an update: runs before what is no handler
+  std::unique_ptr<HandledUpdate> update{};  // … of this one
   ScopeId scope = kRunScope;         // what it starts now belongs there
   OperationRef operation;            // owns the coroutine; empty for the workflow itself
 };

@@ -87,6 +87,7 @@ MARATHON_INLINE std::vector<EventBody> WorkflowCore::TakeUnread() {
 MARATHON_INLINE bool WorkflowCore::IsPending(const EventBody& inbound) const {
   if (const EventId answered = AnsweredBy(inbound); answered != 0) return pending_.contains(answered);
   if (std::holds_alternative<WorkflowCancelRequested>(inbound)) return !cancel_requested_;
+  if (const auto* update = std::get_if<UpdateAccepted>(&inbound)) return updates_.contains(update->name);
   return true;
 }
 
@@ -100,6 +101,8 @@ MARATHON_INLINE bool WorkflowCore::Apply(EventId id, const EventBody& inbound) {
     Deliver(*operation, inbound);
   } else if (const auto* received = std::get_if<SignalReceived>(&inbound)) {
     DeliverSignal(id, *received);
+  } else if (const auto* update = std::get_if<UpdateAccepted>(&inbound)) {
+    BeginUpdate(id, *update);
   } else if (const auto* canceled = std::get_if<WorkflowCancelRequested>(&inbound)) {
     cancel_requested_ = true;
     cancel_reason_ = canceled->reason;
@@ -153,7 +156,7 @@ MARATHON_INLINE void WorkflowCore::RunUntilBlocked() {
 }
 
 // The end of the workflow itself ends the run; the end of a spawned branch completes its handle. A signal
-// handler that throws fails the run.
+// handler that throws fails the run, an update's only the update.
 MARATHON_INLINE void WorkflowCore::AfterRunning(Branch& branch) {
   if (!branch.operation) {
     if (root_.handle.done()) EndRun(root_.finish(root_.handle));
@@ -161,8 +164,10 @@ MARATHON_INLINE void WorkflowCore::AfterRunning(Branch& branch) {
   }
   const std::coroutine_handle<> code = branch.operation->branch;
   if (!code.done()) return;
-  if (branch.handler) {
-    --handlers_running_;
+  if (branch.handler) --handlers_running_;
+  if (branch.update) {
+    EndUpdate(branch);
+  } else if (branch.handler) {
     auto& promise = std::coroutine_handle<WorkflowPromise<void>>::from_address(code.address()).promise();
     if (promise.exception) handler_failure_ = promise.exception;
   }
@@ -177,7 +182,7 @@ MARATHON_INLINE void WorkflowCore::EndRun(EventBody closing) {
   }
   if (handlers_running_ > 0) {
     Log(LogLevel::kWarning,
-        fmt::format("run {} of \"{}\" ended while {} of its signal handlers still ran; see "
+        fmt::format("run {} of \"{}\" ended while {} of its handlers still ran; see "
                     "ctx.AllHandlersFinished()",
                     facts_.key.run_id, facts_.key.workflow_id, handlers_running_));
   }
@@ -244,10 +249,10 @@ MARATHON_INLINE void WorkflowCore::Issue(EventBody body, std::source_location wh
   issued_.push_back({Event{++last_id_, std::move(body)}, where});
 }
 
-// What a query handler must not do: nothing of it would be recorded.
+// What a query handler or a validator must not do: nothing of it would be recorded.
 MARATHON_INLINE void WorkflowCore::CheckMayAct() const {
   if (!querying_) return;
-  throw ApplicationError("a query handler may only look: it must not start, wait for or cancel anything",
+  throw ApplicationError("a query handler, or a validator, may only look: it must not start, wait for or cancel anything",
                          {.type = std::string(failure_type::kReadOnly), .non_retryable = true});
 }
 

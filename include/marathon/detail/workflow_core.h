@@ -82,6 +82,11 @@ class WorkflowCore final : private EndListener {
   void SetStart(const WorkflowStarted& started);
   // Signals that nobody has received, in the order they came: they are no longer here then.
   std::vector<EventBody> TakeUnread();
+  // Whether the code takes an update: it has a handler, whose validator has no objection. If not, the answer says
+  // why, and the update is no event.
+  bool Admits(const UpdateAccepted& update);
+  // What has become of updates since the last call, for those who wait for them; nothing of a replay.
+  std::vector<UpdateAnswer> TakeAnswers() { return std::exchange(answers_, {}); }
   // Takes one inbound event; false if what it answers is no longer pending (nothing happens then).
   // `id` is the event's place. RunUntilBlocked follows.
   bool Apply(EventId id, const EventBody& inbound);
@@ -151,6 +156,7 @@ class WorkflowCore final : private EndListener {
   // ---- Handlers. A name has one at a time: the last registered. Answers what to remove it by.
   uint64_t SetHandler(std::string_view signal, SignalHandler handler);
   uint64_t SetHandler(std::string_view query, QueryHandler handler);
+  uint64_t SetHandler(std::string_view update, UpdateHandler handler);
   void RemoveHandler(uint64_t registration);
   int handlers_running() const { return handlers_running_; }
 
@@ -177,6 +183,9 @@ class WorkflowCore final : private EndListener {
   void DeliverSignal(EventId id, const SignalReceived& signal);
   OperationRef AddBranch(std::coroutine_handle<> root, bool shielded);
   void CallHandler(const SignalHandler& handler, const Payload& value);
+  void BeginUpdate(EventId id, const UpdateAccepted& update);
+  void EndUpdate(const Branch& branch);
+  void Answer(std::string_view update_id, EventBody body);
   void EndRun(EventBody closing);
   void OnEnd() override;
   void Enqueue(Branch& branch);
@@ -229,6 +238,12 @@ class WorkflowCore final : private EndListener {
     uint64_t registration = 0;
   };
   std::map<std::string, Answerer, std::less<>> queries_;
+  struct Updater {
+    std::shared_ptr<const UpdateHandler> handler;
+    uint64_t registration = 0;
+  };
+  std::map<std::string, Updater, std::less<>> updates_;
+  std::vector<UpdateAnswer> answers_;
   uint64_t registrations_ = 0;
   int handlers_running_ = 0;
   std::exception_ptr handler_failure_;  // of one that ran inside other code

@@ -118,18 +118,90 @@ MARATHON_INLINE void WorkflowCore::RemoveHandler(uint64_t registration) {
   for (auto& [name, signal] : signals_) {
     if (signal.registration == registration) signal.handler = nullptr;
   }
-  std::erase_if(queries_, [&](const auto& q) { return q.second.registration == registration; });
+  const auto is_it = [&](const auto& entry) { return entry.second.registration == registration; };
+  std::erase_if(queries_, is_it);
+  std::erase_if(updates_, is_it);
 }
+
+inline std::string NamesOf(const auto& handlers) {
+  std::string names;
+  for (const auto& [name, handler] : handlers) {
+    names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", name);
+  }
+  return names.empty() ? "none" : names;
+}
+
+// ---- Updates
+
+MARATHON_INLINE uint64_t WorkflowCore::SetHandler(std::string_view name, UpdateHandler handler) {
+  CheckMayAct();
+  updates_[std::string(name)] = {std::make_shared<const UpdateHandler>(std::move(handler)),
+                                 ++registrations_};
+  return registrations_;
+}
+
+MARATHON_INLINE bool WorkflowCore::Admits(const UpdateAccepted& update) {
+  UpdateCompleted rejected;
+  const auto found = updates_.find(update.name);
+  if (found == updates_.end()) {
+    Failure& failure = rejected.failure.emplace();
+    failure.kind = FailureKind::kEngine;
+    failure.type = failure_type::kUnknownUpdate;
+    failure.message = fmt::format("workflow type \"{}\" handles no update \"{}\" here; it handles {}",
+                                  facts_.workflow_type, update.name, NamesOf(updates_));
+    failure.non_retryable = true;
+    Answer(update.update_id, std::move(rejected));
+    return false;
+  }
+  const bool before = std::exchange(querying_, true);
+  try {
+    found->second.handler->validate(update.input);
+  } catch (...) {
+    rejected.failure = FailureFrom(std::current_exception());
+  }
+  querying_ = before;
+  if (!rejected.failure) return true;
+  Answer(update.update_id, std::move(rejected));
+  return false;
+}
+
+MARATHON_INLINE void WorkflowCore::BeginUpdate(EventId id, const UpdateAccepted& update) {
+  const std::shared_ptr<const UpdateHandler> handler = updates_.find(update.name)->second.handler;
+  Workflow<Payload> call = handler->run(update.input);
+  AddBranch(std::move(call).Release(), true);
+  ++handlers_running_;
+  branches_.back()->update = std::make_unique<HandledUpdate>(HandledUpdate{id, update.update_id});
+  Answer(update.update_id, UpdateAccepted{update.update_id, update.name, {}, {}});
+}
+
+MARATHON_INLINE void WorkflowCore::EndUpdate(const Branch& branch) {
+  using Promise = WorkflowPromise<Payload>;
+  const std::coroutine_handle<> code = branch.operation->branch;
+  Promise& promise = std::coroutine_handle<Promise>::from_address(code.address()).promise();
+  UpdateCompleted completed{branch.update->accepted, {}, {}};
+  if (promise.exception) {
+    completed.failure = FailureFrom(promise.exception);
+  } else {
+    completed.result = std::move(*promise.result);
+  }
+  Answer(branch.update->update_id, completed);
+  Issue(std::move(completed), std::source_location());
+}
+
+// The last word of a turn counts.
+MARATHON_INLINE void WorkflowCore::Answer(std::string_view update_id, EventBody body) {
+  if (replaying_) return;
+  std::erase_if(answers_, [&](const UpdateAnswer& answer) { return answer.update_id == update_id; });
+  answers_.push_back({std::string(update_id), std::move(body)});
+}
+
+// ---- Queries
 
 MARATHON_INLINE StatusOr<Payload> WorkflowCore::Query(std::string_view name, const Payload& input) {
   const auto found = queries_.find(name);
   if (found == queries_.end()) {
-    std::string names;
-    for (const auto& [known, answerer] : queries_) {
-      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", known);
-    }
     return NotFound(fmt::format("workflow type \"{}\" answers no query \"{}\" here; it answers {}",
-                                facts_.workflow_type, name, names.empty() ? "none" : names));
+                                facts_.workflow_type, name, NamesOf(queries_)));
   }
   const bool before = std::exchange(querying_, true);
   StatusOr<Payload> answer = Unknown("");

@@ -38,16 +38,18 @@ struct StartCall {
   std::string workflow_type;
   Payload input;
   StartOptions options;
-  // Signals that the run gets right after its start, or at once if it is there already.
+  // Signals and updates that the run gets right after its start, or at once if it is there already.
   std::vector<Message> signals;
   bool any_type = false;  // the workflow may be one that only other workers have
   std::optional<ChildStart> child = {};
 };
 
-// How a run ended: the event that closed it, and the run of its chain that goes on, if one does.
+// How a run ended: the event that closed it, and the run of its chain that goes on, if one does. Or, without
+// these, what was answered to an update.
 struct RunEnd {
   EventBody closing;
   std::optional<RunKey> next = {};
+  std::optional<EventBody> answer = {};
 };
 
 class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
@@ -73,15 +75,23 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void Start(StartCall call, Done<RunKey> done);
   void Signal(RunKey run, std::string name, Payload input, SignalOptions options, DoneStatus done);
   void Cancel(RunKey run, std::string reason, DoneStatus done);
-  // Any message for a workflow. Its dedupe key is made up if it has none.
-  void PutMessage(RunKey run, Message message, DoneStatus done);
+  // Sends an update, under `options.update_id`, which must not be empty; gives the run that has it. What becomes of
+  // it, Await tells.
+  void Update(RunKey run, std::string name, Payload input, UpdateOptions options, Done<RunKey> done);
+  static Message UpdateMessage(std::string name, Payload input, UpdateOptions options);
+  static Status CheckUpdate(const std::string& name, const Payload& input, const UpdateOptions& options);
+  // Any message for a workflow; gives the run that has it. Its dedupe key is made up if it has none.
+  void PutMessage(RunKey run, Message message, Done<RunKey> done);
   // Asks a run's query handler, by replay, once the messages that wait for the run have had a turn or `patience`
   // has passed.
   void Query(RunKey run, std::string name, Payload input, Duration patience, Done<QueryReply> done);
   void Terminate(RunKey run, std::string reason, DoneStatus done);
   // Ends a run that its run timeout has overtaken, without its code. Its retry policy may have it go on.
   void TimeOut(RunKey run, DoneStatus done);
-  uint64_t AwaitEnd(RunKey run, Done<RunEnd> done);
+  uint64_t Await(AwaitRequest request, Done<RunEnd> done);
+  uint64_t AwaitEnd(RunKey run, Done<RunEnd> done) {
+    return Await(AwaitRequest{std::move(run)}, std::move(done));
+  }
   void CancelAwait(uint64_t name) { store().CancelAwait(name); }
   void CompleteActivity(std::string_view token, EventBody outcome, DoneStatus done);
 

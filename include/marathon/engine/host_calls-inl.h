@@ -167,23 +167,30 @@ MARATHON_INLINE void Host::OnStarted(std::shared_ptr<StartState> state, StatusOr
   state->done(std::move(reply->run));
 }
 
-// ---- Signals ---------------------------------------------------------------------------------------
+// ---- Messages --------------------------------------------------------------------------------------
 
 struct Host::PutState {
   RunKey run;
   Message message;
   int failures = 0;
-  DoneStatus done;
+  Done<RunKey> done;
 };
+
+// For calls that do not ask which run it was.
+inline Done<RunKey> OnlyStatus(DoneStatus done) {
+  return [done = std::move(done)](StatusOr<RunKey> run) mutable { done(run.status()); };
+}
 
 MARATHON_INLINE void Host::Signal(RunKey run, std::string name, Payload input, SignalOptions options,
                                   DoneStatus done) {
+  if (options.request_id.empty()) options.request_id = NewId();
   Status status = FirstError({CheckText("signal name", name, limits::kMaxNameBytes),
+                              CheckText("request id", options.request_id, limits::kMaxIdBytes),
                               CheckPayload("signal's value", input)});
   if (!status.ok()) return done(std::move(status));
   Message message{0, std::move(options.request_id),
                   SignalReceived{std::move(name), std::move(input), std::move(options.headers)}};
-  PutMessage(std::move(run), std::move(message), std::move(done));
+  PutMessage(std::move(run), std::move(message), OnlyStatus(std::move(done)));
 }
 
 MARATHON_INLINE void Host::Cancel(RunKey run, std::string reason, DoneStatus done) {
@@ -191,13 +198,34 @@ MARATHON_INLINE void Host::Cancel(RunKey run, std::string reason, DoneStatus don
     return done(InvalidArgument(fmt::format("a reason must be UTF-8 without control characters, of at "
                                             "most {} bytes", limits::kMaxReasonBytes)));
   }
-  PutMessage(std::move(run), {0, "", WorkflowCancelRequested{std::move(reason)}}, std::move(done));
+  PutMessage(std::move(run), {0, NewId(), WorkflowCancelRequested{std::move(reason)}},
+             OnlyStatus(std::move(done)));
 }
 
-MARATHON_INLINE void Host::PutMessage(RunKey run, Message message, DoneStatus done) {
+MARATHON_INLINE Status Host::CheckUpdate(const std::string& name, const Payload& input,
+                                         const UpdateOptions& options) {
+  return FirstError({CheckText("update name", name, limits::kMaxNameBytes),
+                     CheckText("update id", options.update_id, limits::kMaxIdBytes),
+                     CheckPayload("update's input", input)});
+}
+
+MARATHON_INLINE Message Host::UpdateMessage(std::string name, Payload input, UpdateOptions options) {
+  std::string key = UpdateKey(options.update_id);
+  return {0, std::move(key),
+          UpdateAccepted{std::move(options.update_id), std::move(name), std::move(input),
+                         std::move(options.headers)}};
+}
+
+MARATHON_INLINE void Host::Update(RunKey run, std::string name, Payload input, UpdateOptions options,
+                                  Done<RunKey> done) {
+  if (Status status = CheckUpdate(name, input, options); !status.ok()) return done(std::move(status));
+  PutMessage(std::move(run), UpdateMessage(std::move(name), std::move(input), std::move(options)),
+             std::move(done));
+}
+
+MARATHON_INLINE void Host::PutMessage(RunKey run, Message message, Done<RunKey> done) {
   if (message.dedupe_key.empty()) message.dedupe_key = NewId();
-  Status status = FirstError({CheckText("workflow id", run.workflow_id, limits::kMaxIdBytes),
-                              CheckText("request id", message.dedupe_key, limits::kMaxIdBytes)});
+  Status status = CheckText("workflow id", run.workflow_id, limits::kMaxIdBytes);
   if (stopping()) status = FailedPrecondition("the engine has been shut down");
   if (!status.ok()) return done(std::move(status));
   auto state = std::allocate_shared<PutState>(detail::PoolAllocator<PutState>());
@@ -219,7 +247,8 @@ MARATHON_INLINE void Host::SendPut(std::shared_ptr<PutState> state) {
       return self->AfterBackoff(state->failures, [self, state] { self->SendPut(state); });
     }
     if (reply.ok() && reply->mine) self->turns_.Wake(reply->run);
-    state->done(reply.status());
+    if (!reply.ok()) return state->done(reply.status());
+    state->done(std::move(reply->run));
   });
 }
 
@@ -369,9 +398,10 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
 
 // ---- Ends ------------------------------------------------------------------------------------------
 
-MARATHON_INLINE uint64_t Host::AwaitEnd(RunKey run, Done<RunEnd> done) {
-  return store_->AwaitClose(std::move(run), [done = std::move(done)](StatusOr<RunSnapshot> closed) mutable {
+MARATHON_INLINE uint64_t Host::Await(AwaitRequest request, Done<RunEnd> done) {
+  return store_->Await(std::move(request), [done = std::move(done)](StatusOr<RunSnapshot> closed) mutable {
     if (!closed.ok()) return done(std::move(closed).status());
+    if (closed->answer) return done(RunEnd{.closing = {}, .answer = std::move(closed->answer->body)});
     if (closed->records.empty()) return done(DataLoss("a closed run has no history"));
     auto record = DecodeRecord(closed->records.back());
     if (!record.ok()) return done(record.status());

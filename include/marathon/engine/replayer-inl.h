@@ -20,6 +20,10 @@ MARATHON_INLINE bool SameCommand(const EventBody& recorded, const EventBody& iss
   if (const auto* a = std::get_if<WorkflowContinuedAsNew>(&recorded)) {
     return a->workflow_type == std::get<WorkflowContinuedAsNew>(issued).workflow_type;
   }
+  if (const auto* a = std::get_if<UpdateCompleted>(&recorded)) {
+    const auto& b = std::get<UpdateCompleted>(issued);
+    return a->accepted == b.accepted && a->failure.has_value() == b.failure.has_value();
+  }
   if (const auto* a = std::get_if<TimerCanceled>(&recorded)) {
     return *a == std::get<TimerCanceled>(issued);
   }
@@ -154,7 +158,8 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
       if (IsForWorkflow(body)) unread.push_back(std::move(body));
       continue;
     }
-    if (!core_.IsPending(body)) continue;
+    const auto* update = std::get_if<UpdateAccepted>(&body);
+    if (update != nullptr ? !core_.Admits(*update) : !core_.IsPending(body)) continue;
     if (output.events.empty()) {
       Begin(++version_, marker);
       output.events.reserve(2 * inbound.size() + 2);  // if each is answered by one command
@@ -190,6 +195,7 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
     version_ = closing.id;
     output.events.push_back(std::move(closing));
   }
+  output.answers = core_.TakeAnswers();
   output.mismatch = std::move(core_.mismatch());
   output.closed = core_.closed();
   return output;

@@ -28,6 +28,7 @@ struct TurnOutput {
   bool unread_signals = false;  // it ended before it saw every signal it was given
   std::optional<Mismatch> mismatch;
   std::unique_ptr<NextStart> next;  // the run that goes on where this one closed
+  std::vector<UpdateAnswer> answers;  // also where there are no events: a rejected update leaves none
 };
 
 class Replayer : public detail::PooledObject {

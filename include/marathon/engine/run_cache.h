@@ -64,6 +64,7 @@ struct RunSlot {
   bool closing = false;                // … and whether it ends the run
   std::unique_ptr<NextStart> next;     // … and what goes on then
   std::optional<NewActivity> news;     // … or what its parent is told
+  std::vector<UpdateAnswer> answers;   // … and what it answers to updates
   int64_t turn_bytes = 0;              // … and its record's size
   int64_t history_bytes = 0;
   bool in_doubt = false;               // … and whether its reply was lost

@@ -143,7 +143,9 @@ class ChildDelivery final : public RunMessage {
     if (host().stopping()) return Again();
     Message message{0, fmt::format("cancel/{}/{}", info().key.run.run_id, info().key.id),
                     WorkflowCancelRequested{std::move(reason)}};
-    host().PutMessage(child_, std::move(message), std::move(done));
+    host().PutMessage(child_, std::move(message), [done = std::move(done)](const StatusOr<RunKey>& put) mutable {
+      done(put.status());
+    });
   }
 
   const Payload input_;
@@ -227,7 +229,8 @@ class MessageDelivery final : public RunMessage {
     if (host().stopping()) return Again();
     const RunKey target{header(header::kWorkflowId), header(header::kRunId)};
     Message message{0, fmt::format("{}/{}", info().key.run.run_id, info().key.id), body_};
-    host().PutMessage(target, std::move(message), [self = Self()](const Status& status) {
+    host().PutMessage(target, std::move(message), [self = Self()](const StatusOr<RunKey>& put) {
+      const Status& status = put.status();
       if (status.ok()) return self->attempt().Finish(Payload());
       if (!IsOver(status) || self->host().stopping()) return self->Again();
       const EventId child = NumberOf(self->info().headers, header::kEvent);

@@ -54,6 +54,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   for (const HandedOutcome& outcome : slot.taken) {
     commit.handed_over.push_back({outcome.activity, outcome.epoch});
   }
+  commit.answers = slot.answers;
   if (slot.closing) {
     commit.close = StatusAfter(slot.events.back().body);
     if (slot.next) commit.next = host_.NextRunOf(*slot.next);
@@ -246,6 +247,7 @@ MARATHON_INLINE void TurnRunner::Undo(RunSlot& slot) {
   slot.claims_chosen = false;
   slot.closing = false;
   slot.next.reset();
+  slot.answers.clear();
   slot.replayer.reset();
 }
 

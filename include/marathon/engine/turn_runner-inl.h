@@ -260,6 +260,7 @@ MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time no
   slot->closing = output.closed;
   slot->next = std::move(output.next);
   if (slot->closing && !slot->next) slot->news = NewsOf(*slot, slot->events.back().id);
+  slot->answers = std::move(output.answers);
   return {output.unread_signals, std::move(output.mismatch), own};
 }
 
@@ -339,6 +340,7 @@ MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   slot->closing = false;
   slot->next.reset();
   slot->news.reset();
+  slot->answers = {};
   if (!keep) slot->replayer.reset();
   const RunCache::Left left = cache_.Release(slot, keep);
   if (left != RunCache::Left::kIdle) {

@@ -19,6 +19,7 @@ struct Effects {
   std::vector<TaskHint> hints;                              // to publish, in order
   std::vector<std::pair<SessionId, ActivityKey>> canceled;  // to tell the watcher of that session
   std::vector<RunKey> closed;                               // to tell whoever awaits their end
+  std::vector<RunKey> answered;                             // … or that of an update to them
   Time due = kNever;                                        // the soonest instant written as due
 
   void NoteDue(Time at) { due = std::min(due, at); }

@@ -278,13 +278,13 @@ MARATHON_INLINE std::set<std::pair<TaskKind, std::string>> LocalHub::AwaitedQueu
   return queues;
 }
 
-// ---- Ends of runs ------------------------------------------------------------------------------
+// ---- Awaiters ----------------------------------------------------------------------------------
 
-MARATHON_INLINE uint64_t LocalHub::AddAwaiter(const RunKey& run, Done<RunSnapshot>&& done) {
+MARATHON_INLINE uint64_t LocalHub::AddAwaiter(AwaitRequest request, Done<RunSnapshot>&& done) {
   const std::lock_guard lock(mutex_);
   const uint64_t name = ++last_awaiter_;
-  awaiters_.emplace(name, std::pair(run, std::move(done)));
-  awaited_[run].push_back(name);
+  awaited_[request.run].push_back(name);
+  awaiters_.emplace(name, std::pair(std::move(request), std::move(done)));
   awaiter_count_.fetch_add(1);
   return name;
 }
@@ -293,10 +293,10 @@ MARATHON_INLINE void LocalHub::MoveAwaiter(uint64_t name, const RunKey& run) {
   const std::lock_guard lock(mutex_);
   const auto it = awaiters_.find(name);
   if (it == awaiters_.end()) return;
-  const auto names = awaited_.find(it->second.first);
+  const auto names = awaited_.find(it->second.first.run);
   std::erase(names->second, name);
   if (names->second.empty()) awaited_.erase(names);
-  it->second.first = run;
+  it->second.first.run = run;
   awaited_[run].push_back(name);
 }
 
@@ -304,43 +304,65 @@ MARATHON_INLINE Done<RunSnapshot> LocalHub::TakeAwaiter(uint64_t name) {
   const std::lock_guard lock(mutex_);
   const auto it = awaiters_.find(name);
   if (it == awaiters_.end()) return nullptr;
-  auto [run, done] = std::move(it->second);
+  auto [request, done] = std::move(it->second);
   awaiters_.erase(it);
-  const auto names = awaited_.find(run);
+  const auto names = awaited_.find(request.run);
   std::erase(names->second, name);
   if (names->second.empty()) awaited_.erase(names);
   awaiter_count_.fetch_sub(1);
   return std::move(done);
 }
 
-MARATHON_INLINE std::vector<Done<RunSnapshot>> LocalHub::TakeAwaiters(const RunKey& run) {
+MARATHON_INLINE void LocalHub::AnswerAwaiters(const Awaited& awaited) {
   std::vector<Done<RunSnapshot>> taken;
-  // An awaiter that is added later than this look finds the run closed by itself.
-  if (awaiter_count_.load() == 0) return taken;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto names = awaited_.find(awaited.request.run);
+    if (names == awaited_.end()) return;
+    std::erase_if(names->second, [&](uint64_t name) {
+      const auto it = awaiters_.find(name);
+      if (it->second.first != awaited.request) return false;
+      taken.push_back(std::move(it->second.second));
+      awaiters_.erase(it);
+      return true;
+    });
+    if (names->second.empty()) awaited_.erase(names);
+    awaiter_count_.fetch_sub(taken.size());
+  }
+  for (Done<RunSnapshot>& done : taken) done(awaited.answer);
+}
+
+MARATHON_INLINE std::vector<AwaitRequest> LocalHub::AwaitedOf(const RunKey& run) const {
+  std::vector<AwaitRequest> requests;
+  // An awaiter that is added later than this look finds its answer by itself.
+  if (awaiter_count_.load() == 0) return requests;
   const std::lock_guard lock(mutex_);
   const auto names = awaited_.find(run);
-  if (names == awaited_.end()) return taken;
-  for (uint64_t name : names->second) {
-    const auto it = awaiters_.find(name);
-    taken.push_back(std::move(it->second.second));
-    awaiters_.erase(it);
+  if (names == awaited_.end()) return requests;
+  for (const uint64_t name : names->second) {
+    const AwaitRequest& request = awaiters_.find(name)->second.first;
+    if (std::find(requests.begin(), requests.end(), request) == requests.end()) {
+      requests.push_back(request);
+    }
   }
-  awaited_.erase(names);
-  awaiter_count_.fetch_sub(taken.size());
-  return taken;
+  return requests;
 }
 
 MARATHON_INLINE std::vector<RunKey> LocalHub::AwaitedRuns() const {
   const std::lock_guard lock(mutex_);
   std::vector<RunKey> runs;
-  for (const auto& [name, entry] : awaiters_) runs.push_back(entry.first);
+  for (const auto& [run, names] : awaited_) runs.push_back(run);
   return runs;
 }
 
-MARATHON_INLINE bool LocalHub::IsAwaited(const RunKey& run) const {
-  if (awaiter_count_.load() == 0) return false;
+MARATHON_INLINE std::vector<RunKey> LocalHub::RunsOfAwaitedUpdates() const {
+  std::vector<RunKey> runs;
+  if (awaiter_count_.load() == 0) return runs;
   const std::lock_guard lock(mutex_);
-  return awaited_.contains(run);
+  for (const auto& [name, entry] : awaiters_) {
+    if (!entry.first.update_id.empty()) runs.push_back(entry.first.run);
+  }
+  return runs;
 }
 
 // ---- The queue ---------------------------------------------------------------------------------

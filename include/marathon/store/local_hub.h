@@ -1,5 +1,5 @@
 // LocalHub spreads the Effects of one store inside this process: it is the store's TaskQueue, keeps
-// the store's watchers, and holds who awaits the end of a run.
+// the store's watchers, and holds who awaits the end of a run or of an update.
 //
 // Safe to call from any thread; calls nobody back while it holds its lock. What it keeps is only
 // hints, each at most once, so it is no larger than the work that waits.
@@ -30,6 +30,12 @@
 #include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI {
+
+// What somebody awaited, and its answer.
+struct Awaited {
+  AwaitRequest request;
+  StatusOr<RunSnapshot> answer;
+};
 
 class LocalHub {
  public:
@@ -73,14 +79,17 @@ class LocalHub {
   // The task queues that parked receivers wait for.
   std::set<std::pair<TaskKind, std::string>> AwaitedQueues() const;
 
-  // ---- Ends of runs. A store first adds the awaiter and then looks at the run, so that no end
+  // ---- StateStore::Await. A store first adds the awaiter and then looks at the run, so that no end
   // slips between; whoever takes the awaiter out calls it.
-  uint64_t AddAwaiter(const RunKey& run, Done<RunSnapshot>&& done);
+  uint64_t AddAwaiter(AwaitRequest request, Done<RunSnapshot>&& done);
   void MoveAwaiter(uint64_t name, const RunKey& run);  // it awaits another run, if it is still here
   Done<RunSnapshot> TakeAwaiter(uint64_t name);        // empty: it is gone
-  std::vector<Done<RunSnapshot>> TakeAwaiters(const RunKey& run);
+  // Answers all that await the same.
+  void AnswerAwaiters(const Awaited& awaited);
+  // What is awaited of a run, each once.
+  std::vector<AwaitRequest> AwaitedOf(const RunKey& run) const;
   std::vector<RunKey> AwaitedRuns() const;
-  bool IsAwaited(const RunKey& run) const;
+  std::vector<RunKey> RunsOfAwaitedUpdates() const;
 
  private:
   struct Parked {
@@ -131,7 +140,7 @@ class LocalHub {
   std::map<Place, Waiting> waiting_;  // no empty ones
   std::set<SessionId> stopped_;
   std::vector<std::pair<SessionId, std::weak_ptr<StoreWatcher>>> watchers_;  // in order of arrival
-  std::map<uint64_t, std::pair<RunKey, Done<RunSnapshot>>> awaiters_;
+  std::map<uint64_t, std::pair<AwaitRequest, Done<RunSnapshot>>> awaiters_;
   std::unordered_map<RunKey, std::vector<uint64_t>> awaited_;
   uint64_t last_awaiter_ = 0;
   std::atomic<size_t> awaiter_count_{0};  // lets the many ends that nobody awaits skip the lock

@@ -85,6 +85,9 @@ inline size_t MessageBytes(const Message& message) {
   constexpr size_t kEnvelope = 64;
   if (const auto* e = std::get_if<SignalReceived>(&message.body))
     return kEnvelope + e->input.data.size();
+  if (const auto* e = std::get_if<UpdateAccepted>(&message.body)) {
+    return kEnvelope + e->input.data.size();
+  }
   if (const auto* e = std::get_if<ActivityCompleted>(&message.body)) {
     return kEnvelope + e->result.data.size();
   }

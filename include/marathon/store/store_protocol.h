@@ -86,12 +86,17 @@ concept RunTables =
       { t.ReadInbox(crun, uint64_t(), int(), messages) };
       { t.EraseMessages(run, uint64_t()) } -> std::same_as<int64_t>;  // up to this seq
 
-      // ---- Dedupe keys of a run.
+      // ---- Dedupe keys of a run, and what was answered to those of updates.
       { t.HasKey(crun, text) } -> std::same_as<bool>;
       { t.AddKey(run, text, time) };  // seen at `time`
       // Forget those before `time`, and the oldest beyond a count.
       { t.TrimKeys(run, time, size_t()) };
       { t.MoveKeys(run, run) };  // from one run of a workflow id to another, which has none
+      // The key counts as seen at `time`; kNever: it is not trimmed.
+      { t.SetAnswer(run, text, std::string(), time) };
+      { t.AnswerTo(crun, text) } -> std::same_as<std::optional<std::string>>;
+      // All answers that are the first text become the second, as of `time`.
+      { t.ReplaceAnswers(run, text, text, time) };
 
       // ---- Activities
       { t.FindActivity(key, id) } -> std::same_as<ActivityRow*>;
@@ -168,8 +173,8 @@ class StoreProtocol {
 
   // ---- Reading
   StatusOr<RunSnapshot> Read(const ReadRequest& request);
-  // The answer of AwaitClose: the row and the last record. None while the run is open.
-  StatusOr<std::optional<RunSnapshot>> ReadClosed(const RunKey& run);
+  // The answer of Await. None while there is none.
+  StatusOr<std::optional<RunSnapshot>> ReadAwaited(const AwaitRequest& request);
 
  private:
   // Checks a commit, but for the run's own state, against the rows.
@@ -187,6 +192,9 @@ class StoreProtocol {
 
   StatusOr<StartReply> StartedBefore(Run& run, StartRequest&& request);
   StartReply Answer(const Run& run, const SessionId& session, bool started) const;
+
+  void SetAnswers(Run& run, const std::vector<UpdateAnswer>& answers);
+  StatusOr<std::optional<UpdateAnswer>> ReadAnswer(const Run& run, const AwaitRequest& request);
 
   Run* FindRunOrNewest(const RunKey& key);
   // The run that has gone on where `run` ended; `run` itself, if none has.
@@ -242,3 +250,4 @@ class SessionProtocol {
 #include "marathon/store/store_protocol_chains.h"
 #include "marathon/store/store_protocol_runs.h"
 #include "marathon/store/store_protocol_time.h"
+#include "marathon/store/store_protocol_updates.h"

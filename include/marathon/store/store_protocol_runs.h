@@ -255,6 +255,7 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
     run.history_bytes += static_cast<int64_t>(commit.record.size());
     t_.AppendRecord(run, commit.new_version, commit.commit_id, std::move(commit.record));
   }
+  if (!commit.answers.empty()) SetAnswers(run, commit.answers);
   if (commit.close.has_value()) {
     for (NewActivity& owed : commit.activities) ScheduleActivity(run, std::move(owed), commit.session);
     const bool goes_on = commit.next.has_value();
@@ -432,16 +433,19 @@ StatusOr<RunSnapshot> StoreProtocol<Tables>::Read(const ReadRequest& request) {
 }
 
 template <class Tables>
-StatusOr<std::optional<RunSnapshot>> StoreProtocol<Tables>::ReadClosed(const RunKey& key) {
-  const Run* run = FindRunOrNewest(key);
-  if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(key)));
-  if (run->status == RunStatus::kRunning) return std::optional<RunSnapshot>();
+StatusOr<std::optional<RunSnapshot>> StoreProtocol<Tables>::ReadAwaited(
+    const AwaitRequest& request) {
+  const Run* run = FindRunOrNewest(request.run);
+  if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(request.run)));
+  StatusOr<std::optional<UpdateAnswer>> answer = ReadAnswer(*run, request);
+  if (!answer.ok()) return answer.status();
+  if (run->status == RunStatus::kRunning && !answer->has_value()) return std::optional<RunSnapshot>();
   RunSnapshot snapshot;
+  snapshot.answer = *std::move(answer);
   snapshot.now = now_;
   snapshot.row = t_.ToRow(*run);
-  if (std::string record = t_.LastRecord(*run); !record.empty()) {
-    snapshot.records.push_back(std::move(record));
-  }
+  std::string end = run->status == RunStatus::kRunning ? std::string() : t_.LastRecord(*run);
+  if (!end.empty()) snapshot.records.push_back(std::move(end));
   return std::optional<RunSnapshot>(std::move(snapshot));
 }
 

@@ -94,7 +94,7 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
   bool for_ever = false;
   std::vector<std::shared_ptr<StoreWatcher>> watchers;
 
-  // AwaitClose: what waits, by the name that the caller knows.
+  // Await: what waits, by the name that the caller knows.
   struct Wait {
     Done<RunSnapshot> done;
     uint64_t name_at_store = 0;
@@ -163,7 +163,7 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
                 });
   }
 
-  // What the store may keep for long (AwaitClose) must not keep the link, which keeps the store.
+  // What the store may keep for long (Await) must not keep the link, which keeps the store.
   template <class Result>
   Callback<void(Result)> Answering(std::string_view name, Callback<void(Result)> done) {
     return [weak = this->weak_from_this(), name, done = std::move(done)](Result result) mutable {
@@ -399,7 +399,8 @@ MARATHON_INLINE void FaultyStateStore::List(ListRequest request, Done<ListReply>
       });
 }
 
-MARATHON_INLINE uint64_t FaultyStateStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
+MARATHON_INLINE uint64_t FaultyStateStore::Await(AwaitRequest request,
+                                                 Done<RunSnapshot> done) {
   const uint64_t name = ++link_->last_wait;
   link_->waits[name].done = std::move(done);
   // Whoever answers takes the wait out of the map first, so that CancelAwait is the end of it.
@@ -411,11 +412,11 @@ MARATHON_INLINE uint64_t FaultyStateStore::AwaitClose(RunKey run, Done<RunSnapsh
     if (!node.empty()) node.mapped().done(std::move(result));
   };
   link_->Call<StatusOr<RunSnapshot>>(
-      "AwaitClose", Link::Kind::kRead, std::move(answer),
-      [weak, name, run = std::move(run)](Done<RunSnapshot> d) mutable {
+      "Await", Link::Kind::kRead, std::move(answer),
+      [weak, name, request = std::move(request)](Done<RunSnapshot> d) mutable {
         const std::shared_ptr<Link> link = weak.lock();
         if (link == nullptr || !link->waits.contains(name)) return;
-        const uint64_t at_store = link->store->AwaitClose(std::move(run), std::move(d));
+        const uint64_t at_store = link->store->Await(std::move(request), std::move(d));
         const auto wait = link->waits.find(name);
         if (wait != link->waits.end()) wait->second.name_at_store = at_store;
       });

@@ -71,7 +71,7 @@ class FaultyStateStore final : public ForwardingStateStore {
   void PollDue(DueRequest request, Done<DueReply> done) override;
   void Read(ReadRequest request, Done<RunSnapshot> done) override;
   void List(ListRequest request, Done<ListReply> done) override;
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override;
 
  private:

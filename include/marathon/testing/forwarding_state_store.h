@@ -78,8 +78,8 @@ class ForwardingStateStore : public StateStore {
   void List(ListRequest request, Done<ListReply> done) override {
     base_->List(std::move(request), std::move(done));
   }
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override {
-    return base_->AwaitClose(std::move(run), std::move(done));
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override {
+    return base_->Await(std::move(request), std::move(done));
   }
   void CancelAwait(uint64_t name) override { base_->CancelAwait(name); }
 

@@ -106,6 +106,38 @@ MARATHON_INLINE HistoryBuilder& HistoryBuilder::TimerCanceled() {
   return Add(marathon::TimerCanceled{TakeTimer()});
 }
 
+// ---- Updates
+
+MARATHON_INLINE HistoryBuilder& HistoryBuilder::UpdateWith(std::string_view name,
+                                                           StatusOr<Payload> input) {
+  Updates& updates = updates_[std::string(name)];
+  Add(marathon::UpdateAccepted{fmt::format("{}-{}", name, ++updates.count), std::string(name),
+                               Take(std::move(input)), {}});
+  updates.pending.push_back(last_id());
+  return *this;
+}
+
+MARATHON_INLINE EventId HistoryBuilder::TakeUpdate(std::string_view name) {
+  const auto updates = updates_.find(name);
+  if (updates == updates_.end() || updates->second.pending.empty()) {
+    Mistake(fmt::format("no update \"{}\" waits for an answer", name));
+    return 0;
+  }
+  const EventId id = updates->second.pending.front();
+  updates->second.pending.pop_front();
+  return id;
+}
+
+MARATHON_INLINE HistoryBuilder& HistoryBuilder::UpdatedWith(std::string_view name,
+                                                            StatusOr<Payload> result) {
+  const EventId accepted = TakeUpdate(name);
+  return Add(marathon::UpdateCompleted{accepted, Take(std::move(result)), {}});
+}
+
+MARATHON_INLINE HistoryBuilder& HistoryBuilder::UpdateFailed(std::string_view name, Failure failure) {
+  return Add(marathon::UpdateCompleted{TakeUpdate(name), {}, std::move(failure)});
+}
+
 // ---- The rest
 
 MARATHON_INLINE HistoryBuilder& HistoryBuilder::SignalWith(std::string_view name,

@@ -57,6 +57,12 @@ class HistoryBuilder {
   HistoryBuilder& SignalReceived(std::string_view name, const T& value) {
     return SignalWith(name, Encode(value));
   }
+  // With the update id "NAME-1" for the first of a name, and so on.
+  template <class In>
+  HistoryBuilder& UpdateAccepted(std::string_view name, const In& input) {
+    return UpdateWith(name, Encode(input));
+  }
+  HistoryBuilder& UpdateAccepted(std::string_view name) { return UpdateWith(name, Payload()); }
   HistoryBuilder& Terminated(std::string_view reason);
 
   // ---- What its code asked for
@@ -74,6 +80,13 @@ class HistoryBuilder {
   HistoryBuilder& SideEffect(const T& value) {
     return SideEffectWith(Encode(value));
   }
+  // Answers the oldest update of that name which has no answer yet.
+  template <class Out>
+  HistoryBuilder& UpdateCompleted(std::string_view name, const Out& result) {
+    return UpdatedWith(name, Encode(result));
+  }
+  HistoryBuilder& UpdateCompleted(std::string_view name) { return UpdatedWith(name, Payload()); }
+  HistoryBuilder& UpdateFailed(std::string_view name, Failure failure);
   template <class Out>
   HistoryBuilder& Completed(const Out& result) {
     return EndedWith(Encode(result));
@@ -94,17 +107,25 @@ class HistoryBuilder {
   HistoryBuilder& ScheduledWith(std::string_view activity_type, StatusOr<Payload> input);
   HistoryBuilder& CompletedWith(std::string_view activity_type, StatusOr<Payload> result);
   HistoryBuilder& SignalWith(std::string_view name, StatusOr<Payload> value);
+  HistoryBuilder& UpdateWith(std::string_view name, StatusOr<Payload> input);
+  HistoryBuilder& UpdatedWith(std::string_view name, StatusOr<Payload> result);
   HistoryBuilder& SideEffectWith(StatusOr<Payload> value);
   HistoryBuilder& EndedWith(StatusOr<Payload> result);
   // The value, or nothing, and a mistake.
   Payload Take(StatusOr<Payload> value);
   EventId TakeActivity(std::string_view activity_type);
   EventId TakeTimer();
+  EventId TakeUpdate(std::string_view name);
   void Mistake(std::string_view what);
 
   Time now_;
   History history_;
   std::map<std::string, std::deque<EventId>, std::less<>> activities_;  // pending, by type
+  struct Updates {
+    int count = 0;
+    std::deque<EventId> pending;
+  };
+  std::map<std::string, Updates, std::less<>> updates_;                 // by name
   std::deque<EventId> timers_;                                          // pending
   std::string mistake_;
 };

@@ -22,6 +22,7 @@ MARATHON_INLINE void Invariants::Forget() {
   runs_.clear();
   starts_.clear();
   sessions_.clear();
+  accepted_.clear();
   commits_ = dead_letters_ = 0;
 }
 
@@ -161,6 +162,7 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const TurnCommit& commit, Time 
                                         handed.id, activity->second.epoch, handed.epoch));
     }
   }
+  Answered(run, commit);
   if (commit.record.empty()) return;
   StatusOr<Record> record = DecodeRecord(commit.record);
   if (!record.ok()) return Report("I9", run.key, MessageOf(record.status()));
@@ -221,6 +223,27 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     run.timers[event.id] = AddSaturated(now, timer->duration);
   } else if (const auto* canceled = std::get_if<TimerCanceled>(&event.body)) {
     run.timers.erase(canceled->timer);
+  } else if (const auto* completed = std::get_if<UpdateCompleted>(&event.body)) {
+    const auto update = run.updates.find(completed->accepted);
+    if (update == run.updates.end()) {
+      return Report("I11", run.key, fmt::format("update {} was completed twice", completed->accepted));
+    }
+    const UpdateAnswer answer{update->second, *completed};
+    if (std::find(commit.answers.begin(), commit.answers.end(), answer) == commit.answers.end()) {
+      Report("I11", run.key, fmt::format("update \"{}\" is completed and not answered", answer.update_id));
+    }
+    run.updates.erase(update);
+  }
+}
+
+// A rejected update is none that was accepted.
+MARATHON_INLINE void Invariants::Answered(const Run& run, const TurnCommit& commit) {
+  for (const UpdateAnswer& answer : commit.answers) {
+    const auto* completed = std::get_if<UpdateCompleted>(&answer.body);
+    if (completed == nullptr || completed->accepted != 0) continue;
+    if (accepted_.contains({run.chain, answer.update_id})) {
+      Report("I11", run.key, fmt::format("update \"{}\" was rejected and accepted", answer.update_id));
+    }
   }
 }
 
@@ -243,6 +266,11 @@ MARATHON_INLINE void Invariants::Inbound(Run& run, const Event& event, Time now)
     if (index >= run.put.size() || run.put[index] != signal->input.data) {
       Report("I6", run.key, fmt::format("signal {} is not the one that was acknowledged as number {}",
                                         signal->input.data, index + 1));
+    }
+  } else if (const auto* update = std::get_if<UpdateAccepted>(&event.body)) {
+    run.updates.emplace(event.id, update->update_id);
+    if (!accepted_.emplace(run.chain, update->update_id).second) {
+      Report("I11", run.key, fmt::format("update \"{}\" was accepted twice", update->update_id));
     }
   } else if (std::holds_alternative<WorkflowCancelRequested>(event.body)) {
     if (std::exchange(run.cancel_requested, true)) Report("I6", run.key, "was told to cancel twice");

@@ -11,14 +11,16 @@
 //   I8  the result is what an oracle without crashes says; every result was really worked for
 //   I9  history survives decoding and encoding, and replays
 //   I10 in the end nothing is left: no message, no activity, no timer, no session
+//   I11 each acknowledged update is accepted and answered once, or rejected, which leaves no event
 //
-// This class checks I1, I2, I3, I5, I6, I7 and I9's bytes; the Simulator the rest. AuditedStateStore
+// This class checks I1, I2, I3, I5, I6, I7, I9's bytes and I11's events; the Simulator the rest. AuditedStateStore
 // feeds it. Not safe from several threads.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -56,6 +58,7 @@ class Invariants {
     std::vector<std::string> received;    // signals in history
     EventBody end;                        // once closed
     bool cancel_requested = false;
+    std::map<EventId, std::string> updates;  // accepted and not completed: their ids
     RunKey chain;                         // its chain's first run
     RunKey next;                          // once closed: the run that goes on, if one does
     bool dead_letter = false;             // an activity was given up because it met too many crashes
@@ -102,6 +105,7 @@ class Invariants {
   void Apply(Run& run, const TurnCommit& commit, Time now);
   void Apply(Run& run, const Event& event, const TurnCommit& commit, Time now);
   void Inbound(Run& run, const Event& event, Time now);
+  void Answered(const Run& run, const TurnCommit& commit);
   void ActivityResolved(Run& run, EventId scheduled, const Failure* failure);
   void Continued(const Run& run, const NextRun& next);
   void Closed(Run& run, const TurnCommit& commit, const EventBody& end);
@@ -109,6 +113,7 @@ class Invariants {
   std::map<RunKey, Run> runs_;
   std::map<std::pair<std::string, std::string>, std::string> starts_;  // (id, request) to run id
   std::map<SessionId, Time> sessions_;
+  std::set<std::pair<RunKey, std::string>> accepted_;  // (chain, update id)
   uint64_t commits_ = 0;
   uint64_t dead_letters_ = 0;
   std::string violation_;

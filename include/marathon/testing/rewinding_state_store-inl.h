@@ -76,7 +76,7 @@ MARATHON_INLINE size_t RewindingStateStore::Lose(std::chrono::microseconds by) {
   TellWatchers();
   std::vector<uint64_t> names;
   for (const auto& [name, awaiter] : awaiters_) names.push_back(name);
-  for (const uint64_t name : names) Await(name);
+  for (const uint64_t name : names) AwaitAtBase(name);
   return lost;
 }
 
@@ -183,18 +183,19 @@ MARATHON_INLINE void RewindingStateStore::List(ListRequest request, Done<ListRep
   base_->List(std::move(request), std::move(done));
 }
 
-MARATHON_INLINE uint64_t RewindingStateStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
+MARATHON_INLINE uint64_t RewindingStateStore::Await(AwaitRequest request,
+                                                    Done<RunSnapshot> done) {
   const uint64_t name = ++last_awaiter_;
-  awaiters_[name] = {std::move(run), std::move(done), 0};
-  Await(name);
+  awaiters_[name] = {std::move(request), std::move(done), 0};
+  AwaitAtBase(name);
   return awaiters_.contains(name) ? name : 0;
 }
 
-MARATHON_INLINE void RewindingStateStore::Await(uint64_t name) {
+MARATHON_INLINE void RewindingStateStore::AwaitAtBase(uint64_t name) {
   const auto awaiter = awaiters_.find(name);
   if (awaiter == awaiters_.end()) return;
   const uint64_t of_base =
-      base_->AwaitClose(awaiter->second.run, [this, name](StatusOr<RunSnapshot> closed) {
+      base_->Await(awaiter->second.request, [this, name](StatusOr<RunSnapshot> closed) {
         auto taken = awaiters_.extract(name);
         if (!taken.empty()) taken.mapped().done(std::move(closed));
       });

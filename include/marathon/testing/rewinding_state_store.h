@@ -57,7 +57,7 @@ class RewindingStateStore final : public StateStore {
   void PollDue(DueRequest request, Done<DueReply> done) override;
   void Read(ReadRequest request, Done<RunSnapshot> done) override;
   void List(ListRequest request, Done<ListReply> done) override;
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override;
 
  private:
@@ -75,7 +75,7 @@ class RewindingStateStore final : public StateStore {
     std::function<void(StateStore&)> again;
   };
   struct Awaiter {
-    RunKey run;
+    AwaitRequest request;
     Done<RunSnapshot> done;
     uint64_t name = 0;  // of the base
   };
@@ -83,7 +83,7 @@ class RewindingStateStore final : public StateStore {
   // Notes the call, and makes it.
   template <class Method, class Answer, class... Request>
   void Note(Method method, Answer done, Request... request);
-  void Await(uint64_t name);
+  void AwaitAtBase(uint64_t name);
   Done<RunSnapshot> Stamped(Done<RunSnapshot> done);
   void TellWatchers();
 

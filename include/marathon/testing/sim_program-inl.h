@@ -184,6 +184,20 @@ inline Workflow<std::string> SimHandler(WorkflowContext& ctx, SimSignals& signal
   co_return TakeSignal(signals);
 }
 
+inline Workflow<int64_t> SimUpdate(WorkflowContext& ctx, int64_t number, int64_t& handled) {
+  const int64_t answer = ++handled * 1'000 + number;
+  if (number % 3 == 0) co_await ctx.Sleep(Duration(number % 7 * 700));
+  co_return answer;
+}
+
+inline HandlerRegistration SimUpdates(WorkflowContext& ctx, int64_t& handled) {
+  return ctx.OnUpdate(
+      kSimUpdate, [&](int64_t number) { return SimUpdate(ctx, number, handled); },
+      [](int64_t number) {
+        if (SimRejects(number)) throw ApplicationError("every fifth is rejected");
+      });
+}
+
 inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
   switch (step.kind) {
     case SimStep::Kind::kWork: {
@@ -392,6 +406,8 @@ MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::s
     text.erase(0, end + 1);
   }
   auto answers = ctx.OnQuery(kSimQuery, [&] { return log; });
+  int64_t handled = 0;
+  auto updates = internal::SimUpdates(ctx, handled);
   SimProgram program = SimProgram::FromText(text);
   for (size_t i = 0; i < program.steps.size(); ++i) {
     if (program.steps[i].kind == SimStep::Kind::kContinue) {

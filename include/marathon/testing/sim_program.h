@@ -47,6 +47,10 @@ inline constexpr Duration kSimLongDeadline = std::chrono::hours(10);
 inline constexpr ActivityDef<int64_t(int64_t)> kSimWork{"Work"};
 inline constexpr ActivityDef<int64_t(int64_t)> kSimQuickWork{"QuickWork"};
 inline constexpr SignalDef<int64_t> kSimSignal{"signal"};
+// Every fifth is rejected, every third sleeps first. The answer is made of the number and of how many the run has
+// handled so far.
+inline constexpr UpdateDef<int64_t(int64_t)> kSimUpdate{"count"};
+inline constexpr bool SimRejects(int64_t number) { return number % 5 == 4; }
 inline constexpr QueryDef<std::string()> kSimQuery{"log"};  // what it would return by now
 inline constexpr WorkflowDef<std::string(std::string)> kSimWorkflow{"Program"};
 

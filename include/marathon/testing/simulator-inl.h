@@ -136,6 +136,8 @@ struct SimJob {
   SimProgram program;
   int64_t signals = 0;       // to be sent, one after another
   int64_t sent = 0;
+  int64_t updates = 0;                 // asked for
+  std::map<int64_t, int64_t> answers;  // to those
   bool begun = false;        // its start was asked for
   bool disordered = false;   // a signal was on its way when those before it were lost
   bool terminate = false;    // asked for at some time
@@ -187,6 +189,10 @@ class Simulation {
   void TerminateJob(SimJob& job);
   void CancelJob(SimJob& job);
   void QueryJob(SimJob& job);
+  void UpdateJob(SimJob& job);
+  void SendUpdate(SimJob& job, int64_t number);
+  void AwaitUpdate(SimJob& job, int64_t number, const RunKey& run);
+  void OnUpdated(SimJob& job, int64_t number, const RunEnd& end);
   bool HasDeadLetter(const SimJob& job) const;
   void PlanInterruptions(SimJob& job, int64_t within_ms);
   void AwaitJob(SimJob& job, const RunKey& run);

@@ -37,6 +37,9 @@ MARATHON_INLINE void Simulation::PlanInterruptions(SimJob& job, int64_t within_m
   for (size_t i = random_.Below(4); i > 0; --i) {
     After(0, within_ms, "user: query", [this, &job] { QueryJob(job); });
   }
+  for (size_t i = random_.Below(4); i > 0; --i) {
+    After(0, within_ms, "user: update", [this, &job] { UpdateJob(job); });
+  }
 }
 
 MARATHON_INLINE void Simulation::Ask(std::string what, const SimJob& job,
@@ -187,6 +190,64 @@ MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
                                        log.ok() ? *log : std::string(MessageOf(log.status()))));
     });
   }, true);
+}
+
+// Now and then somebody asks for the same twice.
+MARATHON_INLINE void Simulation::UpdateJob(SimJob& job) {
+  if (!job.run.has_value()) return;
+  const int64_t number = job.updates++;
+  for (int times = random_.Below(3) == 0 ? 2 : 1; times > 0; --times) SendUpdate(job, number);
+}
+
+MARATHON_INLINE void Simulation::SendUpdate(SimJob& job, int64_t number) {
+  const auto send = [this, &job, number, run = *job.run](Host& host, Answered answered) {
+    UpdateOptions options;
+    options.update_id = fmt::format("{}", number);
+    host.Update(run, std::string(kSimUpdate.name), *Encode(number), std::move(options),
+                [this, &job, number, answered](const StatusOr<RunKey>& taker) {
+      if (!answered(taker.status())) return;
+      if (taker.ok()) return AwaitUpdate(job, number, *taker);
+      if (taker.status().code() == StatusCode::kFailedPrecondition && HasEnded(job)) return;
+      Violation("I11", job, fmt::format("update {} got: {}", number, MessageOf(taker.status())));
+    });
+  };
+  Ask(fmt::format("update {} {}", job.id, number), job, send);
+}
+
+MARATHON_INLINE void Simulation::AwaitUpdate(SimJob& job, int64_t number, const RunKey& run) {
+  const auto await = [this, &job, number, run](Host& host, Answered answered) {
+    AwaitRequest request{run, fmt::format("{}", number)};
+    host.Await(std::move(request), [this, &job, number, answered](const StatusOr<RunEnd>& end) {
+      if (!answered(end.status())) return;
+      if (!end.ok()) {
+        return Violation("I11", job, fmt::format("awaiting update {} got: {}", number,
+                                                 MessageOf(end.status())));
+      }
+      if (end->next.has_value()) return AwaitUpdate(job, number, *end->next);
+      OnUpdated(job, number, *end);
+    });
+  };
+  Ask(fmt::format("await update {} {}", job.id, number), job, await, true);
+}
+
+// Unless its run has ended before, it was rejected if it had to be, or was handled once.
+MARATHON_INLINE void Simulation::OnUpdated(SimJob& job, int64_t number, const RunEnd& end) {
+  if (!end.answer.has_value()) {
+    if (IsClosing(TypeOf(end.closing))) return;  // the audit may hear of it later
+    return Violation("I11", job, fmt::format("update {} came to nothing", number));
+  }
+  const auto& completed = std::get<UpdateCompleted>(*end.answer);
+  if (completed.failure.has_value()) {
+    const bool rejected = completed.accepted == 0 && SimRejects(number);
+    if (rejected || completed.failure->type == failure_type::kUnfinishedUpdate) return;
+    return Violation("I11", job, fmt::format("update {} got: {}", number, ToString(*completed.failure)));
+  }
+  const int64_t answer = Decode<int64_t>(completed.result).value_or(-1);
+  const auto [known, first] = job.answers.try_emplace(number, answer);
+  if (SimRejects(number) || answer % 1'000 != number || known->second != answer) {
+    Violation("I11", job, fmt::format("update {} was answered with {}, or before with {}", number, answer,
+                                      known->second));
+  }
 }
 
 MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {

@@ -9,4 +9,5 @@
 #include "marathon/testing/conformance_runs.h"        // IWYU pragma: export
 #include "marathon/testing/conformance_time.h"        // IWYU pragma: export
 #include "marathon/testing/conformance_turns.h"       // IWYU pragma: export
+#include "marathon/testing/conformance_updates.h"     // IWYU pragma: export
 #include "marathon/testing/state_store_fixture.h"     // IWYU pragma: export

@@ -285,6 +285,39 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     return rows.ok() ? *std::move(rows) : std::vector<ActivityRow>();
   }
 
+  // ---- Updates
+  static Message Update(const std::string& id) {
+    return Message{0, UpdateKey(id), UpdateAccepted{.update_id = id, .name = "Add"}};
+  }
+  static UpdateAnswer Accepted(const std::string& id) { return {id, UpdateAccepted{}}; }
+  static UpdateAnswer Completed(const std::string& id) {
+    return {id, UpdateCompleted{3, Payload{"7", Encoding::kJson}, {}}};
+  }
+  static UpdateAnswer Rejected(const std::string& id) {
+    UpdateCompleted rejected;
+    rejected.failure.emplace().message = "no";
+    return {id, std::move(rejected)};
+  }
+  static TurnCommit Answering(TurnCommit turn, std::vector<UpdateAnswer> answers) {
+    turn.answers = std::move(answers);
+    return turn;
+  }
+  // What Await tells; with `meanwhile`, not before that is committed.
+  StatusOr<RunSnapshot> AwaitUpdate(const RunKey& run, const std::string& id,
+                                    UpdateStage stage = UpdateStage::kCompleted,
+                                    const TurnCommit* meanwhile = nullptr) {
+    return Await<StatusOr<RunSnapshot>>(*harness_, [&](auto done) {
+      auto told = std::make_shared<int>(0);
+      store().Await({run, id, stage}, [told, done = std::move(done)](auto snapshot) mutable {
+        ++*told;
+        done(std::move(snapshot));
+      });
+      if (meanwhile == nullptr) return;
+      EXPECT_EQ(*told, 0) << "it has not come so far";
+      EXPECT_TRUE(Commit(*meanwhile).ok());
+    });
+  }
+
   // ---- Hints for anyone, since the last call, in order. The observer receives all the time.
   std::vector<TaskHint> Hints() {
     if (!observing_) {

@@ -42,6 +42,7 @@ class RedisKeys {
   std::string History(std::string_view name) const { return Of("h:", name); }
   std::string Inbox(std::string_view name) const { return Of("i:", name); }
   std::string DedupeKeys(std::string_view name) const { return Of("k:", name); }
+  std::string Answers(std::string_view name) const { return Of("u:", name); }
   std::string Timers(std::string_view name) const { return Of("t:", name); }
   // Of a workflow id
   std::string Workflow(std::string_view workflow_id) const { return Of("w:", workflow_id); }

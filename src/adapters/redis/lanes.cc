@@ -26,7 +26,7 @@ struct RedisLanes::Transaction {
   RedisTables tables;
   std::vector<std::unique_ptr<RedisOperation>> operations;
   Effects effects;
-  std::vector<RunSnapshot> ends;
+  std::vector<Awaited> awaited;
   std::optional<Time> now;  // the same for all attempts, or reads would differ
   int tries = 0;
   bool reads = false;  // the step under way
@@ -61,8 +61,8 @@ void RedisLanes::Try(std::unique_ptr<Transaction> transaction) {
   const Time now = *transaction->now;
   tables.Begin();
   transaction->effects = Effects();
-  transaction->ends.clear();
-  RedisTransaction view{tables, now, transaction->effects, transaction->ends, resend_};
+  transaction->awaited.clear();
+  RedisTransaction view{tables, now, transaction->effects, transaction->awaited, resend_};
   for (const auto& operation : transaction->operations) operation->Apply(view);
   if (!tables.error().ok()) return Finish(std::move(transaction), tables.error());
   transaction->reads = tables.wants_more();
@@ -106,10 +106,10 @@ void RedisLanes::Finish(std::unique_ptr<Transaction> transaction, Status status)
   lane.busy = false;
   auto operations = std::move(transaction->operations);
   Effects effects = std::move(transaction->effects);
-  std::vector<RunSnapshot> ends = std::move(transaction->ends);
+  std::vector<Awaited> awaited = std::move(transaction->awaited);
   transaction.reset();
   const std::string name = lane.name;  // the lane may go while others are called
-  if (status.ok()) spreader_->SpreadHere(std::move(effects), std::move(ends));
+  if (status.ok()) spreader_->SpreadHere(std::move(effects), std::move(awaited));
   for (const auto& operation : operations) operation->Finish(status);
   if (const auto found = lanes_.find(name); found != lanes_.end()) Run(*found->second);
   // Without a connection what ran has ended already, and perhaps its lane.

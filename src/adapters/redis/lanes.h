@@ -30,7 +30,7 @@ struct RedisTransaction {
   RedisTables& tables;
   Time now;
   Effects& effects;
-  std::vector<RunSnapshot>& ends;  // of runs that it closes and somebody here awaits
+  std::vector<Awaited>& awaited;  // what it makes true of what somebody here awaits
   Duration resend;
   RedisProtocol protocol() { return {tables, now, effects, resend}; }
   RedisSessionProtocol sessions() { return {tables, now, effects}; }
@@ -56,7 +56,7 @@ class RedisLanes {
     // Before the last step: adds what other processes are to be told to its writes, and leaves the rest.
     virtual void SpreadInStep(RedisTransaction& transaction) = 0;
     // When it is durable.
-    virtual void SpreadHere(Effects&& effects, std::vector<RunSnapshot>&& ends) = 0;
+    virtual void SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) = 0;
   };
 
   RedisLanes(const RedisKeys& keys, RedisWriter& writer, RedisScript& script, const Clock& clock,

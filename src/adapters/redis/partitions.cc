@@ -118,9 +118,9 @@ void RedisPartitions::Read(ReadRequest request, Done<RunSnapshot> done) {
   store.Read(std::move(request), std::move(done));
 }
 
-uint64_t RedisPartitions::AwaitClose(RunKey run, Done<RunSnapshot> done) {
-  RedisStore& store = Of(run.workflow_id);
-  return store.AwaitClose(std::move(run), std::move(done));
+uint64_t RedisPartitions::Await(AwaitRequest request, Done<RunSnapshot> done) {
+  RedisStore& store = Of(request.run.workflow_id);
+  return store.Await(std::move(request), std::move(done));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

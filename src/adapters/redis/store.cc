@@ -170,61 +170,57 @@ void RedisStore::Read(ReadRequest request, Done<RunSnapshot> done) {
       Stamped(OnTurnLane(std::move(done))));
 }
 
-// ---- Ends of runs
+// ---- Awaiters
 
-uint64_t RedisStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
-  const uint64_t name = hub_.AddAwaiter(run, std::move(done));
-  AwaitRun(name, run);
+uint64_t RedisStore::Await(AwaitRequest request, Done<RunSnapshot> done) {
+  const uint64_t name = hub_.AddAwaiter(request, std::move(done));
+  AwaitAnswer(name, request);
   return name;
 }
 
-// The end of a run that is closed. Of one that is open, none; and its closer will tell this store.
-void RedisStore::LookForEnd(const RunKey& run, Callback<void(End)> done) {
-  Enqueue<End>(
-      RedisLanes::OfWorkflow(run.workflow_id), Together::kNo,
-      [this, run](RedisTransaction& tx) -> End {
-        End end = tx.protocol().ReadClosed(run);
-        if (!end.ok() || end->has_value()) return end;
-        if (run.run_id.empty()) return tx.protocol().Read({.run = run});  // open: which one is it?
-        tx.tables.writes().Write("AWAIT", keys_.Run(RedisName(run)), writer_.id);
-        return end;
+// The answer that there is. If there is none, whoever makes it true will tell this store.
+void RedisStore::LookForAnswer(const AwaitRequest& request, Callback<void(Answer)> done) {
+  Enqueue<Answer>(
+      RedisLanes::OfWorkflow(request.run.workflow_id), Together::kNo,
+      [this, request](RedisTransaction& tx) -> Answer {
+        if (request.run.run_id.empty()) return tx.protocol().Read({.run = request.run});  // which one?
+        Answer answer = tx.protocol().ReadAwaited(request);
+        if (!answer.ok() || answer->has_value()) return answer;
+        tx.tables.writes().Write("AWAIT", keys_.Run(RedisName(request.run)), writer_.id);
+        return answer;
       },
       std::move(done));
 }
 
-void RedisStore::AwaitRun(uint64_t awaiter, const RunKey& run) {
-  LookForEnd(run, [this, awaiter, run](End end) {
-    if (end.ok() && !end->has_value()) return;
-    if (end.ok() && IsOpen((*end)->row)) {  // the newest run of now, whatever comes later
-      const RunKey newest = (*end)->row.key;
-      hub_.MoveAwaiter(awaiter, newest);
-      return AwaitRun(awaiter, newest);
+void RedisStore::AwaitAnswer(uint64_t awaiter, const AwaitRequest& request) {
+  LookForAnswer(request, [this, awaiter, request](Answer answer) {
+    if (answer.ok() && !answer->has_value()) return;
+    if (answer.ok() && request.run.run_id.empty()) {  // the newest run of now, whatever comes later
+      AwaitRequest newest = request;
+      newest.run = (*answer)->row.key;
+      hub_.MoveAwaiter(awaiter, newest.run);
+      return AwaitAnswer(awaiter, newest);
     }
     Done<RunSnapshot> done = hub_.TakeAwaiter(awaiter);
     if (!done) return;
-    if (end.ok()) {
-      done(**std::move(end));
+    if (answer.ok()) {
+      done(**std::move(answer));
     } else {
-      done(end.status());
+      done(answer.status());
     }
   });
 }
 
-// It has ended, or may have while this store did not listen.
+// Something has become true of it, or may have while this store did not listen.
 void RedisStore::LookAtAwaited(const RunKey& run) {
-  if (run.run_id.empty() || !hub_.IsAwaited(run)) return;
-  LookForEnd(run, [this, run](End end) {
-    if (end.ok() && end->has_value()) return AnswerAwaiters(run, {**std::move(end)});
-    if (end.status().code() != StatusCode::kNotFound) return;
-    for (Done<RunSnapshot>& done : hub_.TakeAwaiters(run)) done(end.status());
-  });
-}
-
-void RedisStore::AnswerAwaiters(const RunKey& run, const std::vector<RunSnapshot>& ends) {
-  const auto end = std::find_if(ends.begin(), ends.end(),
-                                [&](const RunSnapshot& one) { return one.row.key == run; });
-  if (end == ends.end()) return LookAtAwaited(run);  // its awaiter came after the transaction had looked
-  for (Done<RunSnapshot>& done : hub_.TakeAwaiters(run)) done(*end);
+  if (run.run_id.empty()) return;
+  for (const AwaitRequest& request : hub_.AwaitedOf(run)) {
+    LookForAnswer(request, [this, request](Answer answer) {
+      if (answer.ok() && answer->has_value()) return hub_.AnswerAwaiters({request, **std::move(answer)});
+      if (answer.status().code() != StatusCode::kNotFound) return;
+      hub_.AnswerAwaiters({request, answer.status()});
+    });
+  }
 }
 
 // ---- Effects
@@ -237,24 +233,27 @@ void RedisStore::SpreadInStep(RedisTransaction& tx) {
     if (listeners_.contains(channel)) continue;  // it is here
     writes.Write("TELL", keys_.sessions, channel, RedisName(activity));
   }
-  for (const RunKey& run : tx.effects.closed) {
+  const auto tell = [&](std::string_view verb, const RunKey& run) {
     const std::string name = RedisName(run);
-    writes.Write("CLOSED", keys_.Run(name), keys_.StoreChannel(""), name, writer_.id);
-    if (!hub_.IsAwaited(run)) continue;
-    if (End end = tx.protocol().ReadClosed(run); end.ok() && end->has_value()) {
-      tx.ends.push_back(**std::move(end));
+    writes.Write(verb, keys_.Run(name), keys_.StoreChannel(""), name, writer_.id);
+    for (AwaitRequest& request : hub_.AwaitedOf(run)) {
+      Answer answer = tx.protocol().ReadAwaited(request);
+      if (answer.ok() && answer->has_value()) {
+        tx.awaited.push_back({std::move(request), **std::move(answer)});
+      }
     }
-  }
+  };
+  for (const RunKey& run : tx.effects.answered) tell("ANSWERED", run);
+  for (const RunKey& run : tx.effects.closed) tell("CLOSED", run);
 }
 
-void RedisStore::SpreadHere(Effects&& effects, std::vector<RunSnapshot>&& ends) {
+void RedisStore::SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) {
   const std::vector<RunKey> closed = std::move(effects.closed);
   const bool hinted = !effects.hints.empty();
   hub_.Publish(std::move(effects));
   if (hinted) ReturnStranded();
-  for (const RunKey& run : closed) {
-    if (hub_.IsAwaited(run)) AnswerAwaiters(run, ends);
-  }
+  for (const Awaited& one : awaited) hub_.AnswerAwaiters(one);
+  for (const RunKey& run : closed) LookAtAwaited(run);  // whose awaiters came after that
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -79,7 +79,7 @@ class RedisStore final : public StateStore,
   void PollDue(DueRequest request, Done<DueReply> done) override;
   void Read(ReadRequest request, Done<RunSnapshot> done) override;
   void List(ListRequest request, Done<ListReply> done) override;
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override { hub_.TakeAwaiter(name); }
 
   // ---- This partition's part of the task queue; on the loop's thread
@@ -126,17 +126,16 @@ class RedisStore final : public StateStore,
   Done<Reply> OnTurnLane(Done<Reply> done);
   Done<RunSnapshot> Stamped(Done<RunSnapshot> done);
   void SpreadInStep(RedisTransaction& transaction) override;
-  void SpreadHere(Effects&& effects, std::vector<RunSnapshot>&& ends) override;
+  void SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) override;
   void EndSession(SessionId session, bool died, DoneStatus done);
   void Forget(const SessionId& session);
   void RecallSessions();
 
-  // ---- Ends of runs
-  using End = StatusOr<std::optional<RunSnapshot>>;
-  void LookForEnd(const RunKey& run, Callback<void(End)> done);
-  void AwaitRun(uint64_t awaiter, const RunKey& run);
+  // ---- Awaiters
+  using Answer = StatusOr<std::optional<RunSnapshot>>;
+  void LookForAnswer(const AwaitRequest& request, Callback<void(Answer)> done);
+  void AwaitAnswer(uint64_t awaiter, const AwaitRequest& request);
   void LookAtAwaited(const RunKey& run);
-  void AnswerAwaiters(const RunKey& run, const std::vector<RunSnapshot>& ends);
 
   // ---- Queues and pushes (queue.cc)
   void Listen(const std::string& channel, Listener listener);

@@ -204,7 +204,7 @@ void RedisTables::EraseRun(Run& run) {
   run.erased = true;
   for (const std::string& key :
        {keys_.Run(run.name), keys_.Activities(run.name), keys_.History(run.name),
-        keys_.Inbox(run.name), keys_.DedupeKeys(run.name)}) {
+        keys_.Inbox(run.name), keys_.DedupeKeys(run.name), keys_.Answers(run.name)}) {
     writes_.Write("DEL", key);
   }
   EraseTimers(run);
@@ -341,12 +341,35 @@ void RedisTables::AddKey(Run& run, const std::string& key, Time seen) {
 void RedisTables::TrimKeys(Run& run, Time before, size_t keep) {
   run.keys_before = before;
   run.keys_kept = static_cast<int64_t>(keep);
-  writes_.Write("TRIM", keys_.DedupeKeys(run.name), ToMicros(before), keep);
+  writes_.Write("TRIM", keys_.DedupeKeys(run.name), ToMicros(before), keep,
+                writes_.Key(keys_.Answers(run.name)));
 }
 
 void RedisTables::MoveKeys(Run& from, Run& to) {
   writes_.Write("MOVEKEYS", keys_.DedupeKeys(from.name),
                 writes_.Key(keys_.DedupeKeys(to.name)));
+  writes_.Write("MOVEKEYS", keys_.Answers(from.name), writes_.Key(keys_.Answers(to.name)));
+}
+
+void RedisTables::SetAnswer(Run& run, const std::string& key, const std::string& answer, Time seen) {
+  AddKey(run, key, seen);
+  run.new_answers[key] = answer;
+  writes_.Write("HSET", keys_.Answers(run.name), key, answer);
+}
+
+std::optional<std::string> RedisTables::AnswerTo(const Run& run, const std::string& key) {
+  if (const auto found = run.new_answers.find(key); found != run.new_answers.end()) {
+    return found->second;
+  }
+  const Answer* answer = Ask("HGET", keys_.Answers(run.name), key);
+  if (answer == nullptr || answer->reply.is_nil()) return std::nullopt;
+  return std::string(answer->reply.text());
+}
+
+void RedisTables::ReplaceAnswers(Run& run, const std::string& from, const std::string& to,
+                                 Time seen) {
+  writes_.Write("REPLACE", keys_.Answers(run.name), writes_.Key(keys_.DedupeKeys(run.name)), from, to,
+                ToMicros(seen));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

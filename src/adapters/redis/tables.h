@@ -54,6 +54,7 @@ class RedisTables {
     std::string stored_ready;  // in whose set of ready runs it is
     std::optional<std::string> last_record;  // if written by this transaction
     std::set<std::string> new_keys;
+    std::map<std::string, std::string> new_answers;
     Time keys_before{};        // dedupe keys older than this are forgotten, …
     int64_t keys_kept = INT64_MAX;  // … and the oldest beyond so many
     bool dirty = false;
@@ -120,6 +121,9 @@ class RedisTables {
   void AddKey(Run& run, const std::string& key, Time seen);
   void TrimKeys(Run& run, Time before, size_t keep);
   void MoveKeys(Run& from, Run& to);
+  void SetAnswer(Run& run, const std::string& key, const std::string& answer, Time seen);
+  std::optional<std::string> AnswerTo(const Run& run, const std::string& key);
+  void ReplaceAnswers(Run& run, const std::string& from, const std::string& to, Time seen);
 
   ActivityRow* FindActivity(const RunKey& run, EventId id);
   void InsertActivity(Run& run, ActivityRow row, Time due);

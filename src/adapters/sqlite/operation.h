@@ -22,32 +22,40 @@ class SqliteStore::Operation final : public SqliteOperation {
 
   void Apply() override {
     effects_ = Effects();
-    ends_.clear();
+    awaited_.clear();
     Transaction transaction{*store_->tables_, store_->now_, effects_, store_->options_.resend};
     reply_.emplace(body_(transaction));
-    for (const RunKey& run : effects_.closed) {
-      if (!store_->hub_.IsAwaited(run)) continue;
-      auto end = transaction.protocol().ReadClosed(run);
-      if (end.ok() && end->has_value()) ends_.push_back(**std::move(end));
+    for (const std::vector<RunKey>* runs : {&effects_.closed, &effects_.answered}) {
+      for (const RunKey& run : *runs) AnswerAwaited(transaction, run);
     }
   }
 
   void Finish(Status status) override {
     if (!status.ok()) return done_(std::move(status));
-    const std::vector<RunKey> closed = std::move(effects_.closed);
     store_->hub_.Publish(std::move(effects_));
-    for (const RunKey& run : closed) store_->AnswerAwaiters(run, ends_);
+    for (const Awaited& awaited : awaited_) store_->hub_.AnswerAwaiters(awaited);
     done_(*std::move(reply_));
   }
 
  private:
+  void AnswerAwaited(Transaction& transaction, const RunKey& run) {
+    for (AwaitRequest& request : store_->hub_.AwaitedOf(run)) {
+      auto read = transaction.protocol().ReadAwaited(request);
+      if (!read.ok()) {
+        awaited_.push_back({std::move(request), read.status()});
+      } else if (read->has_value()) {
+        awaited_.push_back({std::move(request), **std::move(read)});
+      }
+    }
+  }
+
   SqliteStore* const store_;
   const Access access_;
   Body body_;
   Callback<void(Reply)> done_;
   std::optional<Reply> reply_;
   Effects effects_;
-  std::vector<RunSnapshot> ends_;  // of runs that somebody awaits
+  std::vector<Awaited> awaited_;  // what came true with this operation
 };
 
 template <class Reply, class Body>

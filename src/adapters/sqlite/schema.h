@@ -41,10 +41,11 @@ CREATE TABLE inbox (
   run INTEGER NOT NULL, seq INTEGER NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (run, seq)) WITHOUT ROWID;
 
--- Dedupe keys of a run, numbered as they came.
+-- Dedupe keys of a run, numbered as they came, and what was answered to some. seen: the largest, while a
+-- key is not to be trimmed.
 CREATE TABLE seen_keys (
   run INTEGER NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, seen INTEGER NOT NULL,
-  PRIMARY KEY (run, key)) WITHOUT ROWID;
+  answer BLOB, PRIMARY KEY (run, key)) WITHOUT ROWID;
 CREATE INDEX seen_keys_number ON seen_keys (run, number, seen);
 
 CREATE TABLE activities (

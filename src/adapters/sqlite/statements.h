@@ -72,14 +72,18 @@ struct SqliteTables::Statements {
   SqliteStatement has_key{db, "SELECT 1 FROM seen_keys WHERE run = ?1 AND key = ?2"};
   SqliteStatement add_key{db,
                           "INSERT OR REPLACE INTO seen_keys VALUES (?1, ?2, 1 + coalesce((SELECT "
-                          "max(number) FROM seen_keys WHERE run = ?1), 0), ?3)"};
+                          "max(number) FROM seen_keys WHERE run = ?1), 0), ?3, ?4)"};
   SqliteStatement trim_old_keys{
       db,
       "DELETE FROM seen_keys WHERE run = ?1 AND number < coalesce((SELECT number FROM seen_keys "
       "WHERE run = ?1 AND seen >= ?2 ORDER BY number LIMIT 1), 9223372036854775807)"};
   SqliteStatement trim_many_keys{db,
                                  "DELETE FROM seen_keys WHERE run = ?1 AND number <= (SELECT "
-                                 "max(number) FROM seen_keys WHERE run = ?1) - ?2"};
+                                 "max(number) FROM seen_keys WHERE run = ?1) - ?2 "
+                                 "AND seen < 9223372036854775807"};
+  SqliteStatement answer_to{db, "SELECT answer FROM seen_keys WHERE run = ?1 AND key = ?2"};
+  SqliteStatement replace_answers{
+      db, "UPDATE seen_keys SET answer = ?3, seen = ?4 WHERE run = ?1 AND answer = ?2"};
   SqliteStatement move_keys{db, "UPDATE seen_keys SET run = ?2 WHERE run = ?1"};
   SqliteStatement erase_keys{db, "DELETE FROM seen_keys WHERE run = ?1"};
 

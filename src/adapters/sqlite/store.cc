@@ -226,54 +226,41 @@ void SqliteStore::ListBelow(ListRequest request, int64_t below, ListReply reply,
       });
 }
 
-uint64_t SqliteStore::AwaitClose(RunKey run, Done<RunSnapshot> done) {
+uint64_t SqliteStore::Await(AwaitRequest request, Done<RunSnapshot> done) {
   if (Status status = CheckProcess(); !status.ok()) {
     done(std::move(status));
     return 0;
   }
-  const uint64_t name = hub_.AddAwaiter(run, std::move(done));
-  LookForEnd(name, std::move(run));
+  const uint64_t name = hub_.AddAwaiter(request, std::move(done));
+  LookForAnswer(name, std::move(request));
   return name;
 }
 
-// Answers an awaiter whose run is closed, or is not there. It was added before, so no end slips between.
-void SqliteStore::LookForEnd(uint64_t awaiter, RunKey run) {
-  using End = StatusOr<std::optional<RunSnapshot>>;
-  auto body = [run](Transaction& tx) -> End {
-    auto end = tx.protocol().ReadClosed(run);
-    if (!end.ok() || end->has_value() || !run.run_id.empty()) return end;
-    return tx.protocol().Read({.run = run});  // open: which one is it?
+// Answers an awaiter that has nothing to wait for. It was added before, so no end slips between.
+void SqliteStore::LookForAnswer(uint64_t awaiter, AwaitRequest request) {
+  using Answer = StatusOr<std::optional<RunSnapshot>>;
+  const bool newest = request.run.run_id.empty();
+  auto body = [request, newest](Transaction& tx) -> Answer {
+    if (newest) return tx.protocol().Read({.run = request.run});  // which one is it?
+    return tx.protocol().ReadAwaited(request);
   };
-  Enqueue<End>(Access::kRead, std::move(body), [this, awaiter, run](End end) {
-    if (end.ok() && !end->has_value()) return KeepLooking();
-    if (end.ok() && IsOpen((*end)->row)) {  // the newest run of now, whatever comes later
-      hub_.MoveAwaiter(awaiter, (*end)->row.key);
-      return LookForEnd(awaiter, (*end)->row.key);
+  Enqueue<Answer>(Access::kRead, std::move(body), [this, awaiter, request, newest](Answer answer) mutable {
+    if (answer.ok() && !answer->has_value()) return KeepLooking();
+    if (answer.ok() && newest) {  // of now, whatever comes later
+      request.run = (*answer)->row.key;
+      hub_.MoveAwaiter(awaiter, request.run);
+      return LookForAnswer(awaiter, std::move(request));
     }
     Done<RunSnapshot> done = hub_.TakeAwaiter(awaiter);
     if (!done) return;
-    if (end.ok()) {
-      done(**std::move(end));
+    if (answer.ok()) {
+      done(**std::move(answer));
     } else {
-      done(end.status());
+      done(answer.status());
     }
   });
 }
 
 void SqliteStore::CancelAwait(uint64_t name) { hub_.TakeAwaiter(name); }
-
-void SqliteStore::AnswerAwaiters(const RunKey& run, const std::vector<RunSnapshot>& ends) {
-  std::vector<Done<RunSnapshot>> awaiters = hub_.TakeAwaiters(run);
-  if (awaiters.empty()) return;
-  const auto end = std::find_if(ends.begin(), ends.end(),
-                                [&](const RunSnapshot& one) { return one.row.key == run; });
-  for (Done<RunSnapshot>& awaiter : awaiters) {
-    if (end != ends.end()) {
-      awaiter(*end);
-    } else {  // it came after the transaction had looked
-      AwaitClose(run, std::move(awaiter));
-    }
-  }
-}
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -77,7 +77,7 @@ class SqliteStore final : public StateStore,
   void PollDue(DueRequest request, Done<DueReply> done) override;
   void Read(ReadRequest request, Done<RunSnapshot> done) override;
   void List(ListRequest request, Done<ListReply> done) override;
-  uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) override;
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override;
 
   int64_t DueSteps() const { return tables_->DueSteps(); }
@@ -112,8 +112,7 @@ class SqliteStore final : public StateStore,
   void Enqueue(Access access, Body body, Callback<void(Reply)> done);
   Status CheckProcess() const;
   void ListBelow(ListRequest request, int64_t below, ListReply reply, Done<ListReply> done);
-  void LookForEnd(uint64_t awaiter, RunKey run);
-  void AnswerAwaiters(const RunKey& run, const std::vector<RunSnapshot>& ends);
+  void LookForAnswer(uint64_t awaiter, AwaitRequest request);
 
   // SqliteTransactionHooks
   void OnBegin() override;

@@ -230,6 +230,7 @@ StatusOr<SqliteStore::Scan> SqliteStore::ScanForeignWork(Transaction& tx) {
   }
   if (scan.writes == scanned_.writes) return scan;
   tx.effects.closed = tx.tables.RunsClosedSince(scanned_.log);
+  tx.effects.answered = hub_.RunsOfAwaitedUpdates();  // perhaps: a rejection is not in the log
   tx.effects.NoteDue(tx.tables.EarliestDue());
   tx.effects.NoteDue(tx.tables.EarliestDueSession());
   others_ = tx.tables.Sessions();

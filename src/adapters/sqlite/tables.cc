@@ -345,7 +345,7 @@ bool SqliteTables::HasKey(const Run& run, const std::string& key) {
 }
 
 void SqliteTables::AddKey(Run& run, const std::string& key, Time seen) {
-  sql_->add_key.Run(run.id, key, ToMicros(seen));
+  sql_->add_key.Run(run.id, key, ToMicros(seen), nullptr);
 }
 
 void SqliteTables::TrimKeys(Run& run, Time before, size_t keep) {
@@ -354,5 +354,20 @@ void SqliteTables::TrimKeys(Run& run, Time before, size_t keep) {
 }
 
 void SqliteTables::MoveKeys(Run& from, Run& to) { sql_->move_keys.Run(from.id, to.id); }
+
+void SqliteTables::SetAnswer(Run& run, const std::string& key, const std::string& answer, Time seen) {
+  sql_->add_key.Run(run.id, key, ToMicros(seen), SqliteBlob{answer});
+}
+
+std::optional<std::string> SqliteTables::AnswerTo(const Run& run, const std::string& key) {
+  SqliteCursor cursor = sql_->answer_to.Query(run.id, key);
+  if (!cursor.Next() || cursor.IsNull(0)) return std::nullopt;
+  return cursor.String(0);
+}
+
+void SqliteTables::ReplaceAnswers(Run& run, const std::string& from, const std::string& to,
+                                  Time seen) {
+  sql_->replace_answers.Run(run.id, SqliteBlob{from}, SqliteBlob{to}, ToMicros(seen));
+}
 
 }  // namespace marathon::inline MARATHON_ABI::detail

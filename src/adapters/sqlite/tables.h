@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -74,6 +75,9 @@ class SqliteTables {
   void AddKey(Run& run, const std::string& key, Time seen);
   void TrimKeys(Run& run, Time before, size_t keep);
   void MoveKeys(Run& from, Run& to);
+  void SetAnswer(Run& run, const std::string& key, const std::string& answer, Time seen);
+  std::optional<std::string> AnswerTo(const Run& run, const std::string& key);
+  void ReplaceAnswers(Run& run, const std::string& from, const std::string& to, Time seen);
 
   ActivityRow* FindActivity(const RunKey& run, EventId id);
   void InsertActivity(Run& run, ActivityRow row, Time due);

@@ -104,15 +104,34 @@ function verbs.HASKEY(keys, key, before, kept)
   return redis.call('ZREVRANK', keys, key) < tonumber(kept) and 1 or 0
 end
 
--- Forgets the others.
-function verbs.TRIM(keys, before, kept)
+-- Forgets the others, and what was answered to them.
+function verbs.TRIM(keys, before, kept, answers)
+  answers = KEYS[tonumber(answers)]
+  if redis.call('EXISTS', answers) == 1 then
+    for _, range in ipairs{{'-inf', '(' .. before, 'BYSCORE'}, {0, -1 - tonumber(kept)}} do
+      for _, key in ipairs(redis.call('ZRANGE', keys, unpack(range))) do
+        redis.call('HDEL', answers, key)
+      end
+    end
+  end
   redis.call('ZREMRANGEBYSCORE', keys, '-inf', '(' .. before)
   redis.call('ZREMRANGEBYRANK', keys, 0, -1 - tonumber(kept))
 end
 
--- All of them become another run's.
+-- All of them become another run's; answers go the same way.
 function verbs.MOVEKEYS(keys, to)
   if redis.call('EXISTS', keys) == 1 then redis.call('RENAME', keys, KEYS[tonumber(to)]) end
+end
+
+-- Answers of one kind become one of another, as of `seen`.
+function verbs.REPLACE(answers, keys, from, to, seen)
+  local all = redis.call('HGETALL', answers)
+  for i = 1, #all, 2 do
+    if all[i + 1] == from then
+      redis.call('HSET', answers, all[i], to)
+      redis.call('ZADD', KEYS[tonumber(keys)], seen, all[i])
+    end
+  end
 end
 
 -- Takes a run's timers out of the due index.
@@ -123,7 +142,7 @@ function verbs.TIMERS(timers, due, run)
   redis.call('DEL', timers)
 end
 
--- Notes that store `id` awaits the end of a run.
+-- Notes that store `id` awaits the end of a run, or of an update to it.
 function verbs.AWAIT(run, id)
   if redis.call('EXISTS', run) == 0 then return end
   local awaiting = redis.call('HGET', run, 'w') or ''
@@ -132,13 +151,17 @@ function verbs.AWAIT(run, id)
   end
 end
 
--- Tells the stores that await the end of a run, but for `sender`, which knows.
-function verbs.CLOSED(run, prefix, name, sender)
-  local awaiting = redis.call('HGET', run, 'w')
-  if not awaiting then return end
+-- Tells the stores that await something of a run, but for `sender`, which knows.
+function verbs.ANSWERED(run, prefix, name, sender)
+  local awaiting = redis.call('HGET', run, 'w') or ''
   for id in string.gmatch(awaiting, '%S+') do
     if id ~= sender then redis.call('PUBLISH', prefix .. id, name) end
   end
+end
+
+-- … and will not again: it has ended.
+function verbs.CLOSED(run, prefix, name, sender)
+  verbs.ANSWERED(run, prefix, name, sender)
   redis.call('HDEL', run, 'w')
 end
 
