@@ -17,6 +17,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <deque>
 #include <functional>
 #include <limits>
@@ -90,6 +91,10 @@ class StreamServer {
     const std::lock_guard lock(mutex_);
     return requests_;
   }
+  size_t connections() {
+    const std::lock_guard lock(mutex_);
+    return accepted_;
+  }
 
   // Lets the answers go on that wait, and those that come later.
   void OpenGate() {
@@ -159,6 +164,7 @@ class StreamServer {
       const int on = 1;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       connections_[fd];
+      ++accepted_;
     }
   }
 
@@ -239,6 +245,7 @@ class StreamServer {
   bool open_ = false;
   size_t waiting_ = 0;
   size_t closed_ = 0;
+  size_t accepted_ = 0;
 
   std::thread thread_;
 };

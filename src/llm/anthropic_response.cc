@@ -29,6 +29,7 @@ class Reader final : public ResponseReader {
   explicit Reader(Model::OnDelta on_delta) : builder_(std::move(on_delta)) {}
 
   std::optional<Error> OnEvent(const SseEvent& event) override {
+    if (complete_) return std::nullopt;
     const json object = ParseText(event.data);
     const std::string type = StringOf(object, "type");
     if (type.empty()) return NotAnAnswer();

@@ -188,7 +188,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     }
     call.events.Feed(bytes);
     for (internal::SseEvent event; !call.error && call.events.Next(&event);) {
-      if (!call.reader->complete() || event.data == "[DONE]") call.error = call.reader->OnEvent(event);
+      call.error = call.reader->OnEvent(event);
     }
     return !call.error;
   }

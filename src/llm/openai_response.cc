@@ -27,10 +27,8 @@ class Reader final : public ResponseReader {
   explicit Reader(Model::OnDelta on_delta) : builder_(std::move(on_delta)) {}
 
   std::optional<Error> OnEvent(const SseEvent& event) override {
-    if (event.data == "[DONE]") {
-      done_ = true;
-      return std::nullopt;
-    }
+    done_ |= event.data == "[DONE]";
+    if (done_) return std::nullopt;
     return OnObject(event.data, "delta");
   }
   std::optional<Error> OnBody(std::string_view body) override {

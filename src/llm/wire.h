@@ -22,10 +22,10 @@ namespace marathon::inline MARATHON_ABI::llm::internal {
 class ResponseReader {
  public:
   virtual ~ResponseReader() = default;
-  // An error is the end.
+  // An error is the end. What comes behind the last event of an answer is ignored.
   virtual std::optional<Error> OnEvent(const SseEvent& event) = 0;
   virtual std::optional<Error> OnBody(std::string_view body) = 0;
-  // The answer has come to its own end.
+  // The answer has come to its own end, though there may be more to say of it, such as its usage.
   virtual bool complete() const = 0;
   // Some of it is there.
   virtual bool begun() const = 0;

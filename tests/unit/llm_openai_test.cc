@@ -223,6 +223,7 @@ TEST(OpenAiResponseTest, TakesWhatServersMakeOfToolCalls) {
 
 TEST(OpenAiResponseTest, TellsTheEndFromATruncation) {
   EXPECT_FALSE(Stream({Chunk(R"({"content":"a"})")}).complete);
+  EXPECT_FALSE(Stream({"[DONE]", "<html>"}).error) << "nothing counts behind the end";
   EXPECT_TRUE(Stream({Chunk(R"({"content":"a"})", R"("length")")}).complete) << "[DONE] may be lost";
   EXPECT_TRUE(Stream({Chunk(R"({"content":"a"})"), "[DONE]"}).complete) << "some name no reason";
   EXPECT_EQ(Stream({Chunk("{}", R"("length")")}).response.stop_reason, StopReason::kMaxTokens);
