@@ -1,6 +1,6 @@
 // Models as activities of an engine: tool loops, retries by error class, cancels, and a thousand calls at a
 // time on a handful of threads.
-// needs: llm
+// needs: llm testing
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -19,6 +19,7 @@
 #include "marathon/llm/scripted_model.h"
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/testing/test_environment.h"
 
 namespace marathon::llm {
 namespace {
@@ -84,14 +85,22 @@ TEST(LlmActivityTest, RetriesWhatMayPassAndNothingElse) {
   }
 }
 
+// A wait of hours is the engine's: nobody sits there.
 TEST(LlmActivityTest, WaitsAsLongAsItIsTold) {
   Error error = MakeError(ErrorClass::kRateLimit, "slow down");
-  error.retry_after = 700ms;
+  error.retry_after = 3h;
   auto model = std::make_shared<ScriptedModel>();
   model->Answers(error).Says("hi");
-  const auto begin = std::chrono::steady_clock::now();
-  EXPECT_EQ(RunChat(model), "hi");
-  EXPECT_GE(std::chrono::steady_clock::now() - begin, 700ms);
+  Registry registry;
+  registry.Bind(kChat, ChatActivity(model));
+  registry.Bind("Chat", Chat);
+  marathon::testing::TestEnvironment env(registry);
+  const auto run = env.engine().Start("Chat", std::string("x"));
+  EXPECT_EQ(run->Result<std::string>().value_or(""), "hi");
+  const auto calls = env.Calls(kChat);
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_GE(calls[1].at - calls[0].at, 3h);
+  EXPECT_LE(calls[1].at - calls[0].at, 4h);
 }
 
 // The loop that agents are made of: every answer and every result of a tool is in the history.
