@@ -111,6 +111,11 @@ Duration MillisOf(double millis) {
 
 }  // namespace
 
+std::string RequestIdOf(const HttpReply& reply) {
+  const std::string id = reply.Header("request-id");
+  return Excerpt(id.empty() ? reply.Header("x-request-id") : id, false);
+}
+
 std::optional<Duration> RetryAfter(const HttpReply& reply, Time now) {
   for (const char* name : {"retry-after-ms", "x-ms-retry-after-ms"}) {
     if (const auto millis = NumberOf(reply.Header(name))) return MillisOf(*millis);
@@ -166,9 +171,7 @@ Error ErrorOfReply(const HttpReply& reply, Time now) {
   if (reply.status >= 300 && reply.status < 400) {
     error.message = "the server sends us elsewhere, and Marathon does not follow: is base_url right?";
   }
-  for (const char* name : {"request-id", "x-request-id"}) {
-    if (error.request_id.empty()) error.request_id = Excerpt(reply.Header(name), false);
-  }
+  if (error.request_id.empty()) error.request_id = RequestIdOf(reply);
   error.retry_after = RetryAfter(reply, now);
   const std::string advice = reply.Header("x-should-retry");
   if (advice == "false") error.retryable = false;
@@ -182,7 +185,6 @@ Error ErrorOfCall(const Status& status, bool partial) {
   switch (status.code()) {
     case StatusCode::kDeadlineExceeded: error_class = ErrorClass::kTimeout; break;
     case StatusCode::kFailedPrecondition: error_class = ErrorClass::kAuth; break;
-    case StatusCode::kResourceExhausted: error_class = ErrorClass::kTooLarge; break;
     case StatusCode::kUnknown:
       if (partial) error_class = ErrorClass::kTruncated;
       break;

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 
 #include "marathon/config.h"
 #include "marathon/llm/error.h"
@@ -20,6 +21,9 @@ Error ErrorOfReply(const marathon::detail::HttpReply& reply, Time now);
 Error ErrorOfJson(int status, const nlohmann::json& body);
 // A call that ended without an answer, or in the midst of it (`partial`).
 Error ErrorOfCall(const Status& status, bool partial);
+
+// By which the provider finds the request; empty: it has said none.
+std::string RequestIdOf(const marathon::detail::HttpReply& reply);
 
 // retry-after-ms and x-ms-retry-after-ms; retry-after in seconds, whole or not, or as a date.
 std::optional<Duration> RetryAfter(const marathon::detail::HttpReply& reply, Time now);

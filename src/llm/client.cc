@@ -79,6 +79,7 @@ struct Call {
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
   bool started = false;
   bool whole = false;  // the answer is no stream
+  std::string request_id;
   size_t received = 0;
   std::string body;            // of one that is whole
   std::optional<Error> error;  // by which it ended
@@ -176,6 +177,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     if (!std::exchange(call.started, true)) {
       const bool json = head.Header("content-type").find("json") != std::string::npos;
       call.whole = json || !endpoint_.stream;
+      call.request_id = internal::RequestIdOf(head);
     }
     call.received += bytes.size();
     if (call.received > endpoint_.response_max) {
@@ -200,6 +202,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     if (is_200 && call->whole && !call->error) call->error = reader.OnBody(call->body);
     if (call->error) {
       call->error->http_status = 200;
+      if (call->error->request_id.empty()) call->error->request_id = call->request_id;
       call->error->partial = reader.begun();
       return Finish(call, *std::move(call->error));
     }
@@ -211,6 +214,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     const bool partial = reader.begun() || !call->body.empty();
     if (!reply.ok()) return Finish(call, internal::ErrorOfCall(reply.status(), partial));
     Error error = MakeError(ErrorClass::kTruncated, "the stream ended before the answer did");
+    error.request_id = call->request_id;
     error.http_status = 200;
     error.partial = partial;
     Finish(call, std::move(error));
@@ -227,8 +231,9 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   void Redact(Error* error) const {
     for (std::string* text : {&error->message, &error->code, &error->request_id}) {
       for (const std::string& secret : secrets_) {
-        for (size_t at; (at = text->find(secret)) != text->npos;) {
-          text->replace(at, secret.size(), "[secret]");
+        constexpr std::string_view kInstead = "[secret]";
+        for (size_t at = 0; (at = text->find(secret, at)) != text->npos; at += kInstead.size()) {
+          text->replace(at, secret.size(), kInstead);
         }
       }
     }

@@ -10,10 +10,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <chrono>
 #include <unordered_map>
 #include <utility>
+
+#include "src/net/http_transfer.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
@@ -24,12 +25,6 @@ constexpr int64_t kDrainMicros = 1'000'000;
 constexpr uint64_t kBell = ~uint64_t{0};
 constexpr uint64_t kOfWatch = uint64_t{1} << 63;
 
-int64_t SteadyMicros() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 class SystemClock final : public Clock {
  public:
   Time Now() const override {
@@ -37,91 +32,7 @@ class SystemClock final : public Clock {
   }
 };
 
-StatusCode CodeOf(CURLcode code) {
-  switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_SSL_CONNECT_ERROR:
-      return StatusCode::kUnavailable;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return StatusCode::kFailedPrecondition;
-    case CURLE_OPERATION_TIMEDOUT:
-      return StatusCode::kDeadlineExceeded;
-    default:
-      return StatusCode::kUnknown;
-  }
-}
-
-enum class Broken : uint8_t { kNo, kTooLarge, kByReader };
-
-struct Transfer {
-  Transfer() = default;
-  Transfer(const Transfer&) = delete;
-  Transfer& operator=(const Transfer&) = delete;
-  ~Transfer() {
-    curl_easy_cleanup(easy);
-    curl_slist_free_all(headers);
-  }
-
-  CURL* easy = curl_easy_init();
-  curl_slist* headers = nullptr;
-  HttpRequest request;
-  HttpReply reply;
-  Callback<void(StatusOr<HttpReply>)> done;
-  int64_t last_byte = 0;
-  HttpLoop::Id idle = 0;  // the timer
-  Broken broken = Broken::kNo;
-};
-
-size_t OnBody(char* bytes, size_t, size_t size, void* to) {
-  Transfer& transfer = *static_cast<Transfer*>(to);
-  HttpReply& reply = transfer.reply;
-  if (transfer.idle != 0) transfer.last_byte = SteadyMicros();
-  if (reply.status == 0) {
-    long status = 0;
-    curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
-    reply.status = static_cast<int>(status);
-  }
-  if (reply.status == 200 && transfer.request.on_bytes) {
-    if (transfer.request.on_bytes(reply, {bytes, size})) return size;
-    transfer.broken = Broken::kByReader;
-    return 0;
-  }
-  if (reply.body.size() + size > transfer.request.body_max) {
-    transfer.broken = Broken::kTooLarge;
-    return 0;
-  }
-  reply.body.append(bytes, size);
-  return size;
-}
-
-size_t OnHeader(char* bytes, size_t, size_t size, void* to) {
-  Transfer& transfer = *static_cast<Transfer*>(to);
-  if (transfer.idle != 0) transfer.last_byte = SteadyMicros();
-  const std::string_view line(bytes, size);
-  if (line.starts_with("HTTP/")) transfer.reply.headers.clear();  // those of a 100 are no more
-  const size_t colon = line.find(':');
-  if (colon == line.npos) return size;
-  std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const size_t from = line.find_first_not_of(" \t", colon + 1);
-  const size_t end = line.find_last_not_of("\r\n\t ");
-  transfer.reply.headers[std::move(name)] =
-      from != line.npos && end >= from ? line.substr(from, end + 1 - from) : std::string_view();
-  return size;
-}
-
 }  // namespace
-
-std::string HttpReply::Header(const std::string& name) const {
-  const auto found = headers.find(name);
-  return found == headers.end() ? std::string() : found->second;
-}
 
 struct HttpLoop::State {
   explicit State(long connections_kept) {
@@ -156,7 +67,7 @@ struct HttpLoop::State {
   Id After(int64_t micros, Callback<void()> work);
   void CancelTimer(Id id);
   void WatchIdle(Id id, int64_t micros);
-  std::unique_ptr<Transfer> Remove(Id id);
+  std::unique_ptr<HttpTransfer> Remove(Id id);
 
   void Poll(int operation, int fd, uint32_t events, uint64_t what) {
     epoll_event event{.events = events, .data = {.u64 = what}};
@@ -182,7 +93,7 @@ struct HttpLoop::State {
   int64_t drain_until = 0;   // once stopped
   int64_t curl_due = kForever;  // when curl wants to look at its own timers
   Id last_id = 0;
-  std::unordered_map<Id, std::unique_ptr<Transfer>> transfers;
+  std::unordered_map<Id, std::unique_ptr<HttpTransfer>> transfers;
   std::map<std::pair<int64_t, Id>, Callback<void()>> timers;  // by their time
   std::unordered_map<Id, int64_t> timer_times;
   std::map<Id, Watch> watches;
@@ -236,43 +147,10 @@ void HttpLoop::Stop() {
 }
 
 HttpLoop::Id HttpLoop::Send(HttpRequest request, Callback<void(StatusOr<HttpReply>)> done) {
-  auto transfer = std::make_unique<Transfer>();
-  transfer->request = std::move(request);
-  transfer->done = std::move(done);
-  const HttpRequest& sent = transfer->request;
-  CURL* const easy = transfer->easy;
-  for (const std::string& header : sent.headers) {
-    transfer->headers = curl_slist_append(transfer->headers, header.c_str());
-  }
-  // Bodies are small, so there is no asking whether they are welcome.
-  transfer->headers = curl_slist_append(transfer->headers, "Expect:");
-  curl_easy_setopt(easy, CURLOPT_URL, sent.url.c_str());
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-  curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, sent.method.c_str());
-  if (sent.method == "POST") {
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(sent.body.size()));
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, sent.body.data());
-  }
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, OnBody);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer.get());
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, OnHeader);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer.get());
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(sent.connect_timeout.count()));
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(sent.timeout.count()));
-  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, sent.verify_tls ? 1L : 0L);
-  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, sent.verify_tls ? 2L : 0L);
-  if (!sent.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, sent.ca_file.c_str());
-  if (sent.direct) curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
   const Id id = ++state_->last_id;
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, reinterpret_cast<void*>(id));
-  const int64_t idle = sent.idle_timeout.count() * 1000;
-  transfer->last_byte = SteadyMicros();
-  curl_multi_add_handle(state_->multi, easy);
+  const int64_t idle = request.idle_timeout.count() * 1000;
+  auto transfer = std::make_unique<HttpTransfer>(std::move(request), id, std::move(done));
+  curl_multi_add_handle(state_->multi, transfer->easy);
   state_->transfers.emplace(id, std::move(transfer));
   if (idle > 0) state_->WatchIdle(id, idle);
   return id;
@@ -427,11 +305,10 @@ void HttpLoop::State::RunTimers() {
 
 // Looks after `micros` whether something has come meanwhile: a piece costs no timer of its own.
 void HttpLoop::State::WatchIdle(Id id, int64_t micros) {
-  transfers.at(id)->idle = After(micros, [this, id] {
-    Transfer& transfer = *transfers.at(id);
-    transfer.idle = 0;
-    const Duration timeout = transfer.request.idle_timeout;
-    const int64_t left = transfer.last_byte + timeout.count() * 1000 - SteadyMicros();
+  transfers.at(id)->idle_timer = After(micros, [this, id] {
+    const Duration timeout = transfers.at(id)->request.idle_timeout;
+    const int64_t idle_since = transfers.at(id)->last_byte;
+    const int64_t left = idle_since + timeout.count() * 1000 - SteadyMicros();
     if (left > 0) return WatchIdle(id, left);
     const auto ended = Remove(id);
     ended->done(DeadlineExceeded("nothing came for " + std::to_string(timeout.count()) + " ms"));
@@ -440,10 +317,10 @@ void HttpLoop::State::WatchIdle(Id id, int64_t micros) {
 
 // ---- Ends of calls ---------------------------------------------------------------------------------
 
-std::unique_ptr<Transfer> HttpLoop::State::Remove(Id id) {
+std::unique_ptr<HttpTransfer> HttpLoop::State::Remove(Id id) {
   auto node = transfers.extract(id);
   if (!node) return nullptr;
-  CancelTimer(node.mapped()->idle);
+  CancelTimer(node.mapped()->idle_timer);
   curl_multi_remove_handle(multi, node.mapped()->easy);
   return std::move(node.mapped());
 }
@@ -453,23 +330,9 @@ void HttpLoop::State::TakeFinished() {
   while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     const CURLcode code = message->data.result;
-    void* name = nullptr;
-    long status = 0;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &name);
-    curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
-    const auto transfer = Remove(reinterpret_cast<Id>(name));
-    if (!transfer) continue;
-    transfer->reply.status = static_cast<int>(status);
-    if (code == CURLE_OK) {
-      transfer->done(std::move(transfer->reply));
-    } else if (transfer->broken == Broken::kTooLarge) {
-      transfer->done(ResourceExhausted(
-          "the reply is larger than " + std::to_string(transfer->request.body_max) + " bytes"));
-    } else if (transfer->broken == Broken::kByReader) {
-      transfer->done(Cancelled("the reader wants no more"));
-    } else {
-      transfer->done(MakeStatus(CodeOf(code), curl_easy_strerror(code)));
-    }
+    void* id = nullptr;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &id);
+    if (const auto transfer = Remove(reinterpret_cast<Id>(id))) transfer->Finish(code);
   }
 }
 

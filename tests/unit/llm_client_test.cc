@@ -2,9 +2,12 @@
 // silence, resets, and a thousand streams at a time.
 // needs: llm
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -247,7 +250,73 @@ TEST(LlmClientTest, BoundsTheAnswer) {
   EXPECT_EQ(ErrorOfReply(endless, {.response_max = 1'000}).error_class, ErrorClass::kTooLarge);
   endless.status = 500;
   endless.pieces = std::vector<std::string>(100, std::string(64 << 10, 'x'));
-  EXPECT_FALSE(ErrorOfReply(endless).message.empty());
+  EXPECT_EQ(ErrorOfReply(endless).error_class, ErrorClass::kTransient);
+}
+
+// A server with TLS and a certificate that nobody has signed.
+class TlsServer {
+ public:
+  TlsServer() {
+    const std::string make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+                             " -addext subjectAltName=IP:127.0.0.1 -keyout " + file("key") + " -out " +
+                             file("cert") + " 2>/dev/null";
+    EXPECT_EQ(std::system(make.c_str()), 0);
+    const std::string serve = "exec python3 -c '" + std::string(kServer) + "' " + file("cert") + " " +
+                              file("key");
+    pipe_ = popen(serve.c_str(), "r");
+    EXPECT_EQ(fscanf(pipe_, "%d", &port_), 1);
+  }
+  ~TlsServer() {
+    pclose(pipe_);  // it ends after three calls
+    for (const char* name : {"key", "cert"}) std::remove(file(name).c_str());
+  }
+  std::string url() const { return "https://127.0.0.1:" + std::to_string(port_); }
+  static std::string file(const std::string& name) {
+    return ::testing::TempDir() + "marathon_tls_" + std::to_string(getpid()) + "." + name;
+  }
+
+ private:
+  static constexpr const char* kServer = R"(
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = b"{\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+class Server(http.server.HTTPServer):
+    def handle_error(self, *args):
+        pass
+server = Server(("127.0.0.1", 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+for _ in range(3):
+    server.handle_request()
+)";
+  FILE* pipe_ = nullptr;
+  int port_ = 0;
+};
+
+TEST(LlmClientTest, ChecksCertificates) {
+  TlsServer server;
+  const auto result = [&](Endpoint endpoint) {
+    endpoint.base_url = server.url();
+    const auto client = Open(std::move(endpoint));
+    Caller caller;
+    caller.Start(*client);
+    return caller.Result();
+  };
+  const ChatResult untrusted = result({});
+  ASSERT_TRUE(std::holds_alternative<Error>(untrusted));
+  EXPECT_EQ(std::get<Error>(untrusted).error_class, ErrorClass::kAuth);
+  EXPECT_TRUE(std::holds_alternative<ChatResponse>(result({.ca_file = TlsServer::file("cert")})));
+  EXPECT_TRUE(std::holds_alternative<ChatResponse>(result({.verify_tls = false})));
 }
 
 TEST(LlmClientTest, CancelClosesTheConnection) {

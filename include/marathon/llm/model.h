@@ -21,7 +21,8 @@ class Model {
 
   // `on_delta`: called with each piece of the answer as it comes; may be empty.
   // `done`: called once, after the last piece, perhaps before Chat returns. `stop` ends the call with
-  // kCanceled. Both are called on a thread of the model's, where they must not block: other calls wait.
+  // kCanceled. Both are called on a thread of the model's, where they must neither block, since other calls wait,
+  // nor throw.
   // There is no second try: whoever calls decides.
   virtual void Chat(ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) = 0;
 };
