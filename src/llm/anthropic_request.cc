@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kMaxTokens = 4'096;  // where the request has no number, and the protocol wants one
 
-class Encoder {
+class AnthropicEncoder {
  public:
   std::variant<std::string, Error> Encode(const ChatRequest& request, const Endpoint& endpoint) {
     OrderedJson& root = builder_.root;
@@ -187,7 +187,7 @@ std::vector<std::string> AnthropicHeaders(const std::string& api_key) {
 
 std::variant<std::string, Error> EncodeAnthropic(const ChatRequest& request,
                                                  const Endpoint& endpoint) {
-  return Encoder().Encode(request, endpoint);
+  return AnthropicEncoder().Encode(request, endpoint);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm::internal

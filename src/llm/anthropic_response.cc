@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-StopReason ReasonOf(std::string_view word) {
+StopReason AnthropicReasonOf(std::string_view word) {
   if (word == "end_turn") return StopReason::kEnd;
   if (word == "tool_use") return StopReason::kToolCalls;
   if (word == "max_tokens") return StopReason::kMaxTokens;
@@ -24,9 +24,9 @@ StopReason ReasonOf(std::string_view word) {
   return StopReason::kOther;
 }
 
-class Reader final : public ResponseReader {
+class AnthropicReader final : public ResponseReader {
  public:
-  explicit Reader(Model::OnDelta on_delta) : builder_(std::move(on_delta)) {}
+  explicit AnthropicReader(Model::OnDelta on_delta) : builder_(std::move(on_delta)) {}
 
   std::optional<Error> OnEvent(const SseEvent& event) override {
     if (complete_) return std::nullopt;
@@ -88,7 +88,7 @@ class Reader final : public ResponseReader {
     const std::string word = StringOf(delta, "stop_reason");
     if (word.empty()) return;
     builder_.response.stop_word = word;
-    builder_.response.stop_reason = ReasonOf(word);
+    builder_.response.stop_reason = AnthropicReasonOf(word);
   }
 
   // The numbers of a later event replace those of an earlier one. What is read from the cache or written to it
@@ -181,7 +181,7 @@ class Reader final : public ResponseReader {
 }  // namespace
 
 std::unique_ptr<ResponseReader> NewAnthropicReader(Model::OnDelta on_delta) {
-  return std::make_unique<Reader>(std::move(on_delta));
+  return std::make_unique<AnthropicReader>(std::move(on_delta));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm::internal

@@ -7,7 +7,7 @@
 namespace marathon::inline MARATHON_ABI::llm::internal {
 namespace {
 
-class Encoder {
+class OpenAiEncoder {
  public:
   std::variant<std::string, Error> Encode(const ChatRequest& request, const Endpoint& endpoint) {
     OrderedJson& root = builder_.root;
@@ -143,7 +143,7 @@ std::vector<std::string> OpenAiHeaders(const std::string& api_key) {
 }
 
 std::variant<std::string, Error> EncodeOpenAi(const ChatRequest& request, const Endpoint& endpoint) {
-  return Encoder().Encode(request, endpoint);
+  return OpenAiEncoder().Encode(request, endpoint);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm::internal

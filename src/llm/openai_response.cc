@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-StopReason ReasonOf(std::string_view word) {
+StopReason OpenAiReasonOf(std::string_view word) {
   if (word == "stop") return StopReason::kEnd;
   if (word == "length") return StopReason::kMaxTokens;
   if (word == "tool_calls" || word == "function_call") return StopReason::kToolCalls;
@@ -22,9 +22,9 @@ StopReason ReasonOf(std::string_view word) {
   return StopReason::kOther;
 }
 
-class Reader final : public ResponseReader {
+class OpenAiReader final : public ResponseReader {
  public:
-  explicit Reader(Model::OnDelta on_delta) : builder_(std::move(on_delta)) {}
+  explicit OpenAiReader(Model::OnDelta on_delta) : builder_(std::move(on_delta)) {}
 
   std::optional<Error> OnEvent(const SseEvent& event) override {
     done_ |= event.data == "[DONE]";
@@ -62,7 +62,7 @@ class Reader final : public ResponseReader {
     if (const std::string word = StringOf(choice, "finish_reason"); !word.empty()) {
       finished_ = true;
       response.stop_word = word;
-      response.stop_reason = refused_ ? StopReason::kRefused : ReasonOf(word);
+      response.stop_reason = refused_ ? StopReason::kRefused : OpenAiReasonOf(word);
     }
     return std::nullopt;
   }
@@ -137,7 +137,7 @@ class Reader final : public ResponseReader {
 }  // namespace
 
 std::unique_ptr<ResponseReader> NewOpenAiReader(Model::OnDelta on_delta) {
-  return std::make_unique<Reader>(std::move(on_delta));
+  return std::make_unique<OpenAiReader>(std::move(on_delta));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm::internal
