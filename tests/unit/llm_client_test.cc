@@ -215,7 +215,7 @@ TEST(LlmClientTest, AnAnswerThatHasItsEndMayLoseItsConnection) {
     StreamServer server([&](const DoubleRequest&) {
       return StreamReply{.pieces = Pieces(OpenAiEvents(), 50), .end = end};
     });
-    const auto client = Open(server, {.idle_timeout = 100ms});
+    const auto client = Open(server, {.idle_timeout = 1s});
     Caller caller;
     caller.Start(*client);
     EXPECT_TRUE(std::holds_alternative<ChatResponse>(caller.Result())) << static_cast<int>(end);
@@ -228,7 +228,7 @@ TEST(LlmClientTest, TimesOut) {
   EXPECT_EQ(ErrorOfReply(silent, {.idle_timeout = 0ms, .total_timeout = 50ms}).error_class,
             ErrorClass::kTimeout);
   const Error error = ErrorOfReply({.pieces = {"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"},
-                                    .end = StreamEnd::kStall}, {.idle_timeout = 50ms});
+                                    .end = StreamEnd::kStall}, {.idle_timeout = 1s});
   EXPECT_EQ(error.error_class, ErrorClass::kTimeout);
   EXPECT_TRUE(error.partial);
 }
