@@ -90,7 +90,7 @@ struct HttpLoop::State {
     int fd;
     Callback<void()> ready;
   };
-  int64_t drain_until = 0;   // once stopped
+  int64_t drain_until = 0;      // once stopped
   int64_t curl_due = kForever;  // when curl wants to look at its own timers
   Id last_id = 0;
   std::unordered_map<Id, std::unique_ptr<HttpTransfer>> transfers;
