@@ -18,7 +18,10 @@ endmacro()
 function(marathon_target_headers target scope globs exclude)
   set(base "${PROJECT_SOURCE_DIR}/include")
   list(TRANSFORM globs PREPEND "${PROJECT_SOURCE_DIR}/")
-  file(GLOB_RECURSE files CONFIGURE_DEPENDS ${globs})
+  set(files "")
+  if(globs)
+    file(GLOB_RECURSE files CONFIGURE_DEPENDS ${globs})
+  endif()
   set(headers "")
   set(bodies "")
   foreach(file IN LISTS files)
@@ -38,7 +41,7 @@ function(marathon_target_headers target scope globs exclude)
   set_target_properties(${target} PROPERTIES INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
 endfunction()
 
-# marathon_library(NAME HEADERS globs [EXCLUDE regex] SOURCES globs): the library marathon::NAME
+# marathon_library(NAME [HEADERS globs] [EXCLUDE regex] SOURCES globs): the library marathon::NAME
 # (target marathon_NAME; the core is plain `marathon`). Without sources there is no target, except
 # for the core, which may be empty.
 function(marathon_library name)

@@ -27,6 +27,32 @@ struct DoubleRequest {
   std::map<std::string, std::string> headers;  // names in lower case
 };
 
+// Takes a request off the front of what a connection has sent. False: it is not all there yet.
+inline bool TakeRequest(std::string* text, DoubleRequest* request) {
+  const size_t end = text->find("\r\n\r\n");
+  if (end == text->npos) return false;
+  *request = DoubleRequest();
+  size_t at = text->find("\r\n");
+  const std::string line = text->substr(0, at);
+  request->method = line.substr(0, line.find(' '));
+  request->path = line.substr(line.find(' ') + 1, line.rfind(' ') - line.find(' ') - 1);
+  while (at < end) {
+    const size_t next = text->find("\r\n", at + 2);
+    std::string header = text->substr(at + 2, next - at - 2);
+    const size_t colon = header.find(':');
+    std::string name = header.substr(0, colon);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    request->headers[name] = header.substr(std::min(header.size(), colon + 2));
+    at = next;
+  }
+  const size_t size = std::strtoul(request->headers["content-length"].c_str(), nullptr, 10);
+  if (text->size() < end + 4 + size) return false;
+  request->body = text->substr(end + 4, size);
+  text->erase(0, end + 4 + size);
+  return true;
+}
+
 struct DoubleReply {
   int status = 200;
   std::string body = {};
@@ -92,39 +118,14 @@ class HttpDouble {
     }
   }
 
-  // The next request of a connection; `text` keeps what came behind it. False: there is none.
+  // The next request of a connection. False: there is none.
   static bool Read(int fd, std::string* text, DoubleRequest* request) {
-    const auto more = [&] {
+    while (!TakeRequest(text, request)) {
       char bytes[8192];
       const ssize_t count = recv(fd, bytes, sizeof bytes, 0);
-      if (count > 0) text->append(bytes, static_cast<size_t>(count));
-      return count > 0;
-    };
-    size_t end;
-    while ((end = text->find("\r\n\r\n")) == text->npos) {
-      if (!more()) return false;
+      if (count <= 0) return false;
+      text->append(bytes, static_cast<size_t>(count));
     }
-    *request = DoubleRequest();
-    size_t at = text->find("\r\n");
-    const std::string line = text->substr(0, at);
-    request->method = line.substr(0, line.find(' '));
-    request->path = line.substr(line.find(' ') + 1, line.rfind(' ') - line.find(' ') - 1);
-    while (at < end) {
-      const size_t next = text->find("\r\n", at + 2);
-      std::string header = text->substr(at + 2, next - at - 2);
-      const size_t colon = header.find(':');
-      std::string name = header.substr(0, colon);
-      std::transform(name.begin(), name.end(), name.begin(),
-                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      request->headers[name] = header.substr(std::min(header.size(), colon + 2));
-      at = next;
-    }
-    const size_t size = std::strtoul(request->headers["content-length"].c_str(), nullptr, 10);
-    while (text->size() < end + 4 + size) {
-      if (!more()) return false;
-    }
-    request->body = text->substr(end + 4, size);
-    text->erase(0, end + 4 + size);
     return true;
   }
 

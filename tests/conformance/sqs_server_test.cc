@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "../../src/adapters/sqs/http_loop.h"
+#include "../../src/net/http_loop.h"
 #include "../sqs_server.h"
 #include "marathon/adapters/sqlite.h"
 #include "marathon/adapters/sqs.h"

@@ -14,7 +14,7 @@ WORDS = [
     (r"(system|steady|high_resolution)_clock::now|std::j?thread\b(?!::id)|random_device"
      r"|sleep_(for|until)|this_thread::yield|std::async\b|\b(u|nano)sleep\(|clock_gettime"
      r"|gettimeofday", "include/* src/*", "include/marathon/runtime/thread_runtime*.h src/adapters/redis/io_loop.*"
-     " src/adapters/sqs/http_loop.*",
+     " src/net/*",
      "time, threads and chance come from the Runtime port, or nothing can be simulated"),
     (r"absl::(Mutex|CondVar|Notification)|absl/synchronization", "*", "",
      "Debian's Abseil is not instrumented for TSan: use std::mutex"),

@@ -9,7 +9,7 @@ mkdir -p "$work"
 # The components that this build has, as a CMake list.
 components() {
   local list=() component
-  for component in sqlite testing; do
+  for component in sqlite llm testing; do
     [[ -f $BUILD_DIR/libmarathon_$component.a ]] && list+=("$component")
   done
   local IFS=';'

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../../src/adapters/sqs/credentials.h"
+#include "../../src/net/http_text.h"
 #include "../http_double.h"
 
 namespace marathon::detail {

@@ -121,24 +121,4 @@ std::optional<Time> ParseAwsTime(const std::string& text) {
   return FromUtc(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &utc), &utc);
 }
 
-std::optional<Time> ParseHttpDate(const std::string& text) {
-  tm utc{};
-  return FromUtc(strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &utc), &utc);
-}
-
-std::string HostOfUrl(std::string_view url) {
-  const size_t scheme = url.find("://");
-  if (scheme != url.npos) url.remove_prefix(scheme + 3);
-  url = url.substr(0, url.find_first_of("/?#"));
-  if (const size_t at = url.rfind('@'); at != url.npos) url.remove_prefix(at + 1);
-  if (!url.empty() && url[0] == '[') return std::string(url.substr(1, url.find(']') - 1));
-  return std::string(url.substr(0, url.find(':')));
-}
-
-bool IsLoopback(std::string_view host) {
-  if (host == "localhost" || host == "::1") return true;
-  constexpr std::string_view kDigits = "0123456789.";
-  return host.substr(0, 4) == "127." && host.find_first_not_of(kDigits) == host.npos;
-}
-
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -47,11 +47,4 @@ std::string FindSqsEndpoint(const AwsVariables& variables, const AwsProfile& pro
 // "2026-11-25T04:00:00Z", also with fractions of a second; none: it is not one.
 std::optional<Time> ParseAwsTime(const std::string& text);
 
-// "Wed, 25 Nov 2026 04:00:00 GMT"
-std::optional<Time> ParseHttpDate(const std::string& text);
-
-// The host of a URL, without its port and brackets; and whether it is this machine.
-std::string HostOfUrl(std::string_view url);
-bool IsLoopback(std::string_view host);
-
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -11,6 +11,7 @@
 #include "marathon/adapters/sqs.h"
 #include "marathon/limits.h"
 #include "queue.h"
+#include "src/net/http_text.h"
 
 namespace marathon::inline MARATHON_ABI {
 namespace {

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "src/net/http_text.h"
+
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
 
@@ -29,6 +31,13 @@ std::string TextOf(const json& object, const char* name) {
 }
 
 bool Contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+// Of a call without an answer: kUnavailable if it has certainly not arrived, else kUnknown.
+StatusCode CodeOf(const Status& status) {
+  const bool lost = status.code() == StatusCode::kUnavailable ||
+                    status.code() == StatusCode::kFailedPrecondition;
+  return lost ? StatusCode::kUnavailable : StatusCode::kUnknown;
+}
 
 // "com.amazonaws.sqs#QueueDoesNotExist", or "AWS.SimpleQueueService.NonExistentQueue" of old.
 std::string CodeOf(const json& body) {
@@ -134,7 +143,7 @@ void SqsClient::OnReply(const CallPtr& call, StatusOr<HttpReply> reply) {
   if (!call->done) return;
   const auto answer = [&](Reply value) { std::exchange(call->done, nullptr)(std::move(value)); };
   if (!reply.ok()) {
-    return answer(MakeStatus(reply.status().code(),
+    return answer(MakeStatus(CodeOf(reply.status()),
                              fmt::format("SQS {} at {}: {}", call->operation, host_,
                                          MessageOf(reply.status()))));
   }
@@ -153,7 +162,7 @@ void SqsClient::OnReply(const CallPtr& call, StatusOr<HttpReply> reply) {
 }
 
 bool SqsClient::CorrectClock(const HttpReply& reply) {
-  const auto date = ParseHttpDate(reply.date);
+  const auto date = ParseHttpDate(reply.Header("date"));
   if (!date) return false;
   const auto skew = *date - clock_.Now();
   const auto off = skew > skew_ ? skew - skew_ : skew_ - skew;

@@ -9,12 +9,12 @@
 #include <string_view>
 
 #include "credentials.h"
-#include "http_loop.h"
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/runtime.h"
 #include "marathon/status.h"
 #include "marathon/time.h"
+#include "src/net/http_loop.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 

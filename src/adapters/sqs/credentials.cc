@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "src/net/http_text.h"
+
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
 

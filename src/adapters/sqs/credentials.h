@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "aws_environment.h"
-#include "http_loop.h"
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/runtime.h"
 #include "marathon/status.h"
 #include "marathon/time.h"
 #include "sigv4.h"
+#include "src/net/http_loop.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 

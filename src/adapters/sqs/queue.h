@@ -19,11 +19,11 @@
 #include <vector>
 
 #include "client.h"
-#include "http_loop.h"
 #include "marathon/config.h"
 #include "marathon/log_sink.h"
 #include "marathon/runtime.h"
 #include "marathon/task_queue.h"
+#include "src/net/http_loop.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 

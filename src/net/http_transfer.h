@@ -1,0 +1,48 @@
+// HttpTransfer: one call of an HttpLoop, around curl's handle for it.
+//
+// On the loop's thread only.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "marathon/callback.h"
+#include "marathon/config.h"
+#include "marathon/status.h"
+#include "src/net/http_loop.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+
+// The loop's clock.
+int64_t SteadyMicros();
+
+struct HttpTransfer {
+  // `id` comes back as curl's private pointer.
+  HttpTransfer(HttpRequest the_request, HttpLoop::Id id, Callback<void(StatusOr<HttpReply>)> on_done);
+  HttpTransfer(const HttpTransfer&) = delete;
+  HttpTransfer& operator=(const HttpTransfer&) = delete;
+  ~HttpTransfer();
+
+  // Calls `done` with what curl came to.
+  void Finish(CURLcode code);
+
+  HttpRequest request;
+  HttpReply reply;
+  Callback<void(StatusOr<HttpReply>)> done;
+  CURL* const easy = curl_easy_init();
+  int64_t last_byte = SteadyMicros();  // when it came
+  HttpLoop::Id idle_timer = 0;
+
+ private:
+  static size_t OnBody(char* bytes, size_t, size_t size, void* self);
+  static size_t OnHeader(char* bytes, size_t, size_t size, void* self);
+  void ReadStatus();
+
+  enum class Broken : uint8_t { kNo, kTooLarge, kByReader };
+  Broken broken_ = Broken::kNo;
+  curl_slist* headers_ = nullptr;
+};
+
+}  // namespace marathon::inline MARATHON_ABI::detail
