@@ -123,7 +123,7 @@ class ChildDelivery final : public RunMessage {
 
   void Cancel() {
     SendCancel("canceled by its parent", [self = Self()](const Status& status) {
-      if (!status.ok() && !IsOver(status)) return self->Again();
+      if (!status.ok() && (!IsOver(status) || self->host().stopping())) return self->Again();
       self->Detach(true);
     });
   }
@@ -159,6 +159,9 @@ class ParentNews final : public RunMessage {
 
   void Begin() override {
     host().AwaitEnd(info().key.run, [self = Self()](StatusOr<RunEnd> end) {
+      if (end.status().code() == StatusCode::kNotFound) {  // its store has lost it
+        return self->EndWith(ActivityCompleted{self->info().key.id});
+      }
       if (!end.ok() && end.status().code() != StatusCode::kDataLoss) return self->Again();
       self->Tell(end.ok() ? std::move(end->closing)
                           : EventBody(WorkflowFailed{EngineFailure(
