@@ -41,7 +41,7 @@ class LocalHub {
  public:
   // ---- Spreading
   // Hands hints to parked receivers or keeps them, and tells watchers. Ends of runs are not told
-  // here: the store answers those whom TakeAwaiters names.
+  // here: the store answers what AwaitedOf names.
   void Publish(Effects&& effects);
   // To be called before a poll of the due index looks at it: what is published from now on is told
   // to watchers, though it be later than what they knew of before. The poll's answer may not have
