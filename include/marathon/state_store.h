@@ -85,6 +85,7 @@ struct NextRun {
 struct TurnCommit {
   RunKey run;
   EventId expected_version = 0;
+  CommitId expected_commit = 0;  // the last one, which may have written no event; 0: any
   uint64_t incarnation = 0;  // of the snapshot that the turn rests on; 0: none
   CommitId commit_id = 0;
   SessionId session;  // becomes the run's owner; empty: a commit from outside (terminate, run timeout)
@@ -356,7 +357,7 @@ class StateStore {
   // owner by this call, with one delivery more. kAborted: another owner's time has not passed.
   // kFailedPrecondition: closed or blocked. kNotFound.
   virtual void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) = 0;
-  // kAborted: another version or incarnation, closed, blocked, or a handed-over activity is not the caller's any more.
+  // kAborted: another version, last commit or incarnation, closed, blocked, or a handed-over activity is not the caller's any more.
   // kFailedPrecondition: a signal came before the close. kOutOfRange: the run would go over a limit of
   // limits.h.
   virtual void Commit(TurnCommit commit, Done<CommitReply> done) = 0;

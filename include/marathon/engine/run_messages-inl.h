@@ -13,6 +13,7 @@
 #include "marathon/detail/run_messages.h"
 #include "marathon/engine/attempt.h"
 #include "marathon/engine/host.h"
+#include "marathon/event_codec.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -40,7 +41,11 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
   std::string_view header(std::string_view name) const { return HeaderOf(info().headers, name); }
 
   void Again() {
-    if (host_->stopping()) return attempt_->Finish(Failure{.message = "its worker shuts down"});
+    if (host_->stopping()) {
+      AttemptEnd end;
+      end.kind = AttemptEnd::Kind::kGiveBack;
+      return End(std::move(end));
+    }
     host_->AfterBackoff(++failures_, [self = shared_from_this()] { self->Begin(); });
   }
   // Ends the delivery as `end` says, past the retry policy, which is not about deliveries.
@@ -93,6 +98,7 @@ class ChildDelivery final : public RunMessage {
     const bool again = !attempt().own_turn() || failures() > 0;
     call.child.emplace(ChildStart{child_.run_id, info().key, attempt().policy().retry, again});
     host().Start(std::move(call), [self = Self()](const StatusOr<RunKey>& run) {
+      if (run.ok()) self->newest_ = *run;
       self->OnStarted(run.status());
     });
   }
@@ -134,22 +140,24 @@ class ChildDelivery final : public RunMessage {
       self->EndWith(ActivityCompleted{self->info().key.id});
     };
     constexpr const char* kReason = "its parent has ended";
-    if (OnParentClose() == "abandon") return parted(Status());
-    if (OnParentClose() == "cancel") return SendCancel(kReason, std::move(parted));
-    host().Terminate(child_, kReason, std::move(parted));
+    const bool goes_on = OnParentClose() == "abandon";
+    if (goes_on && !attempt().canceled()) return parted(Status());
+    if (goes_on || OnParentClose() == "cancel") return SendCancel(kReason, std::move(parted));
+    host().Terminate(newest_, kReason, std::move(parted));
   }
 
   void SendCancel(std::string reason, DoneStatus done) {
     if (host().stopping()) return Again();
     Message message{0, fmt::format("cancel/{}/{}", info().key.run.run_id, info().key.id),
                     WorkflowCancelRequested{std::move(reason)}};
-    host().PutMessage(child_, std::move(message), [done = std::move(done)](const StatusOr<RunKey>& put) mutable {
+    host().PutMessage(newest_, std::move(message), [done = std::move(done)](const StatusOr<RunKey>& put) mutable {
       done(put.status());
     });
   }
 
   const Payload input_;
-  const RunKey child_;
+  const RunKey child_;  // its first run …
+  RunKey newest_;       // … and the one of its chain that there is
 };
 
 // Tells the parent how its child has ended: the child's activity there has its outcome.
@@ -157,15 +165,20 @@ class ParentNews final : public RunMessage {
  public:
   using RunMessage::RunMessage;
 
+  // The run has ended: its last record is there, or its store has lost the end, and with it what it owed.
   void Begin() override {
-    host().AwaitEnd(info().key.run, [self = Self()](StatusOr<RunEnd> end) {
-      if (end.status().code() == StatusCode::kNotFound) {  // its store has lost it
-        return self->EndWith(ActivityCompleted{self->info().key.id});
-      }
-      if (!end.ok() && end.status().code() != StatusCode::kDataLoss) return self->Again();
-      self->Tell(end.ok() ? std::move(end->closing)
-                          : EventBody(WorkflowFailed{EngineFailure(
-                                failure_type::kDecode, std::string(MessageOf(end.status())))}));
+    ReadRequest read;
+    read.run = info().key.run;
+    read.records = true;
+    read.after_version = info().key.id - 1;
+    host().store().Read(std::move(read), [self = Self()](const StatusOr<RunSnapshot>& run) {
+      const bool lost = run.ok() ? run->records.empty() || IsOpen(run->row) : IsOver(run.status());
+      if (lost) return self->EndWith(ActivityCompleted{self->info().key.id});
+      if (!run.ok() && run.status().code() != StatusCode::kDataLoss) return self->Again();
+      StatusOr<Record> last = run.ok() ? DecodeRecord(run->records.back()) : run.status();
+      self->Tell(last.ok() ? std::move(last->events.back().body)
+                           : EventBody(WorkflowFailed{EngineFailure(
+                                 failure_type::kDecode, std::string(MessageOf(last.status())))}));
     });
   }
 

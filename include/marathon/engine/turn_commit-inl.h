@@ -42,6 +42,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   TurnCommit commit;
   commit.run = slot.key;
   commit.expected_version = slot.base_version;
+  commit.expected_commit = slot.commit_id;
   commit.incarnation = slot.incarnation;
   commit.commit_id = slot.turn_commit;
   // A try with claims may have been applied already: its session stays.
@@ -63,6 +64,9 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   const bool first_build = !std::exchange(slot.claims_chosen, true);
   if (slot.closing) {
     for (const Event& event : slot.events) {
+      if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
+        commit.cancel_activities.push_back({canceled->scheduled, false});
+      }
       const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
       if (scheduled == nullptr || !StartsAtEnd(slot, *scheduled)) continue;
       commit.activities.push_back(ToSchedule(event.id, *scheduled));

@@ -6,6 +6,7 @@
 
 #include "marathon/store/protocol_rules.h"
 #include "marathon/store/store_protocol.h"
+#include "marathon/store/update_answers.h"
 #include "marathon/store/store_protocol_updates.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -52,9 +53,7 @@ void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
 
   Run& after = t_.InsertRun(std::move(row));
   if (!MARATHON_MUTANT("chain_leaves_keys")) t_.MoveKeys(run, after);
-  if (!MARATHON_MUTANT("chain_forgets_updates")) {
-    t_.ReplaceAnswers(after, detail::AcceptedAnswer(), detail::UnfinishedAnswer(), now_);
-  }
+  t_.ReplaceAnswers(after, detail::AcceptedAnswer(), detail::UnfinishedAnswer(), now_);
   for (Message& message : next.messages) Append(after, std::move(message));
   std::vector<Message> page;
   while (run.inbox_size > 0 && taken < run.inbox_last) {

@@ -91,6 +91,10 @@ StartReply StoreProtocol<Tables>::Answer(const Run& run, const SessionId& sessio
 template <class Tables>
 StatusOr<PutReply> StoreProtocol<Tables>::Put(PutRequest&& request) {
   Run* run = Follow(FindRunOrNewest(request.run));
+  if (run == nullptr) {  // the first run of a chain stands for it when it is no longer kept
+    run = t_.FindNewestRun(request.run.workflow_id);
+    if (run != nullptr && detail::FirstRunId(*run) != request.run.run_id) run = nullptr;
+  }
   if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(request.run)));
   if (const std::string& key = request.message.dedupe_key; !key.empty()) {
     t_.TrimKeys(*run, now_ - limits::kDedupeWindow, limits::kDedupeKeys);
@@ -193,6 +197,11 @@ StatusOr<CommitReply> StoreProtocol<Tables>::Commit(TurnCommit&& commit) {
     return Aborted(fmt::format("{} is at event {}, not at {}", detail::Name(run->key), run->version,
                                commit.expected_version));
   }
+  if (commit.expected_commit != 0 && run->commit_id != commit.expected_commit &&
+      !MARATHON_MUTANT("no_version_check")) {
+    return Aborted(fmt::format("{} has had another commit at event {}", detail::Name(run->key),
+                               run->version));
+  }
   if (Status s = CheckTurn(commit, run->pending_activities); !s.ok()) return s;
   if (commit.close.has_value() && !commit.leave_signals && !commit.next.has_value() &&
       run->inbox_last_signal > commit.inbox_taken && run->inbox_size > 0 &&
@@ -229,7 +238,8 @@ Status StoreProtocol<Tables>::CheckTurn(const TurnCommit& commit, int64_t pendin
   }
   pending_activities += static_cast<int64_t>(commit.activities.size()) -
                         static_cast<int64_t>(commit.handed_over.size());
-  if (!commit.activities.empty() && pending_activities > limits::kMaxPendingActivities) {
+  const bool adds = !commit.activities.empty() && !commit.close.has_value();
+  if (adds && pending_activities > limits::kMaxPendingActivities) {
     return OutOfRange(fmt::format("{}: too many pending activities (kMaxPendingActivities = {})",
                                   detail::Name(commit.run), limits::kMaxPendingActivities));
   }
@@ -258,6 +268,10 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
   if (!commit.answers.empty()) SetAnswers(run, commit.answers);
   if (commit.close.has_value()) {
     for (NewActivity& owed : commit.activities) ScheduleActivity(run, std::move(owed), commit.session);
+    for (const CanceledActivity& canceled : commit.cancel_activities) {
+      const ActivityRow* row = t_.FindActivity(run.key, canceled.id);
+      if (row != nullptr && row->owed != Owed::kNo) CancelActivity(run, canceled);
+    }
     const bool goes_on = commit.next.has_value();
     if (goes_on) Continue(run, *std::move(commit.next), commit.inbox_taken);
     return Close(run, *commit.close, goes_on);

@@ -15,31 +15,9 @@
 #include "marathon/event_codec.h"
 #include "marathon/store/protocol_rules.h"
 #include "marathon/store/store_protocol.h"
+#include "marathon/store/update_answers.h"
 
 namespace marathon::inline MARATHON_ABI {
-
-namespace detail {
-
-inline const std::string& AcceptedAnswer() {
-  static const std::string kAnswer = EncodeBody(UpdateAccepted{});
-  return kAnswer;
-}
-
-// To those that a run of a chain leaves to the next one, which knows nothing of them.
-inline const std::string& UnfinishedAnswer() {
-  static const std::string kAnswer = [] {
-    UpdateCompleted completed;
-    Failure& failure = completed.failure.emplace();
-    failure.kind = FailureKind::kEngine;
-    failure.type = failure_type::kUnfinishedUpdate;
-    failure.message = "the run ended before the update's handler did";
-    failure.non_retryable = true;
-    return EncodeBody(std::move(completed));
-  }();
-  return kAnswer;
-}
-
-}  // namespace detail
 
 // Those who may still be answered are not forgotten, however long that takes.
 template <class Tables>

@@ -122,6 +122,48 @@ TEST_P(StateStoreConformance, ADeliveryDuringTheEndIsFollowedByTheLastOne) {
   EXPECT_EQ(rows[0].owed, Owed::kNow);
 }
 
+// … and it is canceled by the very commit that ends its run, too.
+TEST_P(StateStoreConformance, AClosingCommitCancelsWhatIsOwed) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = Parent("w");
+  ASSERT_TRUE(EndAttempt(Detach(OnlyActivity(run))).ok());
+  TurnCommit closing = Closing(run, 2);
+  closing.cancel_activities.push_back({2, false});
+  ASSERT_TRUE(Commit(closing).ok());
+  const std::vector<ActivityRow> rows = ClaimDue("s1");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].owed, Owed::kNow);
+  EXPECT_TRUE(rows[0].cancel_requested);
+}
+
+TEST_P(StateStoreConformance, TheFirstRunOfAChainStandsForItWhenItIsForgotten) {
+  ASSERT_TRUE(Start(NewStart("w")).ok());
+  ASSERT_TRUE(Commit(Continuing("w", 1)).ok());
+  Advance(limits::kRetention + std::chrono::hours(1));
+  Poll();
+  ASSERT_EQ(Read({.run = Run("w")}).status().code(), StatusCode::kNotFound);
+  const auto put = Put(Run("w"), Signal("late"));
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(put->run, Next("w"));
+  EXPECT_EQ(Put({"w", "another"}, Signal("late")).status().code(), StatusCode::kNotFound);
+}
+
+// One that wrote no event has still been another commit: what it took is gone.
+TEST_P(StateStoreConformance, ACommitNamesTheLastOne) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = Started("w", "s1");
+  ASSERT_TRUE(Put(run, Signal("one")).ok());
+  TurnCommit empty = Turn(run, 2, 2, "s1", 2);
+  empty.expected_commit = 1002;
+  empty.commit_id = 77;
+  ASSERT_TRUE(Commit(empty).ok());
+  TurnCommit late = Turn(run, 2, 4, "s1", 2);
+  late.expected_commit = 1002;
+  EXPECT_EQ(Commit(late).status().code(), StatusCode::kAborted);
+  late.expected_commit = 77;
+  EXPECT_TRUE(Commit(late).ok());
+}
+
 TEST_P(StateStoreConformance, ARunOwesItsParentTheNews) {
   ASSERT_TRUE(Open("s1").ok());
   const RunKey run = Started("w", "s1");

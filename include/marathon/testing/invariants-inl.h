@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "marathon/detail/run_messages.h"
 #include "marathon/event_codec.h"
 #include "marathon/testing/invariants.h"
 
@@ -37,8 +38,17 @@ MARATHON_INLINE const Invariants::Run* Invariants::FindLast(const RunKey& key) c
   return run;
 }
 
-MARATHON_INLINE const Invariants::Run* Invariants::FindUnsettled() const {
+MARATHON_INLINE bool Invariants::IsOrphan(const Run& run) const {
+  if (!run.parent) return false;
+  const Run* parent = Find(run.parent->run);
+  if (parent == nullptr) return true;
+  const auto child = parent->children.find(run.parent->id);
+  return child == parent->children.end() || child->second != run.key.workflow_id.view();
+}
+
+MARATHON_INLINE const Invariants::Run* Invariants::FindUnsettled(bool orphans) const {
   for (const auto& [key, run] : runs_) {
+    if (!orphans && IsOrphan(run)) continue;
     if (!run.closed) return &run;
     for (const auto& [id, activity] : run.activities) {
       if (activity.owed && !activity.resolved) return &run;
@@ -89,6 +99,8 @@ MARATHON_INLINE void Invariants::Started(const StartRequest& request, const Star
   run.key = run.chain = reply.run;
   run.not_before = AddSaturated(now, request.delay);
   for (const Message& message : request.messages) {
+    const auto* start = std::get_if<WorkflowStarted>(&message.body);
+    if (start != nullptr && !start->origin.empty()) run.parent = start->origin.front().parent;
     const auto* signal = std::get_if<SignalReceived>(&message.body);
     if (signal != nullptr) run.put.push_back(signal->input.data);
   }
@@ -102,6 +114,7 @@ MARATHON_INLINE void Invariants::Continued(const Run& run, const NextRun& next) 
   if (!after.key.run_id.empty()) return Report("I1", key, "was started twice");
   after.key = key;
   after.chain = run.chain;
+  after.parent = run.parent;
   after.dead_letter = run.dead_letter;
   after.not_before = AddSaturated(run.marker, next.delay);
   size_t unread = run.received.size();
@@ -206,6 +219,13 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     if (with_code && now < run.not_before) Report("I5", run.key, "a turn came before its time");
     run.marker = turn->time;
   } else if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
+    if (marathon::detail::IsChildRun(scheduled->activity_type)) {
+      run.children[event.id] =
+          marathon::detail::ChildKey({run.key, event.id},
+                                     marathon::detail::HeaderOf(scheduled->headers,
+                                                                marathon::detail::header::kWorkflowId))
+              .workflow_id.str();
+    }
     Activity& activity = run.activities[event.id];
     activity.policy = scheduled->policy;
     const auto row = std::find_if(commit.activities.begin(), commit.activities.end(),

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -61,6 +62,8 @@ class Invariants {
     std::map<EventId, std::string> updates;  // accepted and not completed: their ids
     RunKey chain;                         // its chain's first run
     RunKey next;                          // once closed: the run that goes on, if one does
+    std::optional<ActivityKey> parent;    // of its chain
+    std::map<EventId, std::string> children;  // their workflow ids
     bool dead_letter = false;             // an activity was given up because it met too many crashes
   };
 
@@ -75,8 +78,9 @@ class Invariants {
   const Run* Find(const RunKey& key) const;
   // The newest run of the chain that `key` is in.
   const Run* FindLast(const RunKey& key) const;
-  // A run that is open, or owes something; null: there is none.
-  const Run* FindUnsettled() const;
+  // A run that is open, or owes something; null: there is none. `orphans`: also children whose parents know nothing
+  // of them, as a store that lost its tail may leave.
+  const Run* FindUnsettled(bool orphans) const;
   // Nobody waits for the activity's outcome any more.
   bool IsResolved(const ActivityKey& key) const;
   // When its run's code canceled it. kNever: it did not.
@@ -109,6 +113,7 @@ class Invariants {
   void ActivityResolved(Run& run, EventId scheduled, const Failure* failure);
   void Continued(const Run& run, const NextRun& next);
   void Closed(Run& run, const TurnCommit& commit, const EventBody& end);
+  bool IsOrphan(const Run& run) const;
 
   std::map<RunKey, Run> runs_;
   std::map<std::pair<std::string, std::string>, std::string> starts_;  // (id, request) to run id

@@ -54,6 +54,8 @@ inline constexpr std::array kNames<RunStatus> = {"running",  "completed",  "fail
                                                  "continued_as_new"};
 template <>
 inline constexpr std::array kNames<ActivityState> = {"claimable", "claimed", "backoff", "detached"};
+template <>
+inline constexpr std::array kNames<Owed> = {"no", "at_end", "now"};
 
 // ---- To JSON
 

@@ -39,7 +39,6 @@ inline constexpr std::string_view kMutants[] = {
     "close_drops_owed",           // the end of a run forgets its children
     "detach_forgets_the_end",     // … those that are about to start
     "update_not_told",            // who waits for an update is not told of its answer
-    "chain_forgets_updates",      // … nor that a run has left it behind
 };
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).

@@ -78,8 +78,8 @@ struct SqliteTables::Statements {
       "DELETE FROM seen_keys WHERE run = ?1 AND number < coalesce((SELECT number FROM seen_keys "
       "WHERE run = ?1 AND seen >= ?2 ORDER BY number LIMIT 1), 9223372036854775807)"};
   SqliteStatement trim_many_keys{db,
-                                 "DELETE FROM seen_keys WHERE run = ?1 AND number <= (SELECT "
-                                 "max(number) FROM seen_keys WHERE run = ?1) - ?2 "
+                                 "DELETE FROM seen_keys WHERE run = ?1 AND number <= (SELECT number "
+                                 "FROM seen_keys WHERE run = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2) "
                                  "AND seen < 9223372036854775807"};
   SqliteStatement answer_to{db, "SELECT answer FROM seen_keys WHERE run = ?1 AND key = ?2"};
   SqliteStatement replace_answers{

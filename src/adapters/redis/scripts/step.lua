@@ -151,11 +151,18 @@ function verbs.AWAIT(run, id)
   end
 end
 
--- Tells the stores that await something of a run, but for `sender`, which knows.
+-- Tells the stores that await something of a run, but for `sender`, which knows. Whoever is told and still waits
+-- enters itself again, so that no store stays that has gone.
 function verbs.ANSWERED(run, prefix, name, sender)
   local awaiting = redis.call('HGET', run, 'w') or ''
+  local stays = false
   for id in string.gmatch(awaiting, '%S+') do
-    if id ~= sender then redis.call('PUBLISH', prefix .. id, name) end
+    if id == sender then stays = true else redis.call('PUBLISH', prefix .. id, name) end
+  end
+  if stays then
+    redis.call('HSET', run, 'w', ' ' .. sender .. ' ')
+  elseif awaiting ~= '' then
+    redis.call('HDEL', run, 'w')
   end
 end
 
