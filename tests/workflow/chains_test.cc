@@ -214,10 +214,19 @@ TEST_P(ChainsTest, ATimedOutRunIsRetriedAndSignalsWaitForTheNext) {
   EXPECT_EQ(FailureOf(result.status()).timeout, TimeoutKind::kRun);
   // A busy machine may time one out before its first turn: it has an end then, and no start.
   int runs = 0;
-  for (std::string id = run->run_id(); !id.empty(); ++runs) {
-    const EventBody end = LastOf(engine.Find(run->workflow_id(), id));
-    ASSERT_TRUE(std::holds_alternative<WorkflowTimedOut>(end));
-    id = std::get<WorkflowTimedOut>(end).next_run_id;
+  for (std::string id = run->run_id(); !id.empty();) {
+    const auto history = engine.Find(run->workflow_id(), id).History();
+    ASSERT_TRUE(history.ok()) << history.status();
+    ++runs;
+    for (const Event& event : *history) {
+      const auto* started = std::get_if<WorkflowStarted>(&event.body);
+      if (started != nullptr) {
+        EXPECT_EQ(started->origin.at(0).attempt, runs);
+      }
+    }
+    const auto* end = std::get_if<WorkflowTimedOut>(&history->back().body);
+    ASSERT_NE(end, nullptr);
+    id = end->next_run_id;
   }
   EXPECT_EQ(runs, 3);
 }

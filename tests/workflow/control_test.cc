@@ -28,15 +28,6 @@ class ControlTest : public WorkflowTest {
     });
     return registry;
   }
-  std::vector<EventType> Types(const marathon::Run& run) {
-    std::vector<EventType> types;
-    const auto history = run.History();
-    EXPECT_TRUE(history.ok()) << history.status();
-    if (history.ok()) {
-      for (const Event& event : *history) types.push_back(TypeOf(event.body));
-    }
-    return types;
-  }
 
   Mailbox<int> began_;
   Mailbox<int> stopped_;

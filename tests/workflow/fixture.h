@@ -315,6 +315,17 @@ class WorkflowTest : public ::testing::TestWithParam<Setup> {
     return ResultOf<Out>(engine.Start("W", input...));
   }
 
+  // The events of a run's history.
+  static std::vector<EventType> Types(const marathon::Run& run) {
+    std::vector<EventType> types;
+    const auto history = run.History();
+    EXPECT_TRUE(history.ok()) << history.status();
+    if (history.ok()) {
+      for (const Event& event : *history) types.push_back(TypeOf(event.body));
+    }
+    return types;
+  }
+
   std::shared_ptr<CollectingLog> log_ = std::make_shared<CollectingLog>();
   TestStore store_{GetParam().store};
 };

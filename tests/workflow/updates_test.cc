@@ -49,15 +49,6 @@ class UpdatesTest : public WorkflowTest {
     });
     return registry;
   }
-  std::vector<EventType> Types(const marathon::Run& run) {
-    std::vector<EventType> types;
-    const auto history = run.History();
-    EXPECT_TRUE(history.ok()) << history.status();
-    if (history.ok()) {
-      for (const Event& event : *history) types.push_back(TypeOf(event.body));
-    }
-    return types;
-  }
   static int Count(const std::vector<EventType>& types, EventType type) {
     return static_cast<int>(std::count(types.begin(), types.end(), type));
   }
