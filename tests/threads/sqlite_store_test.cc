@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <barrier>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -35,8 +36,9 @@ class SqliteThreadsTest : public ::testing::Test {
     std::filesystem::remove_all(folder_, ignored);
   }
   std::string file() const { return folder_ + "/app.db"; }
-  Ports Open() {
-    auto ports = SqliteBackend().open(*ParseBackendUrl("sqlite:" + file()), runtime_);
+  Ports Open() { return Open(file()); }
+  Ports Open(const std::string& path) {
+    auto ports = SqliteBackend().open(*ParseBackendUrl("sqlite:" + path), runtime_);
     EXPECT_TRUE(ports.ok()) << ports.status();
     return ports.ok() ? *std::move(ports) : Ports();
   }
@@ -146,6 +148,22 @@ TEST_F(SqliteThreadsTest, TwoStoresShareAFile) {
   }
   EXPECT_TRUE(all->Wait(std::chrono::minutes(2)));
   EXPECT_EQ(failed, 0);
+}
+
+// Processes that start together find the file in every state of being made; none takes it for somebody else's.
+TEST_F(SqliteThreadsTest, ManyMayMakeTheFileTogether) {
+  constexpr int kFiles = 100;
+  std::barrier together(kThreads);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kFiles; ++i) {
+        together.arrive_and_wait();
+        EXPECT_NE(Open(file() + std::to_string(i)).store, nullptr);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace

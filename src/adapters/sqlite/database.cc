@@ -50,6 +50,14 @@ StatusOr<FileState> ReadFileState(SqliteConnection& db) {
   return state;
 }
 
+// All of it as of one moment: another process may be making the file ours right now.
+StatusOr<FileState> ReadFileStateAtOnce(SqliteConnection& db) {
+  if (Status status = db.Exec("BEGIN"); !status.ok()) return status;
+  StatusOr<FileState> state = ReadFileState(db);
+  if (Status status = db.Exec("ROLLBACK"); state.ok() && !status.ok()) return status;
+  return state;
+}
+
 // Whether the file is ours to use, and if not, what to do.
 Status CheckFileState(const std::string& path, const FileState& state) {
   if (state.empty()) return Status();
@@ -137,6 +145,16 @@ Status Configure(SqliteConnection& db, const SqliteOptions& options) {
                      .c_str());
 }
 
+// The change to WAL does not wait for whoever has the file at that moment; a transaction does.
+Status ConfigureWhenFree(SqliteConnection& db, const SqliteOptions& options) {
+  constexpr int kTries = 100;
+  for (int i = 1;; ++i) {
+    Status status = Configure(db, options);
+    if (status.code() != StatusCode::kUnavailable || i == kTries) return status;
+    if (Status waited = db.Exec("BEGIN IMMEDIATE; ROLLBACK"); !waited.ok()) return waited;
+  }
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<SqliteConnection>> OpenSqliteDatabase(const std::string& path,
@@ -149,13 +167,13 @@ StatusOr<std::unique_ptr<SqliteConnection>> OpenSqliteDatabase(const std::string
   SqliteConnection& db = **opened;
 
   // Nothing is changed before the file is known to be ours.
-  const StatusOr<FileState> state = ReadFileState(db);
+  const StatusOr<FileState> state = ReadFileStateAtOnce(db);
   if (!state.ok()) return state.status();
   if (Status status = CheckFileState(path, *state); !status.ok()) return status;
   if (check) {
     if (Status status = QuickCheck(db, path); !status.ok()) return status;
   }
-  if (Status status = Configure(db, options); !status.ok()) return status;
+  if (Status status = ConfigureWhenFree(db, options); !status.ok()) return status;
   if (state->user_version < kSqliteSchemaVersion) {
     if (Status status = Migrate(db, path); !status.ok()) return status;
   }
