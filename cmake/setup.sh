@@ -5,11 +5,11 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config python3 libabsl-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
           libgtest-dev libgmock-dev libsqlite3-dev libhiredis-dev libssl-dev openssl redis-server
-          libcurl4-openssl-dev python3-venv)
+          libcurl4-openssl-dev libvalijson-dev python3-venv)
 for extra in "$@"; do
   case $extra in
-    # The runtimes of the sanitizers and of libFuzzer, and the symbolizer for their stacks.
-    clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;
+    # The runtimes of the sanitizers and of libFuzzer, the symbolizer for their stacks, and a fast linker.
+    clang) packages+=(clang-19 libclang-rt-19-dev llvm-19 lld-19) ;;
     tidy) packages+=(clang-tidy-19) ;;
     *) echo "setup: unknown extra '$extra' (clang, tidy)" >&2; exit 2 ;;
   esac

@@ -28,6 +28,7 @@ marathon::Workflow<Bid> Auction(marathon::WorkflowContext& ctx, int reserve) {
         if (bid.amount > highest.amount) return;
         throw marathon::ApplicationError("bid more than " + std::to_string(highest.amount));
       });
+  // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): `hammer` keeps the lambda
   auto hammer = ctx.OnUpdate(kHammer, [&]() -> marathon::Workflow<std::string> {
     sold = true;
     co_return co_await ctx.Run(kInvoice, highest);

@@ -1,32 +1,39 @@
-// The main job: reads real files, condenses them into a report, and survives SIGKILL on the way.
+// The main job: reads real files, lets an editor publish what they say, and survives SIGKILL on the way.
 //
 //   file ─► Digest ─┐
-//   file ─► Digest ─┼─► Condense ─► a second's ─► signal ──────► Publish ─► report
-//   file ─► Digest ─┘               sleep         "approved"
+//   file ─► Digest ─┼─► Condense ─► a second's ─► signal ─────► Editor: model ─► publish ─► model
+//   file ─► Digest ─┘               sleep         "approved"    (an agent)       (its tool) ─► report
 //
 //   research run DB LEDGER REPORT FILE...   starts it in the SQLite file DB, or goes on with it
 //   research approve DB                     sends it the signal, from a process of its own
 //   research export DB                      prints its history
 //
+// The editor's model is a script; with OPENAI_BASE_URL it is a real one, called AGENT_MODEL, with the key OPENAI_API_KEY.
+//
 // examples/research.sh kills it half-way, starts it again and compares the history with the ledger:
 // a file in which each activity notes its begin and its end, and which the engine knows nothing of.
 #include <marathon/adapters/sqlite.h>
+#include <marathon/agent/agent.h>
+#include <marathon/llm/client.h>
+#include <marathon/llm/scripted_model.h>
 #include <marathon/marathon.h>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "ledger.h"
 #include "text_rank.h"
 
 using namespace std::chrono_literals;
+namespace agent = marathon::agent;
+namespace llm = marathon::llm;
 
 struct Job {
   std::vector<std::string> files;
@@ -34,104 +41,114 @@ struct Job {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Job, files, report)
 
-struct Digest {
-  std::string file;
-  size_t sentences = 0;
-  std::vector<std::string> best;
+struct Publication {
+  std::string title;
+  std::string summary;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Digest, file, sentences, best)
-
-struct Report {
-  std::string path;
-  std::vector<std::string> summary;
-  std::vector<Digest> digests;
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Report, path, summary, digests)
+MARATHON_TOOL_INPUT(Publication, (title, "a few words"), (summary, "in a sentence"))
 
 constexpr char kWorkflowId[] = "research";
-constexpr marathon::ActivityDef<Digest(std::string)> kDigest{"Digest"};
 using Sentences = std::vector<std::string>;
-constexpr marathon::ActivityDef<Sentences(std::vector<Digest>)> kCondense{"Condense"};
-constexpr marathon::ActivityDef<void(Report)> kPublish{"Publish"};
+constexpr marathon::ActivityDef<Sentences(std::string)> kDigest{"Digest"};
+constexpr marathon::ActivityDef<Sentences(std::vector<Sentences>)> kCondense{"Condense"};
 constexpr marathon::WorkflowDef<std::string(Job)> kResearch{"Research"};
 constexpr marathon::SignalDef<bool> kApproved{"approved"};
 
-marathon::Workflow<std::string> Research(marathon::WorkflowContext& ctx, Job job) {
-  std::vector<marathon::ActivityHandle<Digest>> digests;
+std::string Lines(const Sentences& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) text += "- " + sentence + "\n";
+  return text;
+}
+
+// Whatever the editor says, its tool must have done it.
+bool HasPublished(const agent::Result& result) {
+  return std::ranges::any_of(result.messages, [](const llm::Message& message) {
+    return std::ranges::any_of(message.blocks, [](const llm::Block& block) {
+      const auto* published = std::get_if<llm::ToolResult>(&block);
+      return published != nullptr && !published->is_error;
+    });
+  });
+}
+
+marathon::Workflow<std::string> Research(marathon::WorkflowContext& ctx, const agent::Agent& editor, Job job) {
+  std::vector<marathon::ActivityHandle<Sentences>> digests;
   for (const std::string& file : job.files) digests.push_back(ctx.Start(kDigest, file));
-  Report report;
-  report.path = job.report;
-  report.digests = co_await ctx.All(digests);
-  report.summary = co_await ctx.Run(kCondense, report.digests);
+  const std::vector<Sentences> best = co_await ctx.All(digests);
+  const Sentences condensed = co_await ctx.Run(kCondense, best);
   co_await ctx.Sleep(1s);
   if (!co_await ctx.Receive(kApproved)) throw marathon::ApplicationError("the report is refused");
-  co_await ctx.Run(kPublish, report);
-  co_return report.path;
+  agent::Input input = agent::Ask("Publish a report of this:\n" + Lines(condensed));
+  input.keep_messages = true;
+  const agent::Result result = co_await agent::RunAgent(ctx, editor, input);
+  if (!HasPublished(result)) throw marathon::ApplicationError("nothing is published: " + result.text + result.message);
+  co_return job.report;
 }
 
-// Each line is on disk before the work goes on: time, begin or end, step, attempt, process, what.
-class Ledger {
- public:
-  explicit Ledger(const char* path) : file_(open(path, O_WRONLY | O_CREAT | O_APPEND, 0644)) {}
-  bool ok() const { return file_ >= 0; }
+// In one step: an activity may run twice, and a reader must never see half a file.
+void Write(const std::string& path, const std::string& text) {
+  const std::string draft = path + ".draft";
+  std::ofstream out(draft);
+  out << text;
+  out.close();
+  if (!out || std::rename(draft.c_str(), path.c_str()) != 0) throw std::runtime_error("cannot write " + path);
+}
 
-  template <class Work>
-  auto Around(const marathon::ActivityContext& ctx, std::string_view what, Work&& work) const {
-    Note("begin", ctx, what);
-    auto result = work();
-    Note("end", ctx, what);
-    return result;
-  }
-
- private:
-  void Note(std::string_view when, const marathon::ActivityContext& ctx,
-            std::string_view what) const {
-    const auto now = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
-    const std::string line =
-        fmt::format("{} {} {} {} {} {} {}\n", now.time_since_epoch().count(), when,
-                    ctx.idempotency_key(), ctx.attempt(), getpid(), ctx.info().activity_type, what);
-    if (write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
-        fsync(file_) != 0) {
-      throw std::runtime_error("the ledger cannot be written");
-    }
-  }
-
-  int file_;
-};
-
-Digest ReadAndScore(const std::string& path) {
+std::string Read(const std::string& path) {
   std::ifstream in(path);
   if (!in) throw std::runtime_error("cannot read " + path);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  const std::vector<std::string> sentences = text_rank::Sentences(text);
-  return {path, sentences.size(), text_rank::Summary(sentences, 3)};
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
-Sentences CondenseAll(const std::vector<Digest>& digests) {
+// What is known of a file, beside the report that it will be a part of.
+std::string NotePath(const Job& job, std::string file) {
+  std::ranges::replace(file, '/', '_');
+  return job.report + "." + file;
+}
+
+Sentences DigestFile(const Job& job, const std::string& file) {
+  const Sentences sentences = text_rank::Sentences(Read(file));
+  const Sentences best = text_rank::Summary(sentences, 3);
+  Write(NotePath(job, file), fmt::format("\n## {} ({} sentences)\n\n{}", file, sentences.size(), Lines(best)));
+  return best;
+}
+
+Sentences CondenseAll(const std::vector<Sentences>& digests) {
   Sentences best;
-  for (const Digest& digest : digests) {
-    for (const std::string& sentence : digest.best) {
+  for (const Sentences& digest : digests) {
+    for (const std::string& sentence : digest) {
       if (std::ranges::find(best, sentence) == best.end()) best.push_back(sentence);
     }
   }
   return text_rank::Summary(best, 5);
 }
 
-// In one step: an activity may run twice, and a reader must never see half a report.
-bool Write(const Report& report) {
-  const std::string draft = report.path + ".draft";
-  std::ofstream out(draft);
-  out << "# What " << report.digests.size() << " files say\n\n";
-  for (const std::string& sentence : report.summary) out << "- " << sentence << "\n";
-  for (const Digest& digest : report.digests) {
-    out << "\n## " << digest.file << " (" << digest.sentences << " sentences)\n\n";
-    for (const std::string& sentence : digest.best) out << "- " << sentence << "\n";
-  }
-  out.close();
-  if (!out || std::rename(draft.c_str(), report.path.c_str()) != 0) {
-    throw std::runtime_error("cannot write " + report.path);
-  }
-  return true;
+std::string Publish(const Job& job, const Publication& publication) {
+  std::string text = "# " + publication.title + "\n\n" + publication.summary + "\n";
+  for (const std::string& file : job.files) text += Read(NotePath(job, file));
+  Write(job.report, text);
+  return fmt::format("{} files are in the report.", job.files.size());
+}
+
+// Publishes the sentence that says most of what it was given, and is done. It knows nothing but what it is asked, so
+// any process can have one.
+llm::ChatResult AnswerAsEditor(const llm::ChatRequest& request) {
+  const std::string text = llm::TextOf(request.messages.back().blocks);
+  if (text.empty()) return llm::ChatResponse{.blocks = {llm::Text{"That was it."}}};  // a tool's result
+  const Sentences summary = text_rank::Summary(text_rank::Sentences(text), 1);
+  const nlohmann::json arguments = Publication{"What the files say", summary.empty() ? text : summary[0]};
+  return llm::ChatResponse{.blocks = {llm::ToolCall{"call_1", "publish", arguments.dump()}},
+                           .stop_reason = llm::StopReason::kToolCalls};
+}
+
+std::string EnvironmentOr(const char* name, std::string otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : otherwise;
+}
+
+absl::StatusOr<std::shared_ptr<llm::Model>> OpenModel() {
+  const std::string url = EnvironmentOr("OPENAI_BASE_URL", "");
+  if (!url.empty()) return llm::Client::Open({.base_url = url, .api_key = EnvironmentOr("OPENAI_API_KEY", "")});
+  return std::make_shared<llm::ScriptedModel>(AnswerAsEditor);
 }
 
 int Complain(const absl::Status& status) {
@@ -144,19 +161,33 @@ absl::StatusOr<marathon::Engine> Open(const std::string& db, marathon::Registry 
   return marathon::Engine::Open("sqlite:" + db, registry, {.activity_threads = 2});
 }
 
-int RunJob(const std::string& db, const char* ledger_path, Job job) {
+int RunJob(const std::string& db, const char* ledger_path, const Job& job) {
   const Ledger ledger(ledger_path);
   if (!ledger.ok()) return Complain(absl::NotFoundError("the ledger cannot be opened"));
+  const auto model = OpenModel();
+  if (!model.ok()) return Complain(model.status());
+  auto editor = std::make_shared<agent::Agent>();
+  editor->name = "Editor";
+  editor->model = EnvironmentOr("AGENT_MODEL", "any");
+  editor->instructions = "You publish reports. Be brief.";
+  editor->budget = {.steps = 5, .tool_calls = 2};
+  editor->stream = false;  // nobody watches
+  editor->tools = {agent::MakeTool("publish", "Publishes the report.",
+                                   [&](agent::ToolContext& ctx, const Publication& publication) {
+                                     return ledger.Around(ctx.activity(), job.report,
+                                                          [&] { return Publish(job, publication); });
+                                   },
+                                   {.effect = agent::Effect::kIdempotent})};
   marathon::Registry registry;
-  registry.Bind(kResearch, Research);
-  registry.Bind(kDigest, [&](marathon::ActivityContext& ctx, const std::string& path) {
-    return ledger.Around(ctx, path, [&] { return ReadAndScore(path); });
+  agent::BindActivities(registry, editor, *model);
+  registry.Bind(kResearch, [editor](marathon::WorkflowContext& ctx, Job of) {
+    return Research(ctx, *editor, std::move(of));
   });
-  registry.Bind(kCondense, [&](marathon::ActivityContext& ctx, const std::vector<Digest>& digests) {
+  registry.Bind(kDigest, [&](marathon::ActivityContext& ctx, const std::string& file) {
+    return ledger.Around(ctx, file, [&] { return DigestFile(job, file); });
+  });
+  registry.Bind(kCondense, [&](marathon::ActivityContext& ctx, const std::vector<Sentences>& digests) {
     return ledger.Around(ctx, "all", [&] { return CondenseAll(digests); });
-  });
-  registry.Bind(kPublish, [&](marathon::ActivityContext& ctx, const Report& report) {
-    ledger.Around(ctx, report.path, [&] { return Write(report); });
   });
   auto engine = Open(db, registry);
   if (!engine.ok()) return Complain(engine.status());

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job (examples/research.cc): starts it, kills it with SIGKILL when 25 to 75 % of its steps
-# are recorded, starts it again, approves its report, and holds its history against its ledger.
+# are recorded, starts it again, approves what it has found, and holds its history against its ledger.
 # Built by examples/run.sh. Exit status 1 when anything is off.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ trap '[[ -n $process ]] && kill -KILL "$process" 2>/dev/null; rm -rf "$work"' EX
 db=$work/research.db ledger=$work/ledger report=$work/report.md
 files=(docs/*.md)
 while read -r file; do files+=("$file"); done < <(find /usr/share/common-licenses -type f | sort)
-steps=$((${#files[@]} + 2))
+steps=$((${#files[@]} + 4))  # Condense, and the editor's: it is asked, publishes, and is asked again
 
 fail() { echo "main job: FAILED: $*"; exit 1; }
 start() { "$research" run "$db" "$ledger" "$report" "${files[@]}" & process=$!; }

@@ -1,5 +1,6 @@
 // The compiled bodies of the engine and of the runtime.
 #include "marathon/engine-inl.h"
+#include "marathon/engine/fork_plan-inl.h"
 #include "marathon/engine/host-inl.h"
 #include "marathon/engine/next_start-inl.h"
 #include "marathon/engine/replayer-inl.h"

@@ -1,8 +1,12 @@
 // The bodies of the store protocol's shared parts, and of the memory store.
 #include "marathon/adapters/memory-inl.h"
+#include "marathon/adapters/memory_blobs-inl.h"
+#include "marathon/adapters/memory_limiter-inl.h"
 #include "marathon/adapters/memory_sessions-inl.h"
+#include "marathon/adapters/memory_streams-inl.h"
 #include "marathon/adapters/memory_tables-inl.h"
 #include "marathon/backend-inl.h"
 #include "marathon/store/hint_outbox-inl.h"
 #include "marathon/store/local_hub-inl.h"
 #include "marathon/store/open_ports-inl.h"
+#include "marathon/store/stream_readers-inl.h"

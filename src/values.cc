@@ -1,8 +1,10 @@
 // Compiles the bodies of the value layer: events, failures, rows, their formats.
 #include "marathon/detail/sealed-inl.h"
+#include "marathon/detail/sha256-inl.h"
 #include "marathon/event-inl.h"
 #include "marathon/event_codec-inl.h"
 #include "marathon/failure-inl.h"
+#include "marathon/labels-inl.h"
 #include "marathon/log_sink-inl.h"
 #include "marathon/retry_policy-inl.h"
 #include "marathon/status-inl.h"

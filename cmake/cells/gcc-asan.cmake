@@ -5,3 +5,4 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1" CACHE STRING "")
 set(CMAKE_CXX_FLAGS
     "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" CACHE STRING "")
 set(CMAKE_UNITY_BUILD ON CACHE BOOL "")
+set(CMAKE_EXE_LINKER_FLAGS "-fuse-ld=gold" CACHE STRING "")

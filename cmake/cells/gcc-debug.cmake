@@ -1,6 +1,7 @@
-# The developer's build and the gate's first cell.
+# The developer's build and the gate's first cell. Unity: see clang-asan.
 set(CMAKE_CXX_COMPILER g++ CACHE STRING "")
 set(CMAKE_BUILD_TYPE Debug CACHE STRING "")
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1" CACHE STRING "")
-set(CMAKE_VERIFY_INTERFACE_HEADER_SETS ON CACHE BOOL "")
 set(MARATHON_WERROR ON CACHE BOOL "")
+set(CMAKE_EXE_LINKER_FLAGS "-fuse-ld=gold" CACHE STRING "")
+set(CMAKE_UNITY_BUILD ON CACHE BOOL "")

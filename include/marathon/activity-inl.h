@@ -26,10 +26,25 @@ MARATHON_INLINE Failure FailureOfStatus(const Status& status) {
   return failure;
 }
 
+MARATHON_INLINE void ActivityAttempt::FinishWithin(const TransactionBody&) {
+  Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
+  failure.type = failure_type::kNoTransaction;
+  failure.message =
+      "it is transactional: it runs by ctx.Run, in a worker on its store, and neither as a local activity nor in the "
+      "testing kit, where a mock stands for it";
+  Finish(std::move(failure));
+}
+
 }  // namespace detail
 
 MARATHON_INLINE std::string ActivityContext::idempotency_key() const {
+  if (info_.local > 0) return fmt::format("{}/local/{}", info_.key.run.run_id, info_.local);
   return fmt::format("{}/{}", info_.key.run.run_id, info_.key.id);
+}
+
+MARATHON_INLINE Duration ActivityContext::elapsed() const {
+  const auto attempt = attempt_.lock();
+  return attempt ? attempt->Elapsed() : Duration(0);
 }
 
 MARATHON_INLINE Status ActivityContext::HeartbeatEncoded(Payload details) {

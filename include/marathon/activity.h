@@ -8,7 +8,8 @@
 // The first two block a thread of the activity pool. An activity runs at least once: a worker may die
 // between doing the work and saying so. `ctx.idempotency_key()` is the same for every try of one call.
 //
-// Thread rule: an ActivityContext may be used from any thread until its activity has completed.
+// Thread rule: an ActivityContext may be used from any thread until its activity has completed, and so may what it
+// gives; an asynchronous activity keeps it by keeping its ActivityCompletion.
 #pragma once
 
 #include <exception>
@@ -20,10 +21,15 @@
 #include <variant>
 
 #include "marathon/activity_def.h"
+#include "marathon/blob_store.h"
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/errors.h"
 #include "marathon/ids.h"
+#include "marathon/limiter.h"
+#include "marathon/stream_log.h"
+#include "marathon/time.h"
+#include "marathon/transactions.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -33,7 +39,14 @@ namespace detail {
 
 // An activity that said CompleteLater(): its outcome comes from elsewhere.
 struct CompletesLater {};
-using AttemptResult = std::variant<Payload, Failure, CompletesLater>;
+// One that is given back undone, and delivered again.
+struct Postponed {
+  Duration delay{0};
+  Payload heartbeat;
+};
+using AttemptResult = std::variant<Payload, Failure, CompletesLater, Postponed>;
+// The code of an activity that writes in a transaction of the store's.
+using TransactionBody = std::function<AttemptResult(StoreTransaction& tx)>;
 
 template <class Out>
 using NonVoidOut = std::conditional_t<std::is_void_v<Out>, std::monostate, Out>;
@@ -55,8 +68,12 @@ class ActivityAttempt {
   virtual ~ActivityAttempt() = default;
   virtual Status Heartbeat(Payload details) = 0;
   virtual StatusOr<std::string> Detach() = 0;
+  virtual Duration Elapsed() const = 0;
   // The end of the attempt; the first call counts.
   virtual void Finish(AttemptResult result) = 0;
+  // The same, of what `body` gives inside a transaction: a result is committed with all that it wrote, a failure
+  // undoes it. Blocks. An attempt that has no store to do it in fails.
+  virtual void FinishWithin(const TransactionBody& body);
 };
 
 }  // namespace detail
@@ -69,17 +86,26 @@ struct ActivityInfo {
   std::string task_queue;
   int attempt = 1;     // 1 for the first; counts failures, not crashes of workers
   int deliveries = 0;  // how often a worker vanished while it ran this attempt
+  // Grows with each delivery and each attempt of this call: the fence of what it writes elsewhere.
+  Epoch epoch = 1;
   Headers headers;
+  // Of a local activity, its number among the run's, from 1. Such a one has no row in the store: it leaves no
+  // heartbeats, cannot complete later, and its epoch fences nothing.
+  int local = 0;
 };
 
 class ActivityContext {
  public:
   ActivityContext(ActivityInfo info, Payload last_heartbeat, std::stop_token stop,
-                  std::weak_ptr<detail::ActivityAttempt> attempt)
+                  std::weak_ptr<detail::ActivityAttempt> attempt, BlobStore& blobs, StreamLog& streams,
+                  Limiter& limiter)
       : info_(std::move(info)),
         last_heartbeat_(std::move(last_heartbeat)),
         stop_(std::move(stop)),
-        attempt_(std::move(attempt)) {}
+        attempt_(std::move(attempt)),
+        blobs_(blobs),
+        streams_(streams),
+        limiter_(limiter) {}
   ActivityContext(const ActivityContext&) = delete;
   ActivityContext& operator=(const ActivityContext&) = delete;
 
@@ -91,6 +117,9 @@ class ActivityContext {
   // Fires when the activity is canceled, its deadline passes, its run ends, its lease is lost or the
   // engine shuts down. An activity that goes on all the same is waited for.
   const std::stop_token& stop_token() const { return stop_; }
+
+  // How long this attempt has been at work, by its worker's clock. Once it has completed: 0.
+  Duration elapsed() const;
 
   // Says "still alive", and keeps `details` for the next attempt. Cheap to call often: what is written
   // is limited to one every 0.8 heartbeat timeouts (30 s with none). An error is advice only.
@@ -112,6 +141,12 @@ class ActivityContext {
   // Engine::CompleteActivity(token, ...) gives the outcome later, from any process. Its deadlines stay.
   StatusOr<std::string> CompleteLater();
 
+  // Beside the run, in its store. Their calls do not block; one that is under way when the activity completes is
+  // answered all the same. A store that has none of them answers kUnimplemented.
+  BlobStore& blobs() const { return blobs_; }
+  StreamLog& streams() const { return streams_; }
+  Limiter& limiter() const { return limiter_; }
+
  private:
   Status HeartbeatEncoded(Payload details);
 
@@ -119,6 +154,9 @@ class ActivityContext {
   Payload last_heartbeat_;
   std::stop_token stop_;
   std::weak_ptr<detail::ActivityAttempt> attempt_;
+  BlobStore& blobs_;
+  StreamLog& streams_;
+  Limiter& limiter_;
 };
 
 namespace detail {
@@ -129,7 +167,7 @@ inline const ActivityAttempt*& CalledOnThisThread() {
 }
 }  // namespace detail
 
-// How an asynchronous activity ends: exactly one of Complete and Fail, once, from any thread. One that is
+// How an asynchronous activity ends: exactly one of Complete, Fail and Postpone, once, from any thread. One that is
 // destroyed unused fails the attempt. Its worker keeps the lease meanwhile.
 template <class Out>
 class ActivityCompletion {
@@ -157,6 +195,18 @@ class ActivityCompletion {
   }
   void Fail(Failure failure) { Finish(std::move(failure)); }
   void Fail(const WorkflowError& error) { Finish(error.failure()); }
+
+  // Gives the activity back undone, because it has to wait for something: it is delivered again after `delay`, to any
+  // worker, as the same attempt, and finds `details` as its LastHeartbeat(). No worker waits meanwhile; deadlines stay.
+  template <class T>
+  void Postpone(Duration delay, const T& details) {
+    auto payload = Encode<T>(details);
+    if (!payload.ok()) {
+      return Finish(detail::ConversionFailure("details", payload.status(), failure_type::kEncode));
+    }
+    Finish(detail::Postponed{delay, *std::move(payload)});
+  }
+  void Postpone(Duration delay) { Finish(detail::Postponed{delay, {}}); }
 
  private:
   void Finish(detail::AttemptResult result) {

@@ -13,11 +13,15 @@
 #include <utility>
 #include <vector>
 
+#include "marathon/blob_store.h"
 #include "marathon/config.h"
+#include "marathon/limiter.h"
 #include "marathon/runtime.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
+#include "marathon/stream_log.h"
 #include "marathon/task_queue.h"
+#include "marathon/transactions.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -44,9 +48,14 @@ std::string ToString(const BackendUrl& url);
 
 // The store and the queue that belong together: of one domain, or joined (store/open_ports.h). Several engines
 // may share them. A backend that is a queue only leaves `store` empty: it is named by another's queue=URL.
+// What stands beside the runs may be missing: whoever uses it then, gets kUnimplemented.
 struct Ports {
   std::shared_ptr<StateStore> store;
   std::shared_ptr<TaskQueue> queue;
+  std::shared_ptr<BlobStore> blobs = nullptr;
+  std::shared_ptr<StreamLog> streams = nullptr;
+  std::shared_ptr<Limiter> limiter = nullptr;
+  std::shared_ptr<Transactions> transactions = nullptr;  // those of `store`, if it has any
 };
 
 struct Backend {

@@ -17,6 +17,7 @@
 #include "marathon/adapters/memory.h"
 #include "marathon/engine/host-inl.h"
 #include "marathon/event_codec.h"
+#include "marathon/limits.h"
 #include "marathon/runtime/thread_runtime.h"
 #include "marathon/store/open_ports.h"
 
@@ -24,7 +25,9 @@ namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
 
-// The executable's own build id, as the linker wrote it; "unknown" if it wrote none.
+inline constexpr char kNoBuildId[] = "unknown";
+
+// The executable's own build id, as the linker wrote it; kNoBuildId if it wrote none.
 MARATHON_INLINE std::string ExecutableBuildId() {
   std::string id;
   dl_iterate_phdr(
@@ -51,7 +54,7 @@ MARATHON_INLINE std::string ExecutableBuildId() {
         return 1;  // the first object is the executable
       },
       &id);
-  return id.empty() ? "unknown" : id;
+  return id.empty() ? kNoBuildId : id;
 }
 
 // The answer to one call. Most come before the call returns: those need nothing to wait on.
@@ -61,21 +64,21 @@ struct Answer {
 
   void Give(StatusOr<T> given) {
     value = std::move(given);
-    if (state.exchange(State::kGiven, std::memory_order_acq_rel) == State::kWaited) ready->Set();
+    if (state_.exchange(State::kGiven, std::memory_order_acq_rel) == State::kWaited) ready_->Set();
   }
   void Wait(Runtime& runtime) {
-    if (state.load(std::memory_order_acquire) == State::kGiven) return;
-    ready = runtime.NewOneShot();
+    if (state_.load(std::memory_order_acquire) == State::kGiven) return;
+    ready_ = runtime.NewOneShot();
     State asked = State::kAsked;
-    if (state.compare_exchange_strong(asked, State::kWaited, std::memory_order_acq_rel)) {
-      ready->Wait(OneShot::kForever);
+    if (state_.compare_exchange_strong(asked, State::kWaited, std::memory_order_acq_rel)) {
+      ready_->Wait(OneShot::kForever);
     }
   }
 
  private:
   enum class State { kAsked, kWaited, kGiven };
-  std::atomic<State> state{State::kAsked};
-  std::shared_ptr<OneShot> ready;
+  std::atomic<State> state_{State::kAsked};
+  std::shared_ptr<OneShot> ready_;
 };
 
 // Gives an answer, in any case: a call that is dropped, with the threads that were to make it again, was
@@ -98,8 +101,8 @@ class Answerer {
 // How often fork() has made this process from another. Dearer to ask for is getpid(), a system call.
 inline std::atomic<int> fork_count{0};
 inline int ForkCount() {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
-  return registered == 0 ? fork_count.load(std::memory_order_relaxed) : static_cast<int>(getpid());
+  static const int kRegistered = pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
+  return kRegistered == 0 ? fork_count.load(std::memory_order_relaxed) : static_cast<int>(getpid());
 }
 
 class EngineImpl {
@@ -146,6 +149,11 @@ class EngineImpl {
              }));
            })
         .status();
+  }
+
+  Status Operate(const RunKey& run, Host::StoreCall call, bool may_be_gone = false) {
+    return AwaitStatus(
+        [&](DoneStatus done) { host->Operate(run, std::move(call), std::move(done), may_be_gone); });
   }
 
   StatusOr<RunEnd> Await(AwaitRequest request, Duration timeout);
@@ -325,10 +333,32 @@ MARATHON_INLINE StatusOr<Engine> Engine::OpenImpl(std::shared_ptr<detail::Engine
         "the store's hints go to \"{}\" and not to the queue \"{}\": pair them with JoinPorts",
         ports.store->hint_domain(), ports.queue->domain()));
   }
-  if (options.build_id.empty()) options.build_id = detail::ExecutableBuildId();
+  if (!(options.max_activities_per_second >= 0)) {
+    return InvalidArgument("EngineOptions::max_activities_per_second must not be negative; 0 is no limit");
+  }
+  const std::string_view kind = ports.transactions ? ports.transactions->kind() : std::string_view();
+  if (const std::string* name = registry.FindTransactionalElsewhere(kind)) {
+    return FailedPrecondition(fmt::format(
+        "the activity \"{}\" is transactional: it needs the store that keeps its tables, {}, and {} is not one. "
+        "Open that, or bind the activity where it is open",
+        *name, registry.FindActivity(*name)->transactions, ports.store->domain()));
+  }
+  if (options.build_id.empty()) {
+    options.build_id = detail::ExecutableBuildId();
+    if (options.build_id == detail::kNoBuildId && registry.has_pinned()) {
+      return FailedPrecondition(
+          "a workflow is pinned to its build, and this executable has no build id, as any other: set "
+          "EngineOptions::build_id, or link with --build-id");
+    }
+  }
+  Status checked = CheckText("EngineOptions::build_id", options.build_id, limits::kMaxNameBytes);
+  for (const std::string& queue : options.task_queues) {
+    if (checked.ok()) checked = CheckTaskQueue(queue);
+  }
+  if (!checked.ok()) return checked;
   impl->ports = ports;
-  impl->host = Host::Create(impl->runtime, std::move(ports.store), std::move(ports.queue),
-                            std::make_shared<const Registry>(registry), std::move(options));
+  impl->host = Host::Create(impl->runtime, std::move(ports), std::make_shared<const Registry>(registry),
+                            std::move(options));
   Status status = impl->AwaitStatus([&](DoneStatus done) { impl->host->Open(std::move(done)); });
   if (!status.ok()) return status;
   return Engine(std::move(impl));
@@ -347,6 +377,12 @@ MARATHON_INLINE Engine::~Engine() {
 }
 
 MARATHON_INLINE void Engine::Shutdown(Duration patience) { impl_->Shutdown(patience); }
+
+MARATHON_INLINE BlobStore& Engine::blobs() const { return impl_->host->blobs(); }
+
+MARATHON_INLINE StreamLog& Engine::streams() const { return impl_->host->streams(); }
+
+MARATHON_INLINE Limiter& Engine::limiter() const { return impl_->host->limiter(); }
 
 MARATHON_INLINE StatusOr<Run> Engine::StartPayload(std::string_view workflow_type, Payload input,
                                                    StartOptions options) {
@@ -373,10 +409,10 @@ MARATHON_INLINE StatusOr<Run> Engine::StartWith(std::string_view workflow_type, 
   call.input = std::move(input);
   call.options = std::move(options);
   call.signals = std::move(messages);
-  auto run = impl_->Await<RunKey>(
-      [&](Done<RunKey> done) { impl_->host->Start(std::move(call), std::move(done)); });
-  if (!run.ok()) return std::move(run).status();
-  return Run(impl_, *std::move(run));
+  auto started = impl_->Await<StartReply>(
+      [&](Done<StartReply> done) { impl_->host->Start(std::move(call), std::move(done)); });
+  if (!started.ok()) return std::move(started).status();
+  return Run(impl_, std::move(started->run));
 }
 
 MARATHON_INLINE Run Engine::Find(std::string_view workflow_id, std::string_view run_id) const {
@@ -387,6 +423,14 @@ MARATHON_INLINE StatusOr<ListReply> Engine::List(ListRequest request) const {
   return impl_->Await<ListReply>([&](Done<ListReply> done) {
     impl_->host->store().List(std::move(request), std::move(done));
   });
+}
+
+MARATHON_INLINE StatusOr<int64_t> Engine::Count(ListRequest request) const {
+  request.count_only = true;
+  request.page_token.clear();
+  const StatusOr<ListReply> reply = List(std::move(request));
+  if (!reply.ok()) return reply.status();
+  return reply->count;
 }
 
 MARATHON_INLINE Status Engine::CompleteActivityPayload(std::string_view token, Payload result) {
@@ -457,8 +501,53 @@ MARATHON_INLINE Status Run::Terminate(std::string_view reason) const {
 }
 
 MARATHON_INLINE Status Run::Unblock() const {
+  return engine_->Operate(key_, [](StateStore& store, const RunKey& run, DoneStatus done) {
+    store.Unblock(run, std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Run::Pause(std::string_view reason) const {
+  return engine_->AwaitStatus([&](DoneStatus done) {
+    engine_->host->Pause(key_, std::string(reason), std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Run::Resume() const {
+  return engine_->Operate(key_, [](StateStore& store, const RunKey& run, DoneStatus done) {
+    store.Resume(run, std::move(done));
+  });
+}
+
+MARATHON_INLINE Status Run::Pin(std::string_view build_id) const {
+  if (Status status = CheckText("build id", build_id, limits::kMaxNameBytes); !status.ok()) return status;
   return engine_->AwaitStatus(
-      [&](DoneStatus done) { engine_->host->store().Unblock(key_, std::move(done)); });
+      [&](DoneStatus done) { engine_->host->Pin(key_, std::string(build_id), std::move(done)); });
+}
+
+MARATHON_INLINE Status Run::Unpin() const {
+  return engine_->AwaitStatus([&](DoneStatus done) { engine_->host->Pin(key_, "", std::move(done)); });
+}
+
+MARATHON_INLINE Status Run::RetryActivity(EventId id) const {
+  const auto retry = [id](StateStore& store, const RunKey& run, DoneStatus done) {
+    store.RetryActivity({run, id}, std::move(done));
+  };
+  return engine_->Operate(key_, retry, /*may_be_gone=*/true);
+}
+
+MARATHON_INLINE Status Run::Delete() const {
+  const auto erase = [](StateStore& store, const RunKey& run, DoneStatus done) {
+    store.Delete(run, std::move(done));
+  };
+  return engine_->Operate(key_, erase, /*may_be_gone=*/true);
+}
+
+MARATHON_INLINE StatusOr<Run> Run::Fork(ForkOptions options) const {
+  auto started = engine_->Await<StartReply>([&](Done<StartReply> done) {
+    engine_->host->Fork(key_, std::move(options), std::move(done));
+  });
+  if (!started.ok()) return std::move(started).status();
+  return Run(engine_, std::move(started->run));
 }
 
 MARATHON_INLINE StatusOr<RunDescription> Run::Describe() const {
@@ -494,5 +583,6 @@ MARATHON_INLINE StatusOr<marathon::History> Run::History() const {
 
 }  // namespace marathon::inline MARATHON_ABI
 
+#include "marathon/event_reader-inl.h"
 #include "marathon/schedule-inl.h"
 #include "marathon/update_handle-inl.h"

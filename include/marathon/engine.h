@@ -28,6 +28,8 @@
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/event.h"
+#include "marathon/event_reader.h"
+#include "marathon/fork.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
 #include "marathon/runtime.h"
@@ -173,8 +175,46 @@ class Run {
   Status Terminate(std::string_view reason) const;
   // Lets a blocked run try again with the code there is now.
   Status Unblock() const;
+
+  // Has the run, or the one of its chain that goes on, rest until Resume, whatever becomes of this process: it takes no
+  // turns, and no attempts of its activities are claimed. Those that a worker has claimed go on; their outcomes, timers
+  // that fire, signals, updates and cancels wait. Queries answer from what it has seen; Terminate and the run timeout end it;
+  // deadlines of activities pass, but for schedule-to-start. Children go on, and so does what it has sent to other runs. What
+  // follows it in its chain is paused, too. Paused already: OK, and the first reason stays.
+  // kFailedPrecondition: it is closed.
+  Status Pause(std::string_view reason = "") const;
+  // Ends that. OK if it was not paused.
+  Status Resume() const;
+  // Moves the run, or the one of its chain that goes on, to workers of another build, whose code must fit its history:
+  // they alone take its turns from now on, as those did of the build it was pinned to (Versioning::kPinned). A turn that
+  // is under way elsewhere comes to nothing; activities go on, wherever they run. A blocked run tries again. Workers
+  // that have no workflow bound as kPinned do not listen for pinned runs. OK if it is so already.
+  // kInvalidArgument: this is no build id; kFailedPrecondition: the run is closed.
+  Status Pin(std::string_view build_id) const;
+  // Moves it to workers of any build. Likewise.
+  Status Unpin() const;
+  // Has a pending activity, of this very run, begin its next attempt at once: one that waits after a failure, or is
+  // held as a dead letter (ActivityOptions::hold_dead_letter), whose deaths are then forgotten. In a paused run, it
+  // begins when that resumes. OK if it runs, or only waits for a worker. `id` is that of its ActivityScheduled event, as
+  // Describe tells. kNotFound: no such activity is pending.
+  Status RetryActivity(EventId id) const;
+  // Erases a closed run, its history and results, at once: whoever asks for it gets kNotFound, and its workflow id is
+  // free. One that still owes its parent the news of its end, or its children that of theirs, goes when that is told.
+  // Its request id goes, too: a start that is repeated after that makes another run, and so does a parent's that did not
+  // hear of it. kFailedPrecondition: it, or what follows it in its chain, is open; terminate that first.
+  Status Delete() const;
+  // Begins a new run with the turns of this very run up to an event, as they are recorded or with other results and
+  // input; they are not run again, but replayed. What was pending then is begun anew: activities and children run
+  // once more, but for those with a result in `options`; timers have left what they had left. Random numbers of kept
+  // turns are this run's, later ones the fork's own. It is a chain of its own, and nobody's child; this run, if open, goes
+  // on. A fork that keeps turns is pinned as this run is. If its code and the kept turns do not fit, the fork blocks, as any run does.
+  // kInvalidArgument: `options` name events that cannot be kept or changed; which can, it says. kResourceExhausted: more
+  // is to be kept than limits::kForkMaxBytes. Others as Start.
+  StatusOr<Run> Fork(ForkOptions options) const;
   StatusOr<RunDescription> Describe() const;
   StatusOr<marathon::History> History() const;
+  // Follows it as it grows, behind event `after`: see event_reader.h. Does not ask the store.
+  EventReader Subscribe(EventId after = 0) const { return EventReader(engine_, key_, after); }
 
  private:
   template <class Out>
@@ -286,7 +326,11 @@ class Engine {
 
   // The newest run of a workflow id, or a certain run. Does not ask the store.
   Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
+  // Runs, the newest first, page by page: state_store.h says what can be asked, and what that costs. One that starts, or
+  // changes, while pages are read is in a later page as it is then, or in none.
   StatusOr<ListReply> List(ListRequest request = {}) const;
+  // How many there are of those; its limit and page do not matter. Costs as much as to look at them all.
+  StatusOr<int64_t> Count(ListRequest request = {}) const;
 
   // ---- Schedules: see schedule.h
 
@@ -331,6 +375,12 @@ class Engine {
   }
   Status CompleteActivityPayload(std::string_view token, Payload result);
   Status FailActivity(std::string_view token, Failure failure);
+
+  // ---- Beside the runs, in the store: see blob_store.h, stream_log.h and limiter.h. Not for workflow bodies; good for as
+  // long as the engine lives. Unlike the engine's own calls theirs do not block. kUnimplemented: the backend has none.
+  BlobStore& blobs() const;
+  StreamLog& streams() const;
+  Limiter& limiter() const;
 
  private:
   StatusOr<Run> StartWith(std::string_view workflow_type, Payload input, StartOptions options,

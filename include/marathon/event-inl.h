@@ -36,6 +36,9 @@ struct DescribeDetail {
   std::string operator()(const ActivityScheduled& e) {
     return fmt::format(" \"{}\"", e.activity_type);
   }
+  std::string operator()(const LocalActivityStarted& e) {
+    return fmt::format(" \"{}\"", e.activity_type);
+  }
   std::string operator()(const SignalReceived& e) { return fmt::format(" \"{}\"", e.name); }
   std::string operator()(const TimerStarted& e) {
     return fmt::format(" ({} ms)", e.duration.count());
@@ -63,6 +66,13 @@ struct DescribeDetail {
   }
   std::string operator()(const VersionRecorded& e) {
     return fmt::format(" \"{}\" {}", e.change, e.version);
+  }
+  std::string operator()(const AttributesSet& e) {
+    std::string names;
+    for (const auto& [name, text] : e.attributes) {
+      names += fmt::format("{}\"{}\"", names.empty() ? " " : ", ", name);
+    }
+    return names;
   }
   std::string operator()(const TurnStarted&) { return ""; }
   std::string operator()(const SideEffectRecorded&) { return ""; }

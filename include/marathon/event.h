@@ -17,6 +17,7 @@
 #include "marathon/config.h"
 #include "marathon/failure.h"
 #include "marathon/ids.h"
+#include "marathon/labels.h"
 #include "marathon/payload.h"
 #include "marathon/retry_policy.h"
 #include "marathon/time.h"
@@ -42,6 +43,8 @@ enum class EventType : uint16_t {
   kSideEffectRecorded = 34,
   kVersionRecorded = 35,
   kUpdateCompleted = 36,
+  kLocalActivityStarted = 38,
+  kAttributesSet = 39,
   // Closing: the last event of a run.
   kWorkflowCompleted = 50,
   kWorkflowFailed = 51,
@@ -59,6 +62,7 @@ struct ActivityPolicy {
   Duration schedule_to_close{0};  // all attempts and waits together
   Duration heartbeat{0};          // between two heartbeats
   StoredRetryPolicy retry;
+  bool hold_dead_letter = false;  // when its workers have died too often: held, not failed
 
   friend bool operator==(const ActivityPolicy&, const ActivityPolicy&) = default;
 };
@@ -98,11 +102,13 @@ struct WorkflowStarted {
   Duration run_timeout{0};  // 0: none
   Headers headers{};
   std::vector<RunOrigin> origin{};  // none or one
+  Labels memo{};
+  Labels attributes{};
   friend bool operator==(const WorkflowStarted&, const WorkflowStarted&) = default;
 };
 
 struct ActivityCompleted {
-  EventId scheduled = 0;  // the ActivityScheduled this answers
+  EventId scheduled = 0;  // the ActivityScheduled or LocalActivityStarted this answers
   Payload result;
   int32_t attempt = 1;
   friend bool operator==(const ActivityCompleted&, const ActivityCompleted&) = default;
@@ -192,6 +198,21 @@ struct UpdateCompleted {
   friend bool operator==(const UpdateCompleted&, const UpdateCompleted&) = default;
 };
 
+// The worker that took the turn has run an activity for it, at once and without a row in the store. Its outcome is an
+// ActivityCompleted or ActivityFailed of the same turn; an ActivityFailed with a `next_retry_delay` is not its end: a
+// timer follows, and another of these.
+struct LocalActivityStarted {
+  std::string activity_type;
+  int32_t attempt = 1;  // of those that this worker made, the first
+  friend bool operator==(const LocalActivityStarted&, const LocalActivityStarted&) = default;
+};
+
+// Each of these attributes of the run is changed; an empty text takes one away.
+struct AttributesSet {
+  Labels attributes;
+  friend bool operator==(const AttributesSet&, const AttributesSet&) = default;
+};
+
 struct WorkflowCompleted {
   Payload result;
   friend bool operator==(const WorkflowCompleted&, const WorkflowCompleted&) = default;
@@ -226,6 +247,7 @@ struct WorkflowContinuedAsNew {
   std::string task_queue;
   Payload input;
   Duration run_timeout{0};
+  bool upgrade = false;  // whatever build this run is pinned to, the next one is not
   friend bool operator==(const WorkflowContinuedAsNew&, const WorkflowContinuedAsNew&) = default;
 };
 
@@ -234,7 +256,8 @@ using EventBody =
                  SignalReceived, ActivityScheduled, ActivityCancelRequested, TimerStarted,
                  TimerCanceled, SideEffectRecorded, WorkflowCompleted, WorkflowFailed,
                  WorkflowTerminated, WorkflowTimedOut, WorkflowCancelRequested, VersionRecorded,
-                 WorkflowCanceled, WorkflowContinuedAsNew, UpdateAccepted, UpdateCompleted>;
+                 WorkflowCanceled, WorkflowContinuedAsNew, UpdateAccepted, UpdateCompleted,
+                 LocalActivityStarted, AttributesSet>;
 
 struct Event {
   EventId id = 0;

@@ -61,6 +61,9 @@ inline constexpr std::string_view kReadOnly = "marathon.ReadOnly";  // a query h
 inline constexpr std::string_view kUnknownUpdate = "marathon.UnknownUpdate";
 // An update that was accepted, and whose run ended before its handler did.
 inline constexpr std::string_view kUnfinishedUpdate = "marathon.UnfinishedUpdate";
+// A transactional activity where there is no transaction for it, and one whose SQL reached beyond its own.
+inline constexpr std::string_view kNoTransaction = "marathon.NoTransaction";
+inline constexpr std::string_view kForbiddenSql = "marathon.ForbiddenSql";
 inline constexpr std::string_view kHistoryLimit = "marathon.HistoryLimit";
 inline constexpr std::string_view kTerminated = "marathon.Terminated";
 inline constexpr std::string_view kNotStarted = "marathon.NotStarted";      // a child: its id is taken

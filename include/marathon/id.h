@@ -97,6 +97,7 @@ class Id {
   }
   friend std::string operator+(const Id& a, const Id& b) { return a.str().append(b.view()); }
   friend std::ostream& operator<<(std::ostream& out, const Id& id) { return out << id.view(); }
+  friend std::string_view format_as(const Id& id) { return id.view(); }  // what fmt 10 formats
 
  private:
   static constexpr size_t kInside = 43;

@@ -62,6 +62,12 @@ inline bool IsBuiltIn(std::string_view activity_type) {
   return activity_type.starts_with(kReservedNames);
 }
 
+// The task queue of the turns of a pinned run, to which only workers of its build listen. No name of a user's has the mark.
+inline constexpr char kPinMark = '@';
+inline std::string PinnedQueue(std::string_view task_queue, std::string_view build_id) {
+  return std::string(task_queue).append(1, kPinMark).append(build_id);
+}
+
 // Small strings that travel with a start, a signal or an activity: trace context and the like.
 using Headers = std::vector<std::pair<std::string, std::string>>;
 

@@ -14,6 +14,12 @@ inline constexpr size_t kMaxIdBytes = 255;    // workflow ids, request ids
 inline constexpr size_t kMaxReasonBytes = 4096;  // of a cancel or a termination, for people
 inline constexpr size_t kMaxNameBytes = 200;  // workflow, activity, signal and queue names
 
+// A memo, or the attributes of a run: how many labels, of one text, and names and texts together. The run's row has
+// them, and is written with each turn.
+inline constexpr size_t kMaxLabels = 32;
+inline constexpr size_t kMaxLabelBytes = 500;
+inline constexpr size_t kMaxLabelsBytes = 4096;
+
 // One encoded value. Larger things belong in a file or an object store, and their name in the payload.
 inline constexpr size_t kPayloadWarnBytes = 256u << 10;
 inline constexpr size_t kPayloadMaxBytes = 4u << 20;
@@ -68,6 +74,11 @@ inline constexpr Duration kResendMax = std::chrono::hours(1);
 inline constexpr size_t kOutboxHints = 10'000;
 inline constexpr Duration kOutboxPatience = kResendFirst;
 
+// Hints of activities that a worker may not begin yet, by the limits of their types: how many of a type it keeps,
+// and how often it offers them to other workers.
+inline constexpr size_t kMaxKeptHints = 10'000;
+inline constexpr Duration kOfferAgain = std::chrono::seconds(10);
+
 // A task or a turn that has killed its worker this often runs alone, then not at all.
 inline constexpr int kSuspectDeliveries = 3;
 inline constexpr int kMaxDeliveries = 5;
@@ -89,6 +100,35 @@ inline constexpr int kMaxBackfill = 1'000;
 inline constexpr Duration kCatchUpWindow = std::chrono::hours(365 * 24);
 inline constexpr Duration kCatchUpMin = std::chrono::seconds(10);
 
+// What a fork may keep of another run's history: it is one write, and one record.
+inline constexpr size_t kForkMaxBytes = 16u << 20;
+
+// A blob, a stream's frame, the frames of one append and what one read brings, at most; how long a blob that nobody uses is kept,
+// and a stream that nobody writes to.
+inline constexpr size_t kBlobMaxBytes = 64u << 20;
+inline constexpr Duration kBlobKeep = std::chrono::hours(7 * 24);
+inline constexpr size_t kFrameMaxBytes = 256u << 10;
+inline constexpr size_t kAppendMaxFrames = 1'000;
+inline constexpr size_t kFramePageBytes = 4u << 20;
+inline constexpr Duration kStreamKeep = std::chrono::hours(24);
+
+// A limit's key, its units and one amount of them, at most; how long it is kept when it says nothing any more; how long a
+// permit is good from its instant on; how far apart those go who have waited for a pause; the longest wait.
+inline constexpr size_t kLimitUnits = 8;
+inline constexpr size_t kLimitUnitBytes = 64;
+inline constexpr int64_t kLimitMaxAmount = 1'000'000'000;
+inline constexpr Duration kLimitKeep = std::chrono::hours(1);
+inline constexpr Duration kLimitGrace = std::chrono::seconds(10);
+inline constexpr Duration kLimitSpacing{50};
+inline constexpr Duration kLimitMaxWait = std::chrono::hours(30 * 24);
+
 inline constexpr Duration kDefaultStartToClose = std::chrono::minutes(10);
+
+// Local activities: one attempt, by default and at most; the longest wait for the next attempt that is spent in the
+// worker, a longer one is a durable timer; how long a turn goes on beginning them: after that, the next turn does.
+inline constexpr Duration kDefaultLocalTime = std::chrono::seconds(5);
+inline constexpr Duration kMaxLocalTime = std::chrono::minutes(1);
+inline constexpr Duration kLocalRetryInWorker = std::chrono::seconds(5);
+inline constexpr Duration kLocalTurnTime = std::chrono::seconds(10);
 
 }  // namespace marathon::inline MARATHON_ABI::limits

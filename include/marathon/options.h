@@ -9,6 +9,7 @@
 
 #include "marathon/config.h"
 #include "marathon/ids.h"
+#include "marathon/labels.h"
 #include "marathon/log_sink.h"
 #include "marathon/retry_policy.h"
 #include "marathon/state_store.h"
@@ -17,12 +18,15 @@
 namespace marathon::inline MARATHON_ABI {
 
 struct EngineOptions {
-  // Queues this process takes work from. Starts and activities use "default" unless they say otherwise.
+  // Queues this process takes work from, with names without '@'. Starts and activities use "default" unless they say
+  // otherwise.
   std::vector<std::string> task_queues{"default"};
 
   int turn_threads = 0;        // 0: as many as cores. Turns never block, so more gains nothing
   int activity_threads = 16;   // blocking activities at a time
   int max_async_activities = 10'000;  // asynchronous ones at a time; they hold no thread
+  // Attempts that begin here in a second, evenly spaced; 0: no limit. Limits of a type: Registry::Bind.
+  double max_activities_per_second = 0;
 
   // Live coroutines kept between turns; a run that is not there is replayed from its history.
   size_t cache_runs = 10'000;
@@ -35,8 +39,8 @@ struct EngineOptions {
   // A turn that runs longer is reported, its run left to others and its thread replaced.
   Duration watchdog{1'000};
 
-  // Names this build in histories; a run that blocked on it is retried by another. Empty: the
-  // executable's own build id.
+  // Names this build in histories; a run that blocked on it is retried by another, and one that is pinned to it
+  // (Versioning::kPinned) is only for it. 1 to 200 bytes. Empty: the executable's own build id.
   std::string build_id{};
 
   // Replays every run from its first event after every turn, and blocks the run if the code does not
@@ -59,6 +63,9 @@ struct StartOptions {
   // counts, until this policy says no. None: it is not. A run's result is then that of the last.
   std::optional<RetryPolicy> retry{};
   Headers headers{};
+  // Texts to show with the run, and to list it by: see labels.h. kInvalidArgument, kResourceExhausted: what is wrong.
+  Labels memo{};
+  Labels attributes{};
 };
 
 struct QueryOptions {

@@ -22,6 +22,14 @@ MARATHON_INLINE const detail::ActivityEntry* Registry::FindActivity(std::string_
   return found == activities_.end() ? nullptr : &found->second;
 }
 
+MARATHON_INLINE const std::string* Registry::FindTransactionalElsewhere(std::string_view kind) const {
+  if (interceptor_) return nullptr;
+  for (const auto& [name, entry] : activities_) {
+    if (!entry.transactions.empty() && entry.transactions != kind) return &name;
+  }
+  return nullptr;
+}
+
 MARATHON_INLINE std::string Registry::WorkflowNames() const {
   std::string names;
   for (const auto& [name, factory] : workflows_) {
@@ -31,14 +39,27 @@ MARATHON_INLINE std::string Registry::WorkflowNames() const {
   return names;
 }
 
-MARATHON_INLINE void Registry::AddWorkflow(std::string_view name, detail::WorkflowFactory factory) {
+MARATHON_INLINE void Registry::AddWorkflow(std::string_view name, detail::WorkflowFactory factory,
+                                           WorkflowOptions options) {
   has_workflows_ = true;
+  if (options.versioning == Versioning::kPinned) pinned_.emplace(name);
   CheckName("workflow", name, workflows_.emplace(name, std::move(factory)).second);
 }
 
 MARATHON_INLINE void Registry::AddActivity(std::string_view name, detail::ActivityEntry entry) {
   has_activities_ = true;
   CheckName("activity", name, activities_.emplace(name, std::move(entry)).second);
+}
+
+MARATHON_INLINE void Registry::Limit(std::string_view name, const ActivityLimits& limits, bool workflow) {
+  if (limits.max_concurrent == 0 && limits.max_per_second == 0) return;
+  if (workflow) {
+    mistakes_ += fmt::format("the workflow \"{}\" is bound with limits, which only activities have; ", name);
+  } else if (limits.max_concurrent < 0 || !(limits.max_per_second >= 0)) {
+    mistakes_ += fmt::format("the limits of the activity \"{}\" must not be negative; 0 is none; ", name);
+  } else {
+    limits_.insert_or_assign(std::string(name), limits);
+  }
 }
 
 MARATHON_INLINE void Registry::CheckName(std::string_view what, std::string_view name, bool is_new) {

@@ -27,6 +27,7 @@
 #include "marathon/config.h"
 #include "marathon/event.h"
 #include "marathon/ids.h"
+#include "marathon/labels.h"
 #include "marathon/store_rows.h"
 #include "marathon/task_queue.h"
 #include "marathon/time.h"
@@ -68,8 +69,8 @@ struct HandedOver {
 };
 
 // The run that goes on where a commit closes another: under the same workflow and request id. It gets `messages`,
-// then what waits in the closed run's inbox for the workflow (IsForWorkflow), and its dedupe keys and answers. Updates
-// that are accepted and not completed are answered as failed: kUnfinishedUpdate.
+// then what waits in the closed run's inbox for the workflow (IsForWorkflow), its labels, and its dedupe keys and
+// answers. Updates that are accepted and not completed are answered as failed: kUnfinishedUpdate.
 struct NextRun {
   Id run_id;
   std::string workflow_type;
@@ -78,10 +79,11 @@ struct NextRun {
   Duration delay{0};              // until its first turn
   std::vector<Message> messages;  // WorkflowStarted first
   SessionId session;              // offers to take its turns; empty: no
+  bool keeps_pin = false;         // pinned as the closed run is; else not
 };
 
-// One turn of one run, all or nothing, if the run is open, not blocked and at `expected_version`, and the store
-// has lost nothing since `incarnation`.
+// One turn of one run, all or nothing, if the run is open, not blocked, paused or pinned to another build (but for a
+// commit from outside), and at `expected_version`, and the store has lost nothing since `incarnation`.
 struct TurnCommit {
   RunKey run;
   EventId expected_version = 0;
@@ -89,6 +91,8 @@ struct TurnCommit {
   uint64_t incarnation = 0;  // of the snapshot that the turn rests on; 0: none
   CommitId commit_id = 0;
   SessionId session;  // becomes the run's owner; empty: a commit from outside (terminate, run timeout)
+  Id build_id = {};   // of the committing worker
+  bool pin = false;   // pins the run to that build
 
   EventId new_version = 0;  // equal to expected_version when no event is written
   std::string record;       // EncodeRecord of the turn's events; empty when there are none
@@ -101,6 +105,7 @@ struct TurnCommit {
   std::vector<EventId> cancel_timers;
 
   std::vector<UpdateAnswer> answers;  // what Await tells of updates from now on
+  Labels attributes;  // changes of the run's, in order: an empty text takes one away
 
   // Ends the run: its timers, pending activities (see Owed) and remaining messages go. Refused with
   // kFailedPrecondition while a signal newer than `inbox_taken` waits, unless `leave_signals` or `next`.
@@ -135,6 +140,10 @@ struct TakeTurnRequest {
   // another one than `known_commit` at that version, all records are sent, from the first.
   EventId known_version = 0;
   CommitId known_commit = 0;
+  // The caller is in the middle of a turn that takes its time: others are to leave it to him for a while. The reply
+  // has the row and nothing else.
+  bool keep = false;
+  Id build_id = {};  // the caller's
 };
 
 // ---- Starting and messages ---------------------------------------------------------------------
@@ -155,9 +164,11 @@ struct StartRequest {
   Duration delay{0};              // until its first turn, which is then not the caller's to take
   std::vector<Message> messages;  // WorkflowStarted first; then signals, which an existing run gets too
   SessionId session;              // the worker that will take its turns; empty: any
+  RunLabels labels;               // as they were before its first turn
   // The run's first turn, if the caller has already taken it: `messages` are then in its record, and
   // none is stored. Dropped when an existing run answers.
   std::optional<TurnCommit> first_turn;
+  std::vector<Message> inbox;  // only with `first_turn`, which has not taken them. Dropped likewise
 };
 
 struct StartReply {
@@ -165,6 +176,7 @@ struct StartReply {
   bool started = false;  // false: an existing run answers
   bool mine = false;     // ready, and `session` owns it: nobody else is told
   Time now{};
+  uint64_t incarnation = 0;  // as in PutReply
 };
 
 struct PutRequest {
@@ -177,6 +189,8 @@ struct PutReply {
   RunKey run;
   bool mine = false;       // `session` owns the run: it takes the turn, nobody else is told
   bool duplicate = false;  // the dedupe key is known: nothing was written
+  // Of the store that has it (RunSnapshot); 0, too: it says nothing of other runs.
+  uint64_t incarnation = 0;
 };
 
 // ---- Activities --------------------------------------------------------------------------------
@@ -194,6 +208,7 @@ struct AttemptEnd {
     kGiveBack,  // claimable again after `delay`, as if never delivered
     kDetach,    // completes later, from anywhere; keeps its deadlines, needs no session. One that is owed
                 // is claimable again if its run has ended, or it is canceled and not `cancel_told`
+    kDead,      // its workers have died too often: held until RetryActivity; `failure` is kept
   };
   ActivityKey key;
   Epoch epoch = 0;  // kFinal: or kAnyEpoch
@@ -201,8 +216,10 @@ struct AttemptEnd {
   EventBody outcome;  // kFinal: ActivityCompleted or ActivityFailed
   std::optional<Failure> failure;
   Duration delay{0};
+  Payload heartbeat;  // kGiveBack: what the next delivery finds as the last one; empty: as it was
   SessionId session;  // offers to take the run's next turn; empty: no
   bool cancel_told = false;
+  uint64_t incarnation = 0;  // of a store that has what the outcome speaks of; 0: it speaks of none
 };
 
 struct AttemptReply {
@@ -263,11 +280,12 @@ struct ReadRequest {
 // How far an update has come.
 enum class UpdateStage : uint8_t { kAccepted = 1, kCompleted = 2 };
 
-// What is waited for: the end of a run or, sooner, of an update that it has been sent.
+// What is waited for: the end of a run or, sooner, of an update that it has been sent, or an event of its history.
 struct AwaitRequest {
   RunKey run;                  // an empty run_id means the workflow id's newest run
   std::string update_id = {};  // its message has the dedupe key UpdateKey(update_id). Empty: none
   UpdateStage stage = UpdateStage::kCompleted;
+  std::optional<EventId> after = {};  // one behind this; without an update
 
   friend auto operator<=>(const AwaitRequest&, const AwaitRequest&) = default;
 };
@@ -275,17 +293,31 @@ struct AwaitRequest {
 // Unlike all request ids of users, so that an update and a signal may have the same.
 inline std::string UpdateKey(std::string_view update_id) { return "update\n" + std::string(update_id); }
 
+// Which runs: those that fit all that is set. They are looked at from the newest on until a page is full, so what fits
+// few of many costs a look at many; a page of those with an attribute costs, in SQLite and Redis, a look at those that
+// have the first of `attributes`.
 struct ListRequest {
   std::string workflow_type = {};             // empty: any
   std::optional<RunStatus> status = {};       // none: any
   bool blocked_only = false;
+  bool paused_only = false;
+  bool dead_letters_only = false;             // with activities in state kDead
+  std::string pinned_to = {};                 // this build; empty: any, and none
+  Time ready_before = kNever;                 // whose next turn nobody has taken since before this time
+  std::string workflow_id_prefix = {};        // empty: any
+  Time started_from = {};                     // at this time or later …
+  Time started_before = kNever;               // … and before this
+  Labels attributes = {};                     // that have all of these. The rarest first
   int limit = 100;
   std::string page_token = {};                // empty: from the newest
+  // Without a page_token: all there are are counted, whatever the limit, and none is given.
+  bool count_only = false;
 };
 
 struct ListReply {
-  std::vector<RunRow> runs;  // newest start first
+  std::vector<RunRow> runs;  // newest start first; those that start while pages are read are in none
   std::string next_page_token;  // empty: that was all
+  int64_t count = 0;            // with count_only
 };
 
 // ---- The port ----------------------------------------------------------------------------------
@@ -355,25 +387,49 @@ class StateStore {
   virtual void Put(PutRequest request, Done<PutReply> done) = 0;
   // The run as its next turn needs it. The owner takes its turns without a write; anyone else becomes the
   // owner by this call, with one delivery more. kAborted: another owner's time has not passed.
-  // kFailedPrecondition: closed or blocked. kNotFound.
+  // kFailedPrecondition: closed, blocked, paused, or pinned to another build. kNotFound.
   virtual void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) = 0;
-  // kAborted: another version, last commit or incarnation, closed, blocked, or a handed-over activity is not the caller's any more.
+  // kAborted: another version, last commit or incarnation, closed, blocked, paused, pinned to another build, or a
+  // handed-over activity is not the caller's any more.
   // kFailedPrecondition: a signal came before the close. kOutOfRange: the run would go over a limit of
   // limits.h.
   virtual void Commit(TurnCommit commit, Done<CommitReply> done) = 0;
   // Stops an open run's turns at `version` until Unblock. With any `info.retry_at` but kNever it is given
   // back instead: it has no owner, this delivery does not count, and it is ready for anyone after
-  // kGiveBackFirst, doubling with each time since the last commit. kAborted: another version.
+  // kGiveBackFirst, doubling with each time since the last commit. kAborted: another version, or pinned to another build than
+  // `info.build_id`.
   virtual void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) = 0;
   // Lets a blocked run try again, with its deliveries forgotten; it is ready if its inbox is not empty.
   // OK if it was not blocked.
   virtual void Unblock(RunKey run, DoneStatus done) = 0;
 
+  // ---- What operators do
+  // Has an open run rest until Resume: it takes no turns, and no attempts of its activities begin but of those that
+  // are built in. What runs goes on; its outcome, timers that fire and all messages wait in the inbox. Deadlines
+  // pass, but for schedule-to-start. To a closed run that another one followed: the chain's newest run is paused;
+  // the run that follows a paused one is paused, too. OK if it is paused already: its reason stays.
+  // kNotFound; kFailedPrecondition: closed.
+  virtual void Pause(RunKey run, std::string reason, DoneStatus done) = 0;
+  // Ends that: the run is ready if its inbox is not empty, and its activities are claimable. OK if it was not
+  // paused. kNotFound.
+  virtual void Resume(RunKey run, DoneStatus done) = 0;
+  // Has an open run's turns taken by workers of one build, and no others, from now on; empty: by any. It has no owner,
+  // is not blocked any more, and ready for them if its inbox is not empty. To a closed run that another one followed:
+  // the chain's newest run. OK if it is so already, and nothing changes. kNotFound; kFailedPrecondition: closed.
+  virtual void Pin(RunKey run, std::string build_id, DoneStatus done) = 0;
+  // An activity that waits for its next attempt is claimable at once, and so is one that is dead, with its
+  // deliveries forgotten. OK if it is claimable or at work already. kNotFound: nothing such is pending.
+  virtual void RetryActivity(ActivityKey key, DoneStatus done) = 0;
+  // Erases a closed run with all that is left of it, and its workflow id if that names this run: at once, or, if
+  // it owes something (Owed), with the last of that. kNotFound; kFailedPrecondition: it is open,
+  // or the run that its chain has come to.
+  virtual void Delete(RunKey run, DoneStatus done) = 0;
+
   // ---- Activities
   // Claims each one that is claimable at its epoch; the reply holds the rows won, in order.
   virtual void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                                Done<std::vector<ActivityRow>> done) = 0;
-  // kAborted: a newer epoch has it.
+  // kAborted: a newer epoch has it. kFailedPrecondition: the store may have lost something since `incarnation`.
   virtual void EndAttempt(AttemptEnd end, Done<AttemptReply> done) = 0;
   // kAborted: a newer epoch has it. kNotFound: it is resolved, or its run has ended: stop.
   virtual void Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) = 0;
@@ -386,7 +442,8 @@ class StateStore {
   virtual void Read(ReadRequest request, Done<RunSnapshot> done) = 0;
   virtual void List(ListRequest request, Done<ListReply> done) = 0;
   // Answers when the run is closed, with its row and its last record; and with what the update was answered, once it
-  // has come to its stage or to its end, if it has. Returns a name for CancelAwait, after which `done` is
+  // has come to its stage or to its end, if it has. Who awaits an event is told, as soon as there is one, or of the
+  // end, what Read would tell of the records behind it. Returns a name for CancelAwait, after which `done` is
   // destroyed uncalled, or is being called. kNotFound: no such run, or the open run knows of no such update.
   virtual uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) = 0;
   uint64_t AwaitClose(RunKey run, Done<RunSnapshot> done) {

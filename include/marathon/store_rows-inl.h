@@ -31,6 +31,7 @@ MARATHON_INLINE ActivityDue NextDue(const ActivityRow& row, Duration resend_firs
   deadline(row.scheduled_at, row.policy.schedule_to_close, TimeoutKind::kScheduleToClose);
   switch (row.state) {
     case ActivityState::kClaimable:
+      if (row.paused) break;
       deadline(row.available_at, row.policy.schedule_to_start, TimeoutKind::kScheduleToStart);
       if (IsBuiltIn(row.activity_type)) {
         consider(row.available_at, What::kClaim);
@@ -46,6 +47,8 @@ MARATHON_INLINE ActivityDue NextDue(const ActivityRow& row, Duration resend_firs
       deadline(row.started_at, row.policy.start_to_close, TimeoutKind::kStartToClose);
       deadline(std::max(row.started_at, row.heartbeat_at), row.policy.heartbeat,
                TimeoutKind::kHeartbeat);
+      break;
+    case ActivityState::kDead:
       break;
   }
   return due;

@@ -10,6 +10,7 @@
 #include "marathon/config.h"
 #include "marathon/event.h"
 #include "marathon/ids.h"
+#include "marathon/labels.h"
 #include "marathon/limits.h"
 #include "marathon/time.h"
 
@@ -37,6 +38,14 @@ struct BlockInfo {
   Time retry_at = kNever;  // then anyone may try again
 
   friend bool operator==(const BlockInfo&, const BlockInfo&) = default;
+};
+
+// Why a run rests: somebody paused it.
+struct PauseInfo {
+  std::string reason;  // for people
+  Time since{};
+
+  friend bool operator==(const PauseInfo&, const PauseInfo&) = default;
 };
 
 // A run's place among others, if it has one.
@@ -70,7 +79,7 @@ struct RunRow {
   uint64_t inbox_last_signal = 0; // … and of the newest signal
   int64_t inbox_size = 0;         // messages waiting
 
-  // Ready: open, not blocked or delayed, and inbox_size > 0. Set by the write that makes it true.
+  // Ready: open, not blocked, paused or delayed, and inbox_size > 0. Set by the write that makes it true.
   Time ready_since = kNever;      // kNever: not ready
   SessionId owner;                // who committed or claimed last: its cache is warm
   Time owner_until{};             // until then only the owner takes turns; afterwards anyone
@@ -80,6 +89,11 @@ struct RunRow {
   std::optional<BlockInfo> blocked;
   int32_t give_backs = 0;         // times blocked with a retry since the last commit
   std::optional<RunLinks> links;  // none: a run on its own
+  std::optional<PauseInfo> paused;
+  int32_t dead_letters = 0;       // of its activities, those in state kDead
+  bool deleted = false;           // goes with the last of what it owes
+  std::optional<RunLabels> labels;  // as they are now; none: there are none
+  std::optional<std::string> pinned;  // the build whose workers alone take its turns; none: any do
 
   friend bool operator==(const RunRow&, const RunRow&) = default;
 };
@@ -101,6 +115,7 @@ enum class ActivityState : uint8_t {
   kClaimed = 2,    // a worker's session holds it
   kBackoff = 3,    // waits for its next attempt
   kDetached = 4,   // completes later, from anywhere (CompleteLater)
+  kDead = 5,       // a dead letter: held until RetryActivity, since its workers died
 };
 
 // Whether an activity is dropped with its run. Persisted: never change the value of an existing entry.
@@ -135,9 +150,15 @@ struct ActivityRow {
   bool cancel_requested = false;
   int32_t resends = 0;     // times published again since it became claimable
   Owed owed = Owed::kNo;
+  bool paused = false;     // no attempt begins, since its run is paused
 
   friend bool operator==(const ActivityRow&, const ActivityRow&) = default;
 };
+
+// Whether a worker may claim it.
+inline bool IsClaimable(const ActivityRow& row) {
+  return row.state == ActivityState::kClaimable && !row.paused;
+}
 
 // The next instant at which `row` needs attention, and for what: the end of a back-off, one of its four
 // deadlines (only those that apply in its state), or, while claimable, its next re-send, or, if it is built in,

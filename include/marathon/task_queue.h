@@ -26,6 +26,7 @@ struct TaskHint {
   EventId activity = 0;  // kActivity
   Epoch epoch = 0;       // kActivity: what the claim must name
   SessionId preferred;   // who should get it first; empty: anyone
+  std::string activity_type = {};  // kActivity: a worker knows by it whether it may begin now
 
   friend bool operator==(const TaskHint&, const TaskHint&) = default;
 };

@@ -20,18 +20,46 @@ inline void CheckName(std::string_view what, std::string_view name, size_t max =
       {.type = std::string(failure_type::kEncode), .non_retryable = true});
 }
 
+// The same for a task queue; none is a way to say "as here".
+inline void CheckTaskQueue(std::string_view name) {
+  if (name.empty()) return;
+  CheckName("a task queue's name", name);
+  if (name.find(kPinMark) == name.npos) return;
+  throw ApplicationError(fmt::format("the task queue \"{}\" needs a name without {}", name, kPinMark),
+                         {.type = std::string(failure_type::kEncode), .non_retryable = true});
+}
+
+// Throws unless these may be a run's labels.
+inline void CheckOwnLabels(std::string_view what, const Labels& labels) {
+  const Status status = CheckLabels(what, labels);
+  if (status.ok()) return;
+  const bool too_large = status.code() == StatusCode::kResourceExhausted;
+  throw ApplicationError(std::string(MessageOf(status)),
+                         {.type = std::string(too_large ? failure_type::kTooLarge : failure_type::kEncode),
+                          .non_retryable = true});
+}
+
 }  // namespace detail
+
+MARATHON_INLINE void WorkflowContext::SetAttributes(Labels changes, std::source_location where) {
+  detail::CheckOwnLabels("attribute", changes);
+  Labels after = core_.labels().attributes;
+  detail::SetLabels(after, changes);
+  detail::CheckOwnLabels("attribute", after);
+  core_.SetAttributes(std::move(changes), where);
+}
 
 MARATHON_INLINE detail::ContinueAsNewAwaiter WorkflowContext::ContinueEncoded(
     std::string_view workflow_type, Payload input, const ContinueAsNewOptions& options,
     std::source_location where) {
   if (!workflow_type.empty()) detail::CheckName("a workflow's type", workflow_type);
-  if (!options.task_queue.empty()) detail::CheckName("a task queue's name", options.task_queue);
+  detail::CheckTaskQueue(options.task_queue);
   WorkflowContinuedAsNew next;
   next.workflow_type = workflow_type;
   next.task_queue = options.task_queue;
   next.input = std::move(input);
   next.run_timeout = options.run_timeout.value_or(core_.run_timeout());
+  next.upgrade = options.upgrade;
   return detail::ContinueAsNewAwaiter(core_, std::move(next), where);
 }
 
@@ -40,6 +68,7 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
                                                                       const ActivityOptions& options,
                                                                       std::source_location where) {
   detail::CheckName("an activity's name", activity);
+  detail::CheckTaskQueue(options.task_queue);
   ActivityPolicy policy;
   policy.start_to_close = options.start_to_close_timeout;
   policy.schedule_to_start = options.schedule_to_start_timeout;
@@ -49,8 +78,31 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
     policy.start_to_close = limits::kDefaultStartToClose;
   }
   if (options.retry != nullptr) policy.retry = StoredRetryPolicy(*options.retry);
+  policy.hold_dead_letter = options.hold_dead_letter;
   return core_.ScheduleActivity(activity, std::move(input), options.task_queue, std::move(policy),
                                 options.cancellation, where);
+}
+
+MARATHON_INLINE detail::OperationRef WorkflowContext::StartLocalEncoded(std::string_view activity,
+                                                                        Payload input,
+                                                                        const LocalOptions& options,
+                                                                        std::source_location where) {
+  detail::CheckName("an activity's name", activity);
+  if (IsBuiltIn(activity)) {
+    throw ApplicationError(fmt::format("\"{}\" is one of the library's own activities and cannot run locally", activity),
+                           {.type = std::string(failure_type::kEncode), .non_retryable = true});
+  }
+  const Duration time = options.start_to_close_timeout;
+  if (time <= Duration(0) || time > limits::kMaxLocalTime) {
+    throw ApplicationError(
+        fmt::format("the start_to_close_timeout of local activity \"{}\" is {} ms; it must be 1 to {}: what takes "
+                    "longer is for ctx.Run",
+                    activity, time.count(), limits::kMaxLocalTime.count()),
+        {.type = std::string(failure_type::kEncode), .non_retryable = true});
+  }
+  detail::LocalCall call{std::move(input), time};
+  if (options.retry != nullptr) call.retry = StoredRetryPolicy(*options.retry);
+  return core_.StartLocal(activity, std::move(call), options.cancellation, where);
 }
 
 // The activity is the child, from its start to its end: it has no deadlines, and the retry policy is the child's.
@@ -63,8 +115,8 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleChildEncoded(
     detail::CheckName("a child's workflow id", options.workflow_id, limits::kMaxIdBytes);
     headers.emplace_back(detail::header::kWorkflowId, options.workflow_id);
   }
+  detail::CheckTaskQueue(options.task_queue);
   if (!options.task_queue.empty()) {
-    detail::CheckName("a task queue's name", options.task_queue);
     headers.emplace_back(detail::header::kTaskQueue, options.task_queue);
   }
   const auto add_time = [&](std::string_view name, Duration time) {
@@ -76,6 +128,13 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleChildEncoded(
     const bool cancel = options.on_parent_close == ParentClosePolicy::kCancel;
     headers.emplace_back(detail::header::kOnParentClose, cancel ? "cancel" : "abandon");
   }
+  const auto add_labels = [&](std::string_view prefix, std::string_view what, const Labels* labels) {
+    if (labels == nullptr) return;
+    detail::CheckOwnLabels(what, *labels);
+    for (const auto& [name, text] : *labels) headers.emplace_back(fmt::format("{}{}", prefix, name), text);
+  };
+  add_labels(detail::header::kMemo, "memo", options.memo);
+  add_labels(detail::header::kAttribute, "attribute", options.attributes);
   ActivityPolicy policy;
   if (options.retry != nullptr) {
     policy.retry = StoredRetryPolicy(*options.retry);

@@ -30,6 +30,8 @@
 #include "marathon/config.h"
 #include "marathon/detail/awaitables.h"
 #include "marathon/detail/run_messages.h"
+#include "marathon/labels.h"
+#include "marathon/limits.h"
 #include "marathon/log_sink.h"
 #include "marathon/retry_policy.h"
 #include "marathon/workflow.h"
@@ -46,6 +48,17 @@ struct ActivityOptions {
   Duration schedule_to_close_timeout{0};   // all attempts and waits together; final when it passes
   Duration heartbeat_timeout{0};           // between two ctx.Heartbeat()s; retried when it passes
   const RetryPolicy* retry = nullptr;      // null: RetryPolicy's defaults. Must outlive the call
+  ActivityCancellation cancellation = ActivityCancellation::kTry;
+  // When five workers have died while it ran: it is held, as a dead letter, until somebody calls
+  // Run::RetryActivity or a deadline passes, instead of failing.
+  bool hold_dead_letter = false;
+};
+
+// How a local activity is to be run. Trivially destructible, as ActivityOptions is.
+struct LocalOptions {
+  // One attempt, from its beginning: at most limits::kMaxLocalTime. Retried when it passes.
+  Duration start_to_close_timeout = limits::kDefaultLocalTime;
+  const RetryPolicy* retry = nullptr;  // as in ActivityOptions
   ActivityCancellation cancellation = ActivityCancellation::kTry;
 };
 
@@ -66,6 +79,8 @@ struct ChildOptions {
   ParentClosePolicy on_parent_close = ParentClosePolicy::kTerminate;
   // When the handle is told that the child is canceled; kTry and kWait cancel the child, kAbandon does not.
   ActivityCancellation cancellation = ActivityCancellation::kWait;
+  const Labels* memo = nullptr;        // as in StartOptions; must live for the call
+  const Labels* attributes = nullptr;
 };
 
 // Which run of a workflow id. Trivially destructible, as ActivityOptions is.
@@ -92,6 +107,9 @@ struct ContinueAsNewOptions {
   std::string_view workflow_type{};      // empty: this one's
   std::string_view task_queue{};         // empty: this one's
   std::optional<Duration> run_timeout{};  // 0: none; not said: this one's
+  // Where this run is pinned to a build (Versioning::kPinned), the next one is, too, on the same task queue. With
+  // `upgrade` it begins on any, as a new run does: the input is then perhaps for newer code.
+  bool upgrade = false;
 };
 
 class WorkflowContext {
@@ -157,6 +175,53 @@ class WorkflowContext {
       std::source_location where = std::source_location::current()) {
     return ActivityHandle<Out>(
         Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+
+  // ---- Local activities
+
+  // Runs a short activity on the worker that takes this turn, which waits for it: without a queue, and without a
+  // write of its own, since its outcome is recorded with the turn. It runs at least once; a worker that dies, or a turn
+  // that another has taken, runs all of the turn's once more. Messages wait until the turn is over, a cancel of the run too;
+  // so it is for what takes milliseconds. Waits between attempts of more than limits::kLocalRetryInWorker are
+  // durable. Throws as Run does.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunLocal(
+      const ActivityDef<Out(In)>& def, Arg&& input, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(StartLocalWith<In>(def.name, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunLocal(
+      const ActivityDef<Out()>& def, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(StartLocalEncoded(def.name, Payload(), options, where));
+  }
+  template <class Out, class Arg>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunLocal(
+      std::string_view activity, Arg&& input, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(
+        StartLocalWith<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+  // The same, but without waiting: several run side by side.
+  template <class Out, class In, class Arg>
+  [[nodiscard]] ActivityHandle<Out> StartLocal(
+      const ActivityDef<Out(In)>& def, Arg&& input, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(StartLocalWith<In>(def.name, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] ActivityHandle<Out> StartLocal(
+      const ActivityDef<Out()>& def, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(StartLocalEncoded(def.name, Payload(), options, where));
+  }
+  template <class Out, class Arg>
+  [[nodiscard]] ActivityHandle<Out> StartLocal(
+      std::string_view activity, Arg&& input, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(
+        StartLocalWith<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
   }
 
   // ---- Other runs
@@ -338,7 +403,7 @@ class WorkflowContext {
 
   // Calls `handler(value)` for each signal of this name, those that wait already too. It returns nothing, or a
   // Workflow<void>, which runs as a branch of its own that no cancel reaches. Handlers run before other code.
-  // What one throws fails the run.
+  // What one throws fails the run, as does a value that it cannot take; a handler of Payload takes any, as it came.
   template <class Fn>
   HandlerRegistration OnSignal(std::string_view signal, Fn handler) {
     return {core_, core_.SetHandler(signal, detail::MakeSignalHandler(std::move(handler)))};
@@ -453,6 +518,15 @@ class WorkflowContext {
   uint64_t Random() { return core_.NextRandom(); }
   std::string NewUuid();
 
+  // ---- Labels, by which others see and find the run: see labels.h
+
+  // Changes attributes of the run, and of those that follow it; an empty text takes one away. List finds the run by
+  // them once this turn is over. Throws ApplicationError if a name or text is none, or a limit is passed.
+  void SetAttributes(Labels changes, std::source_location where = std::source_location::current());
+  // As they are by now.
+  const Labels& attributes() const { return core_.labels().attributes; }
+  const Labels& memo() const { return core_.labels().memo; }
+
   // ---- About the run
 
   const Id& workflow_id() const { return core_.facts().key.workflow_id; }
@@ -484,6 +558,18 @@ class WorkflowContext {
     if (!payload.ok()) detail::ThrowEncodeError(activity, payload.status());
     return ScheduleEncoded(activity, *std::move(payload), options, where);
   }
+  template <class In, class Arg>
+  detail::OperationRef StartLocalWith(std::string_view activity, Arg&& input, const LocalOptions& options,
+                                      std::source_location where) {
+    static_assert(std::is_convertible_v<Arg&&, In>,
+                  "Marathon: the input is not what the activity's definition takes");
+    detail::CheckSafeArgument<Arg>();
+    StatusOr<Payload> payload = Encode<In>(std::forward<Arg>(input));
+    if (!payload.ok()) detail::ThrowEncodeError(activity, payload.status());
+    return StartLocalEncoded(activity, *std::move(payload), options, where);
+  }
+  detail::OperationRef StartLocalEncoded(std::string_view activity, Payload input,
+                                         const LocalOptions& options, std::source_location where);
   template <class In, class Arg>
   detail::ContinueAsNewAwaiter ContinueWith(std::string_view workflow_type, Arg&& input,
                                             const ContinueAsNewOptions& options,

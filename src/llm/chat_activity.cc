@@ -1,9 +1,8 @@
 #include "marathon/llm/chat_activity.h"
 
-#include <cstdint>
 #include <utility>
 
-#include "marathon/detail/text.h"
+#include "src/llm/fail_activity.h"
 
 namespace marathon::inline MARATHON_ABI::llm {
 
@@ -17,18 +16,8 @@ void ChatActivity::operator()(ActivityContext& ctx, const ChatRequest& request,
     ctx.Heartbeat().IgnoreError();  // advice only
     if (listener) listener(ctx.info(), delta);
   };
-  const int attempt = ctx.attempt();
-  const uint64_t seed = marathon::detail::HashOf(ctx.idempotency_key());
-  auto on_result = [done = std::move(done), attempt, seed](ChatResult result) mutable {
-    if (const auto* response = std::get_if<ChatResponse>(&result)) return done.Complete(*response);
-    const Error& error = std::get<Error>(result);
-    Failure failure = ToFailure(error, attempt, seed);
-    // Only the engine stops the call. If it does so for its own sake, such as a lost lease, and not for a
-    // cancel, of which the store knows, the call is still wanted.
-    if (error.error_class == ErrorClass::kCanceled) failure.non_retryable = false;
-    done.Fail(std::move(failure));
-  };
-  model_->Chat(request, ctx.stop_token(), std::move(on_delta), std::move(on_result));
+  model_->ChatWithin(internal::PaceOf(ctx), request, ctx.stop_token(), std::move(on_delta),
+                     internal::CompleteWith(ctx, std::move(done)));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm

@@ -6,8 +6,11 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <variant>
 
+#include "marathon/limits.h"
 #include "src/llm/classify.h"
+#include "src/llm/paced_call.h"
 #include "src/llm/sse_parser.h"
 #include "src/llm/wire.h"
 #include "src/net/http_loop.h"
@@ -19,13 +22,9 @@ namespace {
 using marathon::detail::HttpLoop;
 using marathon::detail::HttpReply;
 using marathon::detail::HttpRequest;
+using marathon::detail::IsVisible;
 
 constexpr long kConnectionsKept = 256;
-constexpr size_t kSecretMin = 8;  // a shorter value is no secret, and may be part of any word
-
-bool IsVisible(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
 
 // Completes the endpoint, or says what is wrong with it. No message has the key.
 Status CheckEndpoint(Endpoint* endpoint) {
@@ -49,15 +48,17 @@ Status CheckEndpoint(Endpoint* endpoint) {
         "the key for {} would travel by http: use https, or say insecure if it must be so", host));
   }
   for (const std::string& header : endpoint->headers) {
-    const size_t colon = header.find(':');
-    if (colon == 0 || colon == header.npos || !IsVisible(header.substr(0, colon)) ||
-        header.find_first_of("\r\n") != header.npos) {
+    if (!marathon::detail::IsHeader(header)) {
       return InvalidArgument("a header of the endpoint is not of the form \"Name: value\"");
     }
   }
   if (std::min({endpoint->connect_timeout, endpoint->idle_timeout, endpoint->total_timeout}) <
       Duration{0}) {
     return InvalidArgument("a timeout of the endpoint is negative");
+  }
+  for (const int64_t per_minute : {endpoint->requests_per_minute, endpoint->tokens_per_minute}) {
+    if (per_minute >= 0 && per_minute <= limits::kLimitMaxAmount) continue;
+    return InvalidArgument(fmt::format("{} a minute is not from 0 to {}", per_minute, limits::kLimitMaxAmount));
   }
   return {};
 }
@@ -68,14 +69,18 @@ struct Call {
     if (done) done(MakeError(ErrorClass::kCanceled, "the client is closed"));
   }
 
+  // Told of an error, or of none: then the reader has the answer.
+  using Done = Callback<void(std::optional<Error>)>;
+
   HttpRequest request;
   std::stop_token stop;
-  Model::OnResult done;  // empty: answered
-  std::unique_ptr<internal::ResponseReader> reader;
+  Done done;  // empty: answered
+  std::shared_ptr<internal::AnswerReader> reader;
+  std::shared_ptr<internal::PacedCall> paced;  // null: it goes by no limits
   internal::SseParser events;
 
   // The loop's own.
-  HttpLoop::Id http = 0;
+  HttpLoop::Id http = 0;  // or the timer of a short wait
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
   bool started = false;
   bool whole = false;  // the answer is no stream
@@ -96,13 +101,8 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   explicit Calls(Endpoint endpoint)
       : endpoint_(std::move(endpoint)),
         wire_(internal::WireOf(endpoint_.protocol)),
-        loop_(kConnectionsKept) {
-    secrets_.push_back(endpoint_.api_key);
-    for (const std::string& header : endpoint_.headers) {
-      secrets_.push_back(header.substr(header.find_first_not_of(' ', header.find(':') + 1)));
-    }
-    std::erase_if(secrets_, [](const std::string& text) { return text.size() < kSecretMin; });
-  }
+        secrets_(marathon::detail::SecretsOf(endpoint_.headers, endpoint_.api_key)),
+        loop_(kConnectionsKept) {}
 
   void Open() { loop_.Start(shared_from_this()); }
   void Close() {
@@ -110,30 +110,76 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     loop_.Stop();
   }
 
-  void Chat(const ChatRequest& request, std::stop_token stop, OnDelta on_delta, OnResult done) {
+  void Chat(const Pace& pace, const ChatRequest& request, std::stop_token stop, OnDelta on_delta,
+            OnResult done) {
     auto body = wire_.encode(request, endpoint_);
     if (auto* error = std::get_if<Error>(&body)) return done(std::move(*error));
-    auto call = std::make_shared<Call>(endpoint_.response_max);
-    call->request = RequestOf(std::move(std::get<std::string>(body)));
-    call->stop = std::move(stop);
-    call->done = std::move(done);
-    call->reader = wire_.new_reader(std::move(on_delta));
-    loop_.Post([self = shared_from_this(), call = std::move(call)] { self->Start(call); });
+    std::shared_ptr<internal::ResponseReader> reader = wire_.new_reader(std::move(on_delta));
+    auto paced = PacedBy(pace, request);
+    auto take = TakeFrom<ChatResult>(reader, paced, std::move(done));
+    Begin(RequestOf(wire_.path, std::move(std::get<std::string>(body)), endpoint_.stream), reader,
+          std::move(paced), std::move(stop), std::move(take), !endpoint_.stream);
+  }
+
+  void Embed(const Pace& pace, const EmbedRequest& request, std::stop_token stop, OnVectors done) {
+    if (wire_.encode_embed == nullptr) {
+      return done(MakeError(ErrorClass::kBadRequest, "the provider has no embeddings"));
+    }
+    auto body = wire_.encode_embed(request);
+    if (auto* error = std::get_if<Error>(&body)) return done(std::move(*error));
+    std::shared_ptr<internal::VectorReader> reader = wire_.new_vector_reader(request.texts.size());
+    auto paced = PacedBy(pace, request);
+    auto take = TakeFrom<EmbedResult>(reader, paced, std::move(done));
+    Begin(RequestOf(wire_.embed_path, std::move(std::get<std::string>(body)), false), reader,
+          std::move(paced), std::move(stop), std::move(take), true);
   }
 
  private:
-  HttpRequest RequestOf(std::string body) const {
-    HttpRequest request{.method = "POST", .url = endpoint_.base_url + std::string(wire_.path)};
+  template <class Request>
+  std::shared_ptr<internal::PacedCall> PacedBy(const Pace& pace, const Request& request) const {
+    if (pace.limiter == nullptr) return nullptr;
+    return std::make_shared<internal::PacedCall>(pace, endpoint_, request.model, internal::EstimateTokens(request));
+  }
+
+  template <class Result, class Reader, class OnAnswer>
+  static Call::Done TakeFrom(std::shared_ptr<Reader> reader, std::shared_ptr<internal::PacedCall> paced,
+                             OnAnswer done) {
+    return [reader = std::move(reader), paced = std::move(paced),
+            done = std::move(done)](std::optional<Error> error) mutable {
+      if (error) {
+        if (!paced) return done(*std::move(error));
+        auto tell = [error, done = std::move(done)]() mutable { done(*std::move(error)); };
+        return paced->Failed(*error, std::move(tell));
+      }
+      auto response = reader->Take();
+      if (paced) paced->Answered(response.usage);
+      done(std::move(response));
+    };
+  }
+
+  void Begin(HttpRequest request, std::shared_ptr<internal::AnswerReader> reader,
+             std::shared_ptr<internal::PacedCall> paced, std::stop_token stop, Call::Done done, bool whole) {
+    auto call = std::make_shared<Call>(endpoint_.response_max);
+    call->request = std::move(request);
+    call->stop = std::move(stop);
+    call->done = std::move(done);
+    call->reader = std::move(reader);
+    call->paced = std::move(paced);
+    call->whole = whole;
+    loop_.Post([self = shared_from_this(), call = std::move(call)] { self->Start(call); });
+  }
+
+  HttpRequest RequestOf(std::string_view path, std::string body, bool stream) const {
+    HttpRequest request{.method = "POST", .url = endpoint_.base_url + std::string(path)};
     request.headers = wire_.headers(endpoint_.api_key);
     request.headers.push_back("Content-Type: application/json");
-    request.headers.push_back(endpoint_.stream ? "Accept: text/event-stream"
-                                               : "Accept: application/json");
+    request.headers.push_back(stream ? "Accept: text/event-stream" : "Accept: application/json");
     request.headers.insert(request.headers.end(), endpoint_.headers.begin(),
                            endpoint_.headers.end());
     request.body = std::move(body);
     request.timeout = endpoint_.total_timeout;
     request.connect_timeout = endpoint_.connect_timeout;
-    if (endpoint_.stream) request.idle_timeout = endpoint_.idle_timeout;
+    if (stream) request.idle_timeout = endpoint_.idle_timeout;
     request.verify_tls = endpoint_.verify_tls;
     request.ca_file = endpoint_.ca_file;
     return request;
@@ -142,18 +188,40 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   void Start(const CallPtr& call) {
     if (closed_ || call->stop.stop_requested()) return End(call);
     calls_.insert(call);
-    call->request.on_bytes = [this, call](const HttpReply& head, std::string_view bytes) {
-      return OnBytes(*call, head, bytes);
-    };
-    call->http = loop_.Send(std::move(call->request), [this, call](StatusOr<HttpReply> reply) {
-      OnEnd(call, std::move(reply));
-    });
     call->on_stop.emplace(call->stop, [weak = weak_from_this(), call = std::weak_ptr(call)] {
       const auto self = weak.lock();
       if (!self) return;
       self->loop_.Post([self, call] {
         if (const CallPtr alive = call.lock()) self->End(alive);
       });
+    });
+    call->paced ? Ask(call) : Send(call);
+  }
+
+  // Whether the limits let it go; again after a short wait, lest a pause has begun meanwhile.
+  void Ask(const CallPtr& call) {
+    call->paced->Ask([self = shared_from_this(), call](StatusOr<Permit> permit) {
+      self->loop_.Post([self, call, permit = std::move(permit)] {
+        if (call->done) self->OnPermit(call, permit);
+      });
+    });
+  }
+
+  void OnPermit(const CallPtr& call, const StatusOr<Permit>& permit) {
+    auto next = call->paced->Take(permit);
+    if (auto* error = std::get_if<Error>(&next)) return Finish(call, std::move(*error));
+    const Duration wait = std::get<Duration>(next);
+    if (wait == Duration(0)) return Send(call);
+    call->http = loop_.After(wait, [this, call] { Ask(call); });
+  }
+
+  void Send(const CallPtr& call) {
+    if (call->paced) call->paced->Sent();
+    call->request.on_bytes = [this, call](const HttpReply& head, std::string_view bytes) {
+      return OnBytes(*call, head, bytes);
+    };
+    call->http = loop_.Send(std::move(call->request), [this, call](StatusOr<HttpReply> reply) {
+      OnEnd(call, std::move(reply));
     });
   }
 
@@ -175,9 +243,9 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   // False: the call is over.
   bool OnBytes(Call& call, const HttpReply& head, std::string_view bytes) {
     if (!std::exchange(call.started, true)) {
-      const bool json = head.Header("content-type").find("json") != std::string::npos;
-      call.whole = json || !endpoint_.stream;
+      if (head.Header("content-type").find("json") != std::string::npos) call.whole = true;
       call.request_id = internal::RequestIdOf(head);
+      if (call.paced) call.paced->Heard(head, HttpLoop::WallClock().Now());
     }
     call.received += bytes.size();
     if (call.received > endpoint_.response_max) {
@@ -197,7 +265,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
 
   void OnEnd(const CallPtr& call, StatusOr<HttpReply> reply) {
     if (!call->done) return;
-    internal::ResponseReader& reader = *call->reader;
+    internal::AnswerReader& reader = *call->reader;
     const bool is_200 = reply.ok() && reply->status == 200;
     if (is_200 && call->whole && !call->error) call->error = reader.OnBody(call->body);
     if (call->error) {
@@ -207,10 +275,11 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
       return Finish(call, *std::move(call->error));
     }
     if (reply.ok() && !is_200) {
+      if (call->paced) call->paced->Heard(*reply, HttpLoop::WallClock().Now());
       return Finish(call, internal::ErrorOfReply(*reply, HttpLoop::WallClock().Now()));
     }
     // If the answer has its end, a connection that breaks behind it does no harm.
-    if (reader.complete()) return Finish(call, reader.Take());
+    if (reader.complete()) return Finish(call, std::nullopt);
     const bool partial = reader.begun() || !call->body.empty();
     if (!reply.ok()) return Finish(call, internal::ErrorOfCall(reply.status(), partial));
     Error error = MakeError(ErrorClass::kTruncated, "the stream ended before the answer did");
@@ -220,28 +289,23 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     Finish(call, std::move(error));
   }
 
-  void Finish(const CallPtr& call, ChatResult result) {
+  void Finish(const CallPtr& call, std::optional<Error> error) {
     calls_.erase(call);
     call->on_stop.reset();
-    if (auto* error = std::get_if<Error>(&result)) Redact(error);
-    std::exchange(call->done, nullptr)(std::move(result));
+    if (error) Redact(&*error);
+    std::exchange(call->done, nullptr)(std::move(error));
   }
 
   // Some providers repeat the key that they refuse.
   void Redact(Error* error) const {
     for (std::string* text : {&error->message, &error->code, &error->request_id}) {
-      for (const std::string& secret : secrets_) {
-        constexpr std::string_view kInstead = "[secret]";
-        for (size_t at = 0; (at = text->find(secret, at)) != text->npos; at += kInstead.size()) {
-          text->replace(at, secret.size(), kInstead);
-        }
-      }
+      marathon::detail::Redact(secrets_, text);
     }
   }
 
   const Endpoint endpoint_;
   const internal::Wire& wire_;
-  std::vector<std::string> secrets_;
+  const std::vector<std::string> secrets_;
   std::set<CallPtr> calls_;
   bool closed_ = false;
   HttpLoop loop_;
@@ -259,7 +323,19 @@ Client::Client(std::shared_ptr<Calls> calls) : calls_(std::move(calls)) {}
 Client::~Client() { calls_->Close(); }
 
 void Client::Chat(ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) {
-  calls_->Chat(request, std::move(stop), std::move(on_delta), std::move(done));
+  ChatWithin({}, std::move(request), std::move(stop), std::move(on_delta), std::move(done));
+}
+
+void Client::ChatWithin(Pace pace, ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) {
+  calls_->Chat(pace, request, std::move(stop), std::move(on_delta), std::move(done));
+}
+
+void Client::Embed(EmbedRequest request, std::stop_token stop, OnVectors done) {
+  EmbedWithin({}, std::move(request), std::move(stop), std::move(done));
+}
+
+void Client::EmbedWithin(Pace pace, EmbedRequest request, std::stop_token stop, OnVectors done) {
+  calls_->Embed(pace, request, std::move(stop), std::move(done));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm

@@ -9,10 +9,16 @@
 #include <utility>
 
 #include "src/llm/base64.h"
+#include "src/llm/floats.h"
+#include "src/llm/kept_json.h"
 
 namespace marathon::inline MARATHON_ABI::llm {
 namespace {
 
+using internal::EnumOf;
+using internal::Get;
+using internal::Put;
+using internal::WordOf;
 using nlohmann::json;
 
 // The words for enumerators, by their values; they never change.
@@ -22,29 +28,6 @@ constexpr std::array<std::string_view, 3> kKeeps = {"default", "minutes", "hour"
 constexpr std::array<std::string_view, 8> kStopReasons = {
     "end", "tool_calls", "max_tokens", "stop_text", "refused", "paused", "context_full", "other"};
 
-template <class Enum, size_t kCount>
-std::string WordOf(const std::array<std::string_view, kCount>& words, Enum value) {
-  return std::string(words.at(static_cast<size_t>(value)));
-}
-template <class Enum, size_t kCount>
-Enum EnumOf(const std::array<std::string_view, kCount>& words, const json& value,
-            std::string_view what) {
-  const auto& text = value.get_ref<const std::string&>();
-  for (size_t i = 0; i < kCount; ++i) {
-    if (words[i] == text) return static_cast<Enum>(i);
-  }
-  throw std::invalid_argument("\"" + text + "\" is no " + std::string(what));
-}
-
-// Leaves out what has its default.
-template <class T>
-void Put(json& to, const char* name, const T& value, const T& by_default = {}) {
-  if (value != by_default) to[name] = value;
-}
-template <class T>
-void Get(const json& from, const char* name, T& value) {
-  if (const auto found = from.find(name); found != from.end()) found->get_to(value);
-}
 template <class T>
 void PutOptional(json& to, const char* name, const std::optional<T>& value) {
   if (value) to[name] = *value;
@@ -240,6 +223,7 @@ void to_json(json& to, const ChatResponse& response) {
   Put(to, "model", response.model);
   Put(to, "stop_word", response.stop_word);
   if (response.usage != Usage()) to["usage"] = response.usage;
+  Put(to, "route", response.route);
 }
 void from_json(const json& from, ChatResponse& response) {
   response.blocks = ToBlocks(from.at("blocks"));
@@ -247,6 +231,40 @@ void from_json(const json& from, ChatResponse& response) {
   Get(from, "id", response.id);
   Get(from, "model", response.model);
   Get(from, "stop_word", response.stop_word);
+  Get(from, "usage", response.usage);
+  Get(from, "route", response.route);
+}
+
+void to_json(json& to, const EmbedRequest& request) {
+  to = {{"model", request.model}, {"texts", request.texts}};
+  PutOptional(to, "dimensions", request.dimensions);
+  Put(to, "extra", request.extra);
+}
+void from_json(const json& from, EmbedRequest& request) {
+  from.at("model").get_to(request.model);
+  from.at("texts").get_to(request.texts);
+  GetOptional(from, "dimensions", request.dimensions);
+  Get(from, "extra", request.extra);
+}
+
+// Vectors are base64 of 32-bit floats, the low byte first: a third of the digits' length, and exact.
+void to_json(json& to, const EmbedResponse& response) {
+  json vectors = json::array();
+  for (const auto& vector : response.vectors) {
+    vectors.push_back(internal::ToBase64(internal::BytesOfFloats(vector)));
+  }
+  to = {{"vectors", std::move(vectors)}};
+  Put(to, "model", response.model);
+  if (response.usage != Usage()) to["usage"] = response.usage;
+}
+void from_json(const json& from, EmbedResponse& response) {
+  for (const json& one : from.at("vectors")) {
+    const auto bytes = internal::FromBase64(one.get_ref<const std::string&>());
+    auto vector = bytes ? internal::FloatsOfBytes(*bytes) : std::nullopt;
+    if (!vector) throw std::invalid_argument("one of \"vectors\" is not base64 of floats");
+    response.vectors.push_back(*std::move(vector));
+  }
+  Get(from, "model", response.model);
   Get(from, "usage", response.usage);
 }
 

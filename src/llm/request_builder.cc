@@ -38,8 +38,16 @@ void RequestBuilder::Refuse(std::string why) {
 std::variant<std::string, Error> RequestBuilder::Finish(std::string_view extra, bool stream) {
   if (root["model"] == "") Refuse("the request names no model");
   if (root["messages"].empty()) Refuse("the request has no messages");
-  if (!extra.empty()) root.update(ParseObject(extra, "extra"));
+  Apply(extra);
   root["stream"] = stream;  // whatever `extra` says: the reader must know
+  return Encode();
+}
+
+void RequestBuilder::Apply(std::string_view extra) {
+  if (!extra.empty()) root.update(ParseObject(extra, "extra"));
+}
+
+std::variant<std::string, Error> RequestBuilder::Encode() {
   if (error_) return *std::move(error_);
   auto body = marathon::detail::CatchingConversion(
       "to JSON", [&]() -> StatusOr<std::string> { return root.dump(); });

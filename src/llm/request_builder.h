@@ -31,6 +31,10 @@ class RequestBuilder {
   void Refuse(std::string why);
 
   // Puts `extra` over the rest.
+  void Apply(std::string_view extra);
+  // The body as it is sent, or the first reason against it.
+  std::variant<std::string, Error> Encode();
+  // All of that, for a chat.
   std::variant<std::string, Error> Finish(std::string_view extra, bool stream);
 
   OrderedJson root = OrderedJson::object();

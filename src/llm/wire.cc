@@ -4,9 +4,11 @@ namespace marathon::inline MARATHON_ABI::llm::internal {
 
 const Wire& WireOf(Protocol protocol) {
   static constexpr Wire kOpenAi{"https://api.openai.com/v1", "/chat/completions", OpenAiHeaders,
-                                EncodeOpenAi, NewOpenAiReader};
+                                EncodeOpenAi, NewOpenAiReader,
+                                "/embeddings", EncodeOpenAiEmbed, NewOpenAiVectorReader};
   static constexpr Wire kAnthropic{"https://api.anthropic.com", "/v1/messages", AnthropicHeaders,
-                                   EncodeAnthropic, NewAnthropicReader};
+                                   EncodeAnthropic, NewAnthropicReader,
+                                   "", nullptr, nullptr};
   return protocol == Protocol::kAnthropic ? kAnthropic : kOpenAi;
 }
 

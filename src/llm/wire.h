@@ -13,15 +13,16 @@
 #include "marathon/config.h"
 #include "marathon/llm/chat.h"
 #include "marathon/llm/client.h"
+#include "marathon/llm/embed.h"
 #include "marathon/llm/model.h"
 #include "src/llm/sse_parser.h"
 
 namespace marathon::inline MARATHON_ABI::llm::internal {
 
 // Takes one answer, as a stream of events or whole.
-class ResponseReader {
+class AnswerReader {
  public:
-  virtual ~ResponseReader() = default;
+  virtual ~AnswerReader() = default;
   // An error is the end. What comes behind the last event of an answer is ignored.
   virtual std::optional<Error> OnEvent(const SseEvent& event) = 0;
   virtual std::optional<Error> OnBody(std::string_view body) = 0;
@@ -29,7 +30,17 @@ class ResponseReader {
   virtual bool complete() const = 0;
   // Some of it is there.
   virtual bool begun() const = 0;
+};
+
+class ResponseReader : public AnswerReader {
+ public:
   virtual ChatResponse Take() = 0;
+};
+
+// Vectors come whole.
+class VectorReader : public AnswerReader {
+ public:
+  virtual EmbedResponse Take() = 0;
 };
 
 struct Wire {
@@ -39,6 +50,10 @@ struct Wire {
   // The body; an error says what is wrong with the request.
   std::variant<std::string, Error> (*encode)(const ChatRequest& request, const Endpoint& endpoint);
   std::unique_ptr<ResponseReader> (*new_reader)(Model::OnDelta on_delta);
+  // Null: the provider has no embeddings.
+  std::string_view embed_path;
+  std::variant<std::string, Error> (*encode_embed)(const EmbedRequest& request);
+  std::unique_ptr<VectorReader> (*new_vector_reader)(size_t texts);
 };
 
 const Wire& WireOf(Protocol protocol);
@@ -47,6 +62,8 @@ const Wire& WireOf(Protocol protocol);
 std::vector<std::string> OpenAiHeaders(const std::string& api_key);
 std::variant<std::string, Error> EncodeOpenAi(const ChatRequest& request, const Endpoint& endpoint);
 std::unique_ptr<ResponseReader> NewOpenAiReader(Model::OnDelta on_delta);
+std::variant<std::string, Error> EncodeOpenAiEmbed(const EmbedRequest& request);
+std::unique_ptr<VectorReader> NewOpenAiVectorReader(size_t texts);
 std::vector<std::string> AnthropicHeaders(const std::string& api_key);
 std::variant<std::string, Error> EncodeAnthropic(const ChatRequest& request,
                                                  const Endpoint& endpoint);

@@ -36,8 +36,8 @@ class SystemClock final : public Clock {
 
 struct HttpLoop::State {
   explicit State(long connections_kept) {
-    static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
-    static_cast<void>(global);
+    static const CURLcode kGlobal = curl_global_init(CURL_GLOBAL_DEFAULT);
+    static_cast<void>(kGlobal);
     multi = curl_multi_init();
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, connections_kept);
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, OnSocket);
@@ -102,8 +102,8 @@ struct HttpLoop::State {
 };
 
 const Clock& HttpLoop::WallClock() {
-  static const SystemClock clock;
-  return clock;
+  static const SystemClock kClock;
+  return kClock;
 }
 
 HttpLoop::HttpLoop(long connections_kept) : state_(std::make_shared<State>(connections_kept)) {}

@@ -19,12 +19,15 @@
 #include "marathon/status.h"
 #include "marathon/time.h"
 
+struct sockaddr;
+
 namespace marathon::inline MARATHON_ABI::detail {
 
 struct HttpReply {
   int status = 0;
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
+  bool cut = false;  // there is more of it than HttpRequest::body_max
 
   std::string Header(const std::string& name) const;  // empty: there is none
 };
@@ -38,9 +41,15 @@ struct HttpRequest {
   Duration connect_timeout{5'000};  // of its beginning
   Duration idle_timeout{0};         // between two pieces of the reply, and before the first; 0: none
   bool direct = false;              // never by a proxy
+  bool once = false;                // over a connection of its own: the library sends again what a kept one has lost
   bool verify_tls = true;
   std::string ca_file;           // PEM; empty: the machine's
   size_t body_max = 4u << 20;    // of HttpReply::body; SQS: ten messages of 1 MiB in all
+  bool cut = false;              // a larger body is cut off there, and is no error
+  // What an address is that must not be called, SpecialUseOf (http_address.h) say; empty: it may be. Each is asked for
+  // before a connection to just this one, so what a name stood for earlier does not matter. All requests of a loop have
+  // the same rule, since connections are kept.
+  std::string_view (*refuse)(const sockaddr& address) = nullptr;
   // Takes the body of a 200 as it comes, instead of HttpReply::body; `head` has the rest. False ends the call
   // (kCancelled). May post, but neither send nor cancel.
   Callback<bool(const HttpReply& head, std::string_view bytes)> on_bytes{};
@@ -67,9 +76,9 @@ class HttpLoop {
 
   // An answer of any status is a reply. Errors:
   //   kUnavailable         the server has certainly not seen it
-  //   kFailedPrecondition  nor will it before somebody mends the URL or the certificates
+  //   kFailedPrecondition  nor will it before somebody mends the URL or the certificates; or `refuse` forbids it
   //   kDeadlineExceeded    a timeout of the request; the server may have seen it
-  //   kResourceExhausted   the body is larger than body_max
+  //   kResourceExhausted   the body is larger than body_max, or the headers than anybody's are
   //   kUnknown             the connection broke; the server may have seen it
   Id Send(HttpRequest request, Callback<void(StatusOr<HttpReply>)> done);
   Id After(Duration delay, Callback<void()> work);

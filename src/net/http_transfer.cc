@@ -1,5 +1,7 @@
 #include "src/net/http_transfer.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cctype>
 #include <chrono>
@@ -9,6 +11,8 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
+
+constexpr size_t kHeadMax = 256u << 10;
 
 StatusCode CodeOf(CURLcode code) {
   switch (code) {
@@ -53,7 +57,8 @@ HttpTransfer::HttpTransfer(HttpRequest the_request, HttpLoop::Id id,
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers_);
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  if (request.method == "POST") {
+  if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);  // or it would wait for one
+  if (request.method == "POST" || !request.body.empty()) {
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
   }
@@ -74,6 +79,14 @@ HttpTransfer::HttpTransfer(HttpRequest the_request, HttpLoop::Id id,
                    static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
   if (request.direct) curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+  if (request.once) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // or the loop would wait for a name that nobody wants any more
+#endif
+  if (request.refuse != nullptr) {
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, OpenSocket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
+  }
 }
 
 HttpTransfer::~HttpTransfer() {
@@ -89,10 +102,14 @@ void HttpTransfer::ReadStatus() {
 
 void HttpTransfer::Finish(CURLcode code) {
   ReadStatus();
-  if (code == CURLE_OK) {
+  if (code == CURLE_OK || broken_ == Broken::kCut) {
     done(std::move(reply));
+  } else if (code == CURLE_COULDNT_CONNECT && !refused_.empty()) {
+    done(FailedPrecondition("an address of the host must not be called: " + std::string(refused_)));
   } else if (broken_ == Broken::kTooLarge) {
-    done(ResourceExhausted("the reply is larger than " + std::to_string(request.body_max) + " bytes"));
+    const bool head = head_bytes_ > kHeadMax;
+    done(ResourceExhausted((head ? "the reply's headers are larger than " : "the reply is larger than ") +
+                           std::to_string(head ? kHeadMax : request.body_max) + " bytes"));
   } else if (broken_ == Broken::kByReader) {
     done(Cancelled("the reader wants no more"));
   } else {
@@ -111,7 +128,9 @@ size_t HttpTransfer::OnBody(char* bytes, size_t, size_t size, void* self) {
     return 0;
   }
   if (reply.body.size() + size > transfer.request.body_max) {
-    transfer.broken_ = Broken::kTooLarge;
+    transfer.broken_ = transfer.request.cut ? Broken::kCut : Broken::kTooLarge;
+    reply.cut = true;
+    reply.body.append(bytes, transfer.request.body_max - reply.body.size());
     return 0;
   }
   reply.body.append(bytes, size);
@@ -121,6 +140,11 @@ size_t HttpTransfer::OnBody(char* bytes, size_t, size_t size, void* self) {
 size_t HttpTransfer::OnHeader(char* bytes, size_t, size_t size, void* self) {
   HttpTransfer& transfer = *static_cast<HttpTransfer*>(self);
   transfer.last_byte = SteadyMicros();
+  transfer.head_bytes_ += size;
+  if (transfer.head_bytes_ > kHeadMax) {
+    transfer.broken_ = Broken::kTooLarge;
+    return 0;
+  }
   const std::string_view line(bytes, size);
   if (line.starts_with("HTTP/")) transfer.reply.headers.clear();  // those of a 100 are no more
   const size_t colon = line.find(':');
@@ -133,6 +157,14 @@ size_t HttpTransfer::OnHeader(char* bytes, size_t, size_t size, void* self) {
   transfer.reply.headers[std::move(name)] =
       from != line.npos && end >= from ? line.substr(from, end + 1 - from) : std::string_view();
   return size;
+}
+
+curl_socket_t HttpTransfer::OpenSocket(void* self, curlsocktype, curl_sockaddr* address) {
+  HttpTransfer& transfer = *static_cast<HttpTransfer*>(self);
+  const std::string_view refused = transfer.request.refuse(address->addr);
+  if (refused.empty()) return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  transfer.refused_ = refused;
+  return CURL_SOCKET_BAD;
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "marathon/callback.h"
 #include "marathon/config.h"
@@ -38,10 +39,13 @@ struct HttpTransfer {
  private:
   static size_t OnBody(char* bytes, size_t, size_t size, void* self);
   static size_t OnHeader(char* bytes, size_t, size_t size, void* self);
+  static curl_socket_t OpenSocket(void* self, curlsocktype, curl_sockaddr* address);
   void ReadStatus();
 
-  enum class Broken : uint8_t { kNo, kTooLarge, kByReader };
+  enum class Broken : uint8_t { kNo, kTooLarge, kCut, kByReader };
   Broken broken_ = Broken::kNo;
+  std::string_view refused_;  // what the address is that was not called
+  size_t head_bytes_ = 0;
   curl_slist* headers_ = nullptr;
 };
 

@@ -104,12 +104,19 @@ Figures MeasureReplay(const Settings& settings, Place& place, const Workload& wo
 Workload ReplayWorkload();
 // 100,000 runs that sleep, with so many of them in the cache.
 Figures MeasureParked(const Settings& settings, Place& place, size_t cache_runs);
+// A thousand agents at a time, whose models stream, beside bare libcurl.
+Figures MeasureAgentStream(const Settings& settings, Place& place);
+// One agent that takes 200 turns, one after another, and what its history comes to.
+Figures MeasureAgentHistory(const Settings& settings, Place& place);
+Workload AgentWorkload(std::string name);
 
 void CheckHistory(const marathon::Run& run, const Workload& workload);
 double SecondsSince(std::chrono::steady_clock::time_point begin);
 double MicrosSince(std::chrono::steady_clock::time_point begin);
 double Percentile(std::vector<double>& values, double share);
 double RssMb();
+double CpuSeconds();  // of this process
+double HeapBytes();   // allocated and not freed, with what malloc adds to it
 
 [[noreturn]] void Die(const std::string& message);
 

@@ -1,6 +1,5 @@
 // Closed loops: clients that keep so many runs in flight.
 #include <marathon/event_codec.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,15 +13,6 @@ namespace bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double CpuSeconds() {
-  struct rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 struct Round {
   double per_second = 0;

@@ -2,6 +2,8 @@
 //
 // Each measurement runs in a process of its own, in rounds that alternate with its floor; what is reported
 // is the median round. Times on a shared machine move, the two of one round move together.
+#include <malloc.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +45,20 @@ double RssMb() {
   double pages = 0;
   statm >> pages >> pages;
   return pages * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
+}
+
+double CpuSeconds() {
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double HeapBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<double>(info.uordblks + info.hblkhd);
 }
 
 void CheckHistory(const marathon::Run& run, const Workload& workload) {
@@ -156,6 +172,10 @@ bool MeasureAll(const Settings& settings) {
         return MeasureParked(settings, place, cache_runs);
       });
     }
+    ok &= Measure(settings, backend, sync, AgentWorkload("agent-stream"),
+                  [&](Place& place) { return MeasureAgentStream(settings, place); });
+    ok &= Measure(settings, backend, sync, AgentWorkload("agent-history"),
+                  [&](Place& place) { return MeasureAgentHistory(settings, place); });
   }
   return ok;
 }

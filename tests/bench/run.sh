@@ -2,7 +2,7 @@
 # Measures the engine beside a bare loop, in a Release build; docs/performance.md explains the figures.
 #   tests/bench/run.sh [--quick] [--json FILE] [--workload W] [--backend B]
 # FILE gets one JSON object a line. W: one-activity sequence-10 fanout-100 timers
-# signals replay-10k parked. B: memory sqlite redis redis+sqs. Also --seconds S (of a round), --rounds N, --in-flight N,
+# signals replay-10k parked agent-stream agent-history. B: memory sqlite redis redis+sqs. Also --seconds S (of a round), --rounds N, --in-flight N,
 # --threads N (of clients), --payload BYTES and --folder DIR (for databases: the disk that is measured).
 set -euo pipefail
 here=$PWD

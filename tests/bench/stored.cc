@@ -13,12 +13,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Allocated and not freed, with what malloc adds to it.
-double HeapBytes() {
-  const struct mallinfo2 info = mallinfo2();
-  return static_cast<double>(info.uordblks + info.hblkhd);
-}
-
 double IdlePollMicros(marathon::StateStore& store, marathon::Runtime& runtime) {
   std::vector<double> times;
   for (int i = 0; i < 501; ++i) {

@@ -75,7 +75,7 @@ std::string Expect(const marathon::Run& run, const T& wanted) {
 }
 
 template <class T>
-void Convert(const marathon::Payload& payload) {
+void ConvertTo(const marathon::Payload& payload) {
   const auto value = marathon::Decode<T>(payload);
   if (!value.ok() || !marathon::Encode<T>(*value).ok()) Die("a payload has no value");
 }
@@ -91,7 +91,7 @@ Workload IntWorkload(std::string name, std::string type, int steps, int64_t adde
   workload.finish = [added](const marathon::Run& run, int64_t index) {
     return Expect<int64_t>(run, index % 9'000 + added);
   };
-  workload.convert = Convert<int64_t>;
+  workload.convert = ConvertTo<int64_t>;
   workload.events = {{EventType::kWorkflowStarted, 1}, {EventType::kWorkflowCompleted, 1}};
   return workload;
 }
@@ -116,7 +116,7 @@ std::vector<Workload> Workloads() {
   text.finish = [](const marathon::Run& run, int64_t index) {
     return Expect<std::string>(run, TextOf(index));
   };
-  text.convert = Convert<std::string>;
+  text.convert = ConvertTo<std::string>;
   all.push_back(std::move(text));
 
   all.push_back(IntWorkload("sequence-10", "Sequence", kSequence, kSequence));

@@ -53,6 +53,7 @@ class Auditor {
   void CheckActivities(const StoredRun& run);
   void CheckActivity(const StoredRun& run, const Event& scheduled, const EventBody* outcome,
                      Time recorded);
+  void CheckLocal(const StoredRun& run, const Event& started, const EventBody& outcome);
   void CheckLedger(const std::set<std::string>& known_runs);
   void Add(std::string_view invariant, const RunKey& run, std::string_view what) {
     violations_.Add(invariant, fmt::format("{}, run {}: {}", run.workflow_id, run.run_id, what));
@@ -313,8 +314,11 @@ void Auditor::CheckActivities(const StoredRun& run) {
     }
   }
   for (const Event& event : run.history) {
-    if (!std::holds_alternative<ActivityScheduled>(event.body)) continue;
     const auto outcome = outcomes.find(event.id);
+    if (std::holds_alternative<LocalActivityStarted>(event.body) && outcome != outcomes.end()) {
+      CheckLocal(run, event, *outcome->second.first);
+    }
+    if (!std::holds_alternative<ActivityScheduled>(event.body)) continue;
     if (outcome == outcomes.end()) {
       CheckActivity(run, event, nullptr, kNever);
     } else {
@@ -379,6 +383,18 @@ void Auditor::CheckActivity(const StoredRun& run, const Event& scheduled, const 
           fmt::format("activity {} was given up after {} executions of its last attempt",
                       scheduled.id, begins[failed.attempt]));
     }
+  }
+}
+
+// No row says how often a local activity may begin, for a turn that is lost is taken again.
+void Auditor::CheckLocal(const StoredRun& run, const Event& started, const EventBody& outcome) {
+  const auto* const completed = std::get_if<ActivityCompleted>(&outcome);
+  if (completed == nullptr) return;
+  const RunKey& key = run.snapshot.row.key;
+  if (!facts_.runs[key.run_id].local_results.contains(
+          Decode<int64_t>(completed->result).value_or(-1))) {
+    Add("effects", key,
+        fmt::format("local activity {} completed with a result that nobody worked for", started.id));
   }
 }
 

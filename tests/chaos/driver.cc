@@ -60,6 +60,7 @@ class Driver {
   template <class Call>
   std::invoke_result_t<Call> Patiently(Call&& call);
   void Pause(int64_t millis);
+  void Requeue();
 
   Shared& shared_;
   const uint64_t seed_;
@@ -138,7 +139,24 @@ std::optional<int64_t> Driver::NextJob() {
   return ++shared_.jobs;
 }
 
+// What is held as a dead letter gets another chance.
+void Driver::Requeue() {
+  const StatusOr<ListReply> page = engine_->List({.dead_letters_only = true});
+  if (!page.ok()) return;
+  for (const RunRow& row : page->runs) {
+    const Run run = engine_->Find(row.key.workflow_id, row.key.run_id);
+    const StatusOr<RunDescription> description = run.Describe();
+    if (!description.ok()) continue;
+    for (const ActivityRow& activity : description->activities) {
+      if (activity.state == ActivityState::kDead) run.RetryActivity(activity.key.id).IgnoreError();
+    }
+  }
+}
+
 void Driver::Work() {
+  const std::jthread operating([this](const std::stop_token& stop) {
+    for (; !stop.stop_requested(); Pause(500)) Requeue();
+  });
   std::vector<std::jthread> users;
   for (int i = 0; i < kUsers; ++i) {
     users.emplace_back([this] {

@@ -53,7 +53,10 @@ void Facts::ReadEffects(const std::string& path) {
       if (commit != 0) run.commits[version] = commit;
       return;
     }
-    ActivityFacts& activity = run.activities[std::stoll(key.substr(slash + 1))];
+    const std::string id = key.substr(slash + 1);
+    // Those of local activities are "local/N", N being none of the history's numbers.
+    ActivityFacts local;
+    ActivityFacts& activity = id.starts_with("local/") ? local : run.activities[std::stoll(id)];
     if (what == "resolved") {
       ++activity.resolved;
     } else if (what == "begin") {
@@ -69,6 +72,7 @@ void Facts::ReadEffects(const std::string& path) {
       rest >> attempt >> pid >> how >> value;
       if (how == "ok") activity.results.insert(value);
     }
+    run.local_results.merge(local.results);
   });
 }
 

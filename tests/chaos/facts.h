@@ -36,6 +36,7 @@ struct ActivityFacts {
 struct RunDeeds {
   std::map<EventId, CommitId> commits;  // acknowledged ones that wrote events
   std::map<EventId, ActivityFacts> activities;
+  std::set<int64_t> local_results;  // of local activities that succeeded, whether their turn was taken or not
 };
 
 struct Facts {

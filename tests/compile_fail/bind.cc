@@ -44,6 +44,11 @@ void Bad(marathon::Registry& registry) {
   });
 }
 #endif
+#ifdef CASE_options_of_an_activity  // expect: only a workflow has WorkflowOptions
+void Bad(marathon::Registry& registry) {
+  registry.Bind("Length", [](std::string) { return 1; }, {.versioning = marathon::Versioning::kPinned});
+}
+#endif
 #ifdef CASE_use_of_no_backend  // expect: no matching|constraint
 void Bad(marathon::Registry& registry) { registry.Use(5); }
 #endif

@@ -39,6 +39,11 @@ marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.Run<int>("Charge", Order{"o-1", 9.5});
 }
 #endif
+#ifdef CASE_local  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.RunLocal(kCharge, Order{"o-1", 9.5});
+}
+#endif
 #ifdef CASE_try  // gcc-only
 marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx) {
   co_return (co_await ctx.TryRun(kCharge, Order{"o-1", 9.5})).ok();

@@ -82,7 +82,9 @@ std::string Text(const DueReply& r) {
          " activities " + SortedText(activities) + " runs " + SortedText(runs) + " sessions " +
          SortedText(r.expired_sessions);
 }
-std::string Text(const ListReply& r) { return Text(r.runs) + (r.next_page_token.empty() ? "" : "…"); }
+std::string Text(const ListReply& r) {
+  return Text(r.runs) + (r.next_page_token.empty() ? "" : "…") + " " + std::to_string(r.count);
+}
 
 template <class T>
 std::string Text(const StatusOr<T>& reply) {
@@ -151,7 +153,7 @@ class Pair {
     const auto by = std::chrono::microseconds(
         random_.Chance(0.7) ? random_.Between(1'001, 199'999) : random_.Between(1'001, 9'999'999));
     for (auto& harness : stores_) harness->Advance(by);
-    switch (random_.Below(20)) {
+    switch (random_.Below(22)) {
       case 0: return OpenSession();
       case 1: return EndSession();
       case 2: return Renew();
@@ -171,6 +173,8 @@ class Pair {
       case 16: return Heartbeat();
       case 17:
       case 18: return Poll();
+      case 19:
+      case 20: return Operate();
       default: return Read();
     }
   }
@@ -181,6 +185,20 @@ class Pair {
     Compare("List", &StateStore::List, ListRequest{.workflow_type = "One", .limit = 3});
     Compare("List", &StateStore::List, ListRequest{.status = RunStatus::kRunning});
     Compare("List", &StateStore::List, ListRequest{.blocked_only = true});
+    Compare("List", &StateStore::List, ListRequest{.paused_only = true});
+    Compare("List", &StateStore::List, ListRequest{.dead_letters_only = true});
+    Compare("List", &StateStore::List, ListRequest{.pinned_to = "a"});
+    Compare("List", &StateStore::List, ListRequest{.workflow_id_prefix = "w1"});
+    for (const char* text : {"x", "y", "z"}) {
+      ListRequest request{.attributes = {{"a", text}}, .limit = 2};
+      Compare("List", &StateStore::List, request);
+      request.status = RunStatus::kRunning;
+      Compare("List", &StateStore::List, request);
+      request.attributes.emplace_back("b", "x");
+      request.count_only = true;
+      Compare("Count", &StateStore::List, request);
+    }
+    Compare("Count", &StateStore::List, ListRequest{.workflow_type = "One", .count_only = true});
   }
 
   bool failed() const { return failed_; }
@@ -207,6 +225,18 @@ class Pair {
     return run;
   }
   std::string Queue() { return random_.Chance(0.5) ? "fast" : "slow"; }
+  Labels AnyLabels() {
+    static constexpr const char* kTexts[] = {"x", "y", "z", ""};
+    Labels labels;
+    for (const char* name : {"a", "b"}) {
+      if (random_.Chance(0.5)) labels.emplace_back(name, kTexts[random_.Below(4)]);
+    }
+    return labels;
+  }
+  Id AnyBuild() {
+    static const char* const kBuilds[] = {"", "a", "a", "b"};
+    return kBuilds[random_.Below(4)];
+  }
   Payload AnyPayload() {
     return {std::string(random_.Below(random_.Chance(0.05) ? 20'000 : 50), 'p'), Encoding::kJson};
   }
@@ -261,6 +291,7 @@ class Pair {
     request.session = AnySessionOrNone();
     request.messages.push_back({.body = WorkflowStarted{.workflow_type = request.workflow_type}});
     if (random_.Chance(0.3)) request.messages.push_back(AnySignal());
+    marathon::detail::SetLabels(request.labels.attributes, AnyLabels());
     if (random_.Chance(0.4)) request.first_turn = AnyTurn(request.run, 0, request.session);
     const auto reply = Both("Start", &StateStore::Start, request);
     if (!reply.ok()) return;
@@ -278,7 +309,7 @@ class Pair {
     Compare("Put", &StateStore::Put, request);
   }
   void TakeTurn() {
-    TakeTurnRequest request{.run = AnyExactRun(), .session = AnySession()};
+    TakeTurnRequest request{.run = AnyExactRun(), .session = AnySession(), .build_id = AnyBuild()};
     if (random_.Chance(0.5)) {
       request.known_version = static_cast<EventId>(random_.Below(8));
       request.known_commit = random_.Below(50);
@@ -292,6 +323,8 @@ class Pair {
     turn.expected_version = version;
     turn.commit_id = model_.next_commit++;
     turn.session = session;
+    turn.build_id = AnyBuild();
+    turn.pin = !turn.build_id.empty() && random_.Chance(0.1);
     turn.new_version = version + static_cast<EventId>(random_.Below(5));
     History events;
     for (EventId id = version + 1; id <= turn.new_version; ++id) {
@@ -307,11 +340,12 @@ class Pair {
     if (random_.Chance(0.1)) turn.close = static_cast<RunStatus>(random_.Between(2, 7));
     if (turn.close && random_.Chance(0.5)) turn.next = AnyNext(session);
     turn.leave_signals = random_.Chance(0.3);
+    if (random_.Chance(0.3)) turn.attributes = AnyLabels();
     return turn;
   }
   NextRun AnyNext(const SessionId& session) {
     NextRun next;
-    next.run_id = "r" + std::to_string(model_.next_run++);
+    next.run_id = "next" + std::to_string(model_.next_run++);  // no start's
     next.workflow_type = random_.Chance(0.5) ? "One" : "Two";
     next.task_queue = Queue();
     if (random_.Chance(0.3)) next.run_timeout = Duration(random_.Between(1'000, 100'000));
@@ -319,6 +353,7 @@ class Pair {
     next.messages.push_back({.body = WorkflowStarted{.workflow_type = next.workflow_type}});
     if (random_.Chance(0.3)) next.messages.push_back(AnySignal());
     if (random_.Chance(0.5)) next.session = session;
+    next.keeps_pin = random_.Chance(0.5);
     return next;
   }
   NewActivity AnyActivity(EventId id, const SessionId& session) {
@@ -372,6 +407,25 @@ class Pair {
     }));
   }
 
+  void Operate() {
+    const RunKey run = AnyRun();
+    switch (random_.Below(6)) {
+      case 5:
+        return static_cast<void>(Both<Status>("Pin", [run, build = AnyBuild().str()](StateStore& store,
+                                                                                            auto done) {
+          store.Pin(run, build, std::move(done));
+        }));
+      case 0:
+        return static_cast<void>(Both<Status>("Pause", [&](StateStore& store, auto done) {
+          store.Pause(run, "reason", std::move(done));
+        }));
+      case 1:
+      case 2: return Compare("Resume", &StateStore::Resume, run);
+      case 3: return Compare("RetryActivity", &StateStore::RetryActivity, AnyActivityKey());
+      default: return Compare("Delete", &StateStore::Delete, run);
+    }
+  }
+
   ActivityKey AnyActivityKey() {
     if (model_.activities.empty()) return {{"nobody", "nothing"}, 1};
     return Any(model_.activities).first;
@@ -398,7 +452,7 @@ class Pair {
     AttemptEnd end;
     end.key = AnyActivityKey();
     end.epoch = EpochOf(end.key);
-    end.kind = static_cast<AttemptEnd::Kind>(random_.Below(4));
+    end.kind = static_cast<AttemptEnd::Kind>(random_.Below(5));
     end.outcome = ActivityCompleted{.scheduled = end.key.id, .result = AnyPayload()};
     if (end.kind == AttemptEnd::Kind::kRetry) end.failure.emplace().message = "again";
     if (random_.Chance(0.5)) end.delay = Duration(random_.Between(1, 30'000));
@@ -447,7 +501,8 @@ TEST(DifferentialTest, MemoryAndSqliteAnswerAlike) {
   // Calls that all fail would agree about nothing.
   for (const char* what : {"Commit ABORTED", "Commit FAILED_PRECONDITION", "Put NOT_FOUND",
                            "Start ALREADY_EXISTS", "TakeTurn ABORTED", "EndAttempt ABORTED",
-                           "EndAttempt applied", "Heartbeat go", "ExpireSession OK"}) {
+                           "EndAttempt applied", "Heartbeat go", "ExpireSession OK", "Pause OK",
+                           "Resume OK", "Pin OK", "RetryActivity OK", "Delete OK"}) {
     EXPECT_GT(seen[what], 0) << what;
   }
 }

@@ -1,5 +1,5 @@
 // needs: testing
-// The memory store against the suites of both ports, and what is its own.
+// The memory store against the suites of its ports, and what is its own.
 #include "marathon/adapters/memory.h"
 
 #include <gtest/gtest.h>
@@ -8,8 +8,11 @@
 #include <optional>
 #include <string>
 
+#include "marathon/testing/blob_store_conformance.h"
+#include "marathon/testing/limiter_conformance.h"
 #include "marathon/testing/manual_clock.h"
 #include "marathon/testing/state_store_conformance.h"
+#include "marathon/testing/stream_log_conformance.h"
 #include "marathon/testing/task_queue_conformance.h"
 
 namespace marathon::testing {
@@ -32,6 +35,9 @@ const HarnessMaker kMemory{
 
 INSTANTIATE_TEST_SUITE_P(Memory, StateStoreConformance, ::testing::Values(kMemory));
 INSTANTIATE_TEST_SUITE_P(Memory, TaskQueueConformance, ::testing::Values(kMemory));
+INSTANTIATE_TEST_SUITE_P(Memory, BlobStoreConformance, ::testing::Values(kMemory));
+INSTANTIATE_TEST_SUITE_P(Memory, StreamLogConformance, ::testing::Values(kMemory));
+INSTANTIATE_TEST_SUITE_P(Memory, LimiterConformance, ::testing::Values(kMemory));
 
 // ---- Its own
 

@@ -34,6 +34,7 @@ class RedisHarness : public StoreHarness {
     });
     done.get_future().get();
   }
+  bool ForgetsByItsClock() override { return false; }
   std::optional<int64_t> DueVisited() override { return RedisDueVisited(*ports_.store); }
   bool Reopen() override {
     ports_ = Ports();

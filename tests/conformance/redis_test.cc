@@ -1,6 +1,5 @@
 // needs: redis testing
-// whole: they share a cluster
-// The Redis store against the suites of both ports, over a real server and a real cluster of three.
+// The Redis store against the suites of its ports, over a real server and a real cluster of three.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -8,7 +7,10 @@
 #include <string>
 #include <utility>
 
+#include "marathon/testing/blob_store_conformance.h"
+#include "marathon/testing/limiter_conformance.h"
 #include "marathon/testing/state_store_conformance.h"
+#include "marathon/testing/stream_log_conformance.h"
 #include "marathon/testing/task_queue_conformance.h"
 #include "redis_harness.h"
 
@@ -25,6 +27,9 @@ const HarnessMaker kCluster{"RedisCluster", [] {
 
 INSTANTIATE_TEST_SUITE_P(Redis, StateStoreConformance, ::testing::Values(kRedis, kCluster));
 INSTANTIATE_TEST_SUITE_P(Redis, TaskQueueConformance, ::testing::Values(kRedis, kCluster));
+INSTANTIATE_TEST_SUITE_P(Redis, BlobStoreConformance, ::testing::Values(kRedis, kCluster));
+INSTANTIATE_TEST_SUITE_P(Redis, StreamLogConformance, ::testing::Values(kRedis, kCluster));
+INSTANTIATE_TEST_SUITE_P(Redis, LimiterConformance, ::testing::Values(kRedis, kCluster));
 
 class RedisRetention : public StateStoreConformance {};
 INSTANTIATE_TEST_SUITE_P(, RedisRetention, ::testing::Values(kRedis));
@@ -36,10 +41,12 @@ TEST_P(RedisRetention, NothingIsLeftOfARunThatHasBeenKeptForItsTime) {
     TurnCommit first;
     first.activities.push_back(Activity(2, /*claim=*/true));
     first.timers.push_back({.id = 1, .duration = std::chrono::hours(9)});
+    first.attributes = {{"id", id}, {"stage", "open"}};
     const RunKey run = Started(id, id + "-session", std::move(first));
     ASSERT_TRUE(Put(run, Signal("s", id + "-key")).ok());
     TurnCommit close = Turn(run, 2, 4, id + "-session", 2);
     close.close = RunStatus::kCompleted;
+    close.attributes = {{"stage", "over"}};
     ASSERT_TRUE(Commit(close).ok());
     ASSERT_TRUE(CloseSession(id + "-session").ok());
     Advance(limits::kRetention);

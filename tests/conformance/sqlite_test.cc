@@ -1,10 +1,13 @@
 // needs: sqlite testing
-// The SQLite store against the suites of both ports. What is its own: tests/unit/sqlite_*_test.cc.
+// The SQLite store against the suites of its ports. What is its own: tests/unit/sqlite_*_test.cc.
 #include <gtest/gtest.h>
 
 #include <memory>
 
+#include "marathon/testing/blob_store_conformance.h"
+#include "marathon/testing/limiter_conformance.h"
 #include "marathon/testing/state_store_conformance.h"
+#include "marathon/testing/stream_log_conformance.h"
 #include "marathon/testing/task_queue_conformance.h"
 #include "sqlite_harness.h"
 
@@ -16,6 +19,9 @@ const HarnessMaker kSqlite{
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, StateStoreConformance, ::testing::Values(kSqlite));
 INSTANTIATE_TEST_SUITE_P(Sqlite, TaskQueueConformance, ::testing::Values(kSqlite));
+INSTANTIATE_TEST_SUITE_P(Sqlite, BlobStoreConformance, ::testing::Values(kSqlite));
+INSTANTIATE_TEST_SUITE_P(Sqlite, StreamLogConformance, ::testing::Values(kSqlite));
+INSTANTIATE_TEST_SUITE_P(Sqlite, LimiterConformance, ::testing::Values(kSqlite));
 
 }  // namespace
 }  // namespace marathon::testing

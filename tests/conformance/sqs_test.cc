@@ -1,5 +1,4 @@
 // needs: sqs sqlite testing
-// whole: they share a server
 // SQS as the queue of stores of other kinds, against the suites of both ports. What is SQS's own:
 // tests/unit/sqs_*_test.cc.
 #include <gtest/gtest.h>

@@ -6,10 +6,16 @@ work=$BUILD_DIR/packaging/$(basename "$0" .sh)
 rm -rf "$work"
 mkdir -p "$work"
 
+# Leaves the test out, where this machine lacks what it needs.
+skip() {
+  echo "left out: $1"
+  exit 77
+}
+
 # The components that this build has, as a CMake list.
 components() {
   local list=() component
-  for component in sqlite llm testing; do
+  for component in sqlite redis sqs llm agent testing; do
     [[ -f $BUILD_DIR/libmarathon_$component.a ]] && list+=("$component")
   done
   local IFS=';'

@@ -32,8 +32,7 @@ class ClusterTest : public ::testing::Test {
     options.rates = FaultRates::None();
     options.engine = std::move(engine);
     options.registry = std::move(code);
-    cluster_ = std::make_unique<SimCluster>(world_, memory_.store, memory_.queue,
-                                            std::move(options), counts_);
+    cluster_ = std::make_unique<SimCluster>(world_, memory_, std::move(options), counts_);
     cluster_->Begin();
     world_.RunUntil(world_.Now() + 1s);
   }
@@ -46,9 +45,9 @@ class ClusterTest : public ::testing::Test {
     call.workflow_type = std::move(type);
     call.input = *Encode(input);
     Host& host = *process.host;
-    host.Start(std::move(call), [&host, ended = std::move(ended)](const StatusOr<RunKey>& run) {
-      ASSERT_TRUE(run.ok()) << run.status();
-      host.AwaitEnd(*run, ended);
+    host.Start(std::move(call), [&host, ended = std::move(ended)](const StatusOr<StartReply>& started) {
+      ASSERT_TRUE(started.ok()) << started.status();
+      host.AwaitEnd(started->run, ended);
     });
   }
 

@@ -75,8 +75,7 @@ class ScheduleTest : public ::testing::Test {
     options.workers = workers;
     options.rates = rates;
     options.registry = Jobs;
-    cluster_ = std::make_unique<SimCluster>(*world_, memory_.store, memory_.queue,
-                                            std::move(options), counts_);
+    cluster_ = std::make_unique<SimCluster>(*world_, memory_, std::move(options), counts_);
     cluster_->Begin();
     At(1s);
     detail::ScheduleState state;
@@ -94,9 +93,9 @@ class ScheduleTest : public ::testing::Test {
   void TearDown() override { cluster_.reset(); }
 
   void Create(StartCall call) {
-    cluster_->client().host->Start(call, [this, call](const StatusOr<RunKey>& run) {
-      if (run.ok()) return;
-      ASSERT_TRUE(IsTransient(run.status())) << run.status();
+    cluster_->client().host->Start(call, [this, call](const StatusOr<StartReply>& started) {
+      if (started.ok()) return;
+      ASSERT_TRUE(IsTransient(started.status())) << started.status();
       Create(call);
     });
   }

@@ -1,4 +1,5 @@
 // The memory store under several threads at once: nothing is lost, nothing is done twice.
+// program: stores
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -11,7 +12,7 @@
 #include "marathon/adapters/memory.h"
 #include "marathon/testing/manual_clock.h"
 
-namespace marathon::testing {
+namespace marathon::testing::memory_store_test {
 namespace {
 
 constexpr int kThreads = 4;
@@ -194,4 +195,4 @@ TEST_F(MemoryThreadsTest, EveryTimerFiresOnceUnderManyPolls) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::memory_store_test

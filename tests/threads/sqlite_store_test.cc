@@ -1,6 +1,7 @@
 // The SQLite store under several threads at once, on the runtime of production: every call is answered
 // once, nothing is lost, and closing waits for what is under way.
 // needs: sqlite
+// program: stores
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 #include "marathon/event_codec.h"
 #include "marathon/runtime/thread_runtime.h"
 
-namespace marathon {
+namespace marathon::sqlite_store_test {
 namespace {
 
 constexpr int kThreads = 4;
@@ -167,4 +168,4 @@ TEST_F(SqliteThreadsTest, ManyMayMakeTheFileTogether) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::sqlite_store_test

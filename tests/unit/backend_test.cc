@@ -1,4 +1,5 @@
 // Backend URLs: what they mean, and how a bad one is refused.
+// program: values
 #include "marathon/backend.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace marathon {
+namespace marathon::backend_test {
 namespace {
 
 BackendUrl Parsed(std::string_view text) {
@@ -89,4 +90,4 @@ TEST(BackendUrlTest, UnknownParametersAreNamedWithTheKnown) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::backend_test

@@ -112,6 +112,13 @@ TEST(ThreadRuntimeTest, AOneShotIsSeenByWhoeverWaits) {
   EXPECT_FALSE(runtime.NewOneShot()->Wait(Duration(1)));
 }
 
+TEST(ThreadRuntimeTest, TheLongestWaitIsNotOver) {
+  ThreadRuntime runtime(1, 1);
+  const std::shared_ptr<OneShot> later = runtime.NewOneShot();
+  runtime.SetAlarm(std::chrono::milliseconds(30), [later] { later->Set(); });
+  EXPECT_TRUE(later->Wait(Duration::max() - std::chrono::milliseconds(1)));
+}
+
 // ---- BlockPool
 
 TEST(BlockPoolTest, GivesEachBlockToOneTakerAtATime) {

@@ -1,6 +1,7 @@
 // Records and message bodies as bytes. Method: every event type goes there and back; then bytes are
 // damaged in every way that fits a test (each single bit, each truncation, random edits with a
 // correct checksum), and decoding must refuse or survive them. The sanitizer builds watch.
+// program: values
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,7 +13,7 @@
 #include "marathon/detail/wire.h"
 #include "marathon/event_codec.h"
 
-namespace marathon {
+namespace marathon::event_codec_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -171,6 +172,16 @@ TEST(RecordTest, FieldsOfANewerMarathonAreSkipped) {
   EXPECT_EQ(record->events, Number({TimerFired{4}, WorkflowTimedOut{}}));
 }
 
+TEST(RecordTest, MembersThatAnOlderMarathonDidNotWriteHaveTheirDefault) {
+  const WorkflowStarted started{.workflow_type = "Checkout", .request_id = "r"};
+  std::string older = EncodeBody(started).substr(detail::kSealBytes);
+  older.resize(older.size() - 2);  // memo and attributes, which are empty
+  older[1] = static_cast<char>(older[1] - 2);  // the length behind the type
+  const auto body = DecodeBody(Sealed(older));
+  ASSERT_TRUE(body.ok()) << body.status();
+  EXPECT_EQ(*body, EventBody(started));
+}
+
 TEST(RecordTest, WhatCannotBeMeansDamage) {
   const auto error = [](const std::string& bytes) {
     return MessageText(DecodeRecord(bytes).status());
@@ -262,4 +273,4 @@ TEST(BodyTest, EverySingleBitFlipIsDetected) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::event_codec_test

@@ -1,5 +1,6 @@
 // The fault-injecting ports, against a store and a queue that only remember what reached them.
 // needs: testing
+// program: testing
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -14,7 +15,7 @@
 #include "marathon/testing/sim_runtime.h"
 #include "marathon/testing/sim_world.h"
 
-namespace marathon::testing {
+namespace marathon::testing::faulty_store_test {
 namespace {
 
 // Remembers commits; the calls a test does not use have no base to go to.
@@ -385,4 +386,4 @@ TEST_F(FaultyQueueTest, WhatIsHeldBackGoesToAReceiveThatFits) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::faulty_store_test

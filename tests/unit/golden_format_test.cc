@@ -129,6 +129,7 @@ TEST(GoldenFormatTest, NumbersOfEnumeratorsStay) {
   EXPECT_EQ(static_cast<int>(RunStatus::kTimedOut), 6);
   EXPECT_EQ(static_cast<int>(RunStatus::kContinuedAsNew), 7);
   EXPECT_EQ(static_cast<int>(ActivityState::kDetached), 4);
+  EXPECT_EQ(static_cast<int>(ActivityState::kDead), 5);
   EXPECT_EQ(static_cast<int>(Owed::kNow), 2);
 }
 

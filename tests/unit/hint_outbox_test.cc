@@ -1,5 +1,6 @@
 // needs: testing
 // HintOutbox before a queue that is away, slow or refuses, in virtual time; and pairs of two domains.
+// program: testing
 #include "marathon/store/hint_outbox.h"
 
 #include <gmock/gmock.h>
@@ -19,7 +20,7 @@
 #include "marathon/testing/forwarding_task_queue.h"
 #include "marathon/testing/sim_runtime.h"
 
-namespace marathon::testing {
+namespace marathon::testing::hint_outbox_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -197,6 +198,14 @@ TEST_F(OpenPortsTest, SaysWhatIsWrong) {
   EXPECT_THAT(Refusal("memory:?queue=sqs%3Ax"), HasSubstr("\"memory:\", \"named:\", \"other:\""));
 }
 
+TEST_F(OpenPortsTest, WhatIsBesideTheStoreStaysWithIt) {
+  const StatusOr<Ports> ports = Open("memory:?queue=other%3Ax");
+  ASSERT_TRUE(ports.ok());
+  EXPECT_NE(ports->blobs, nullptr);
+  EXPECT_NE(ports->streams, nullptr);
+  EXPECT_NE(ports->limiter, nullptr);
+}
+
 TEST_F(OpenPortsTest, AStoreHasOneOutlet) {
   StatusOr<Ports> ports = Open("memory:?queue=other%3Ax");
   ASSERT_TRUE(ports.ok());
@@ -214,4 +223,4 @@ TEST_F(OpenPortsTest, AnEngineRefusesAQueueThatGetsNoHints) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::hint_outbox_test

@@ -1,12 +1,13 @@
 // Histories as JSON: every field there and back, by hand, and what is wrong said with its place.
 // needs: testing
+// program: testing
 #include "marathon/testing/history_json.h"
 
 #include <gtest/gtest.h>
 
 #include "samples.h"
 
-namespace marathon {
+namespace marathon::history_json_test {
 namespace {
 
 History Number(const std::vector<EventBody>& bodies) {
@@ -58,4 +59,4 @@ TEST(HistoryJsonTest, SaysWhereItIsWrong) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::history_json_test

@@ -1,6 +1,7 @@
 // That the simulator's invariants see what they should: each test tells a story of writes that breaks
 // one promise.
 // needs: testing
+// program: testing
 #include "marathon/testing/invariants.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +13,7 @@
 #include "marathon/event_codec.h"
 #include "marathon/testing/sim_program.h"
 
-namespace marathon::testing {
+namespace marathon::testing::invariants_test {
 namespace {
 
 using std::chrono::seconds;
@@ -284,6 +285,73 @@ TEST_F(InvariantsTest, SeeARecordThatIsDamaged) {
   ExpectViolation("I9");
 }
 
+TEST_F(InvariantsTest, AllowAPausedRunToBeResumed) {
+  Commit({WorkflowStarted{}});
+  invariants.Paused(run, true);
+  invariants.Paused(run, false);
+  Commit({TimerStarted{seconds(5)}});
+  EXPECT_EQ(invariants.violation(), "");
+}
+
+TEST_F(InvariantsTest, SeeATurnOfAPausedRun) {
+  Commit({WorkflowStarted{}});
+  invariants.Paused(run, true);
+  Commit({TimerStarted{seconds(5)}});
+  ExpectViolation("I12");
+}
+
+TEST_F(InvariantsTest, SeeATurnOfTheRunThatFollowsAPausedOne) {
+  Commit({WorkflowStarted{}});
+  invariants.Paused(run, true);
+  TurnCommit outside = Turn({WorkflowTimedOut{"next"}});
+  outside.session.clear();
+  outside.close = RunStatus::kTimedOut;
+  outside.next.emplace().run_id = "next";
+  invariants.Committed(outside, now);
+  EXPECT_EQ(invariants.violation(), "") << "from outside it may end";
+  run = {"workflow", "next"};
+  version = 0;
+  Commit({WorkflowStarted{}});
+  ExpectViolation("I12");
+}
+
+TEST_F(InvariantsTest, SeeATurnOfAnotherBuildThanARunIsPinnedTo) {
+  const auto turn_of = [this](const char* build) {
+    TurnCommit turn = Turn({TimerStarted{seconds(5)}});
+    turn.build_id = build;
+    return turn;
+  };
+  TurnCommit first = Turn({WorkflowStarted{}});
+  first.build_id = "one";
+  first.pin = true;
+  Commit(first);
+  Commit(turn_of("one"));
+  invariants.Pinned(run, "two");
+  Commit(turn_of("two"));
+  invariants.Pinned(run, "");
+  Commit(turn_of("three"));
+  invariants.Pinned(run, "one");
+  EXPECT_EQ(invariants.violation(), "");
+  Commit(turn_of("three"));
+  ExpectViolation("I14");
+}
+
+TEST_F(InvariantsTest, SeeAClaimInAPausedRun) {
+  Commit({WorkflowStarted{}, ActivityScheduled{}});
+  invariants.Paused(run, true);
+  ActivityRow row;
+  row.key = {run, 3};
+  row.epoch = UnclaimedEpoch(commit_id) + 2;
+  invariants.Claimed({row});
+  ExpectViolation("I12");
+}
+
+TEST_F(InvariantsTest, SeeAnOpenRunDeleted) {
+  Commit({WorkflowStarted{}});
+  invariants.Deleted(run);
+  ExpectViolation("I12");
+}
+
 TEST_F(InvariantsTest, KeepTheFirstViolation) {
   invariants.Report("I1", run, "first");
   invariants.Report("I2", run, "second");
@@ -308,4 +376,4 @@ TEST(SimProgramTest, SurvivesTextAndCallsEachWorkByItsOwnName) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::invariants_test

@@ -1,5 +1,6 @@
 // Anthropic's Messages on the wire: requests as JSON, responses whole and in events.
 // needs: llm
+// program: llm_codecs
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -9,7 +10,7 @@
 
 #include "llm_wire.h"
 
-namespace marathon::llm::internal {
+namespace marathon::llm::internal::llm_anthropic_test {
 namespace {
 
 using nlohmann::json;
@@ -240,4 +241,4 @@ TEST(AnthropicResponseTest, Whole) {
 }
 
 }  // namespace
-}  // namespace marathon::llm::internal
+}  // namespace marathon::llm::internal::llm_anthropic_test

@@ -1,5 +1,6 @@
 // Which class an answer belongs to, and how long it asks us to wait.
 // needs: llm
+// program: llm_codecs
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -8,7 +9,7 @@
 #include "src/llm/classify.h"
 #include "src/net/http_text.h"
 
-namespace marathon::llm::internal {
+namespace marathon::llm::internal::llm_classify_test {
 namespace {
 
 using marathon::detail::HttpReply;
@@ -141,4 +142,4 @@ TEST(RetryAfterTest, InAllItsForms) {
 }
 
 }  // namespace
-}  // namespace marathon::llm::internal
+}  // namespace marathon::llm::internal::llm_classify_test

@@ -1,6 +1,7 @@
 // The client over a server that misbehaves as the tests say: pieces that end anywhere, errors of every kind,
 // silence, resets, and a thousand streams at a time.
 // needs: llm
+// program: llm_calls
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@
 #include "../stream_server.h"
 #include "marathon/llm/client.h"
 
-namespace marathon::llm {
+namespace marathon::llm::llm_client_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -442,4 +443,4 @@ TEST(LlmClientTest, ABadRequestIsNotSent) {
 }
 
 }  // namespace
-}  // namespace marathon::llm
+}  // namespace marathon::llm::llm_client_test

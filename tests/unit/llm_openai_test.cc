@@ -1,5 +1,6 @@
 // OpenAI's Chat Completions on the wire: requests as JSON, responses whole and in chunks.
 // needs: llm
+// program: llm_codecs
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -9,7 +10,7 @@
 
 #include "llm_wire.h"
 
-namespace marathon::llm::internal {
+namespace marathon::llm::internal::llm_openai_test {
 namespace {
 
 using nlohmann::json;
@@ -267,4 +268,4 @@ TEST(OpenAiResponseTest, Whole) {
 }
 
 }  // namespace
-}  // namespace marathon::llm::internal
+}  // namespace marathon::llm::internal::llm_openai_test

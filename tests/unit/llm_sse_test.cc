@@ -1,5 +1,6 @@
 // Server-sent events, split at every place where bytes can be split.
 // needs: llm
+// program: llm_codecs
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,7 +10,7 @@
 
 #include "src/llm/sse_parser.h"
 
-namespace marathon::llm::internal {
+namespace marathon::llm::internal::llm_sse_test {
 namespace {
 
 using Events = std::vector<std::pair<std::string, std::string>>;  // type, data
@@ -97,4 +98,4 @@ TEST(SseParserTest, BoundsLinesAndEvents) {
 }
 
 }  // namespace
-}  // namespace marathon::llm::internal
+}  // namespace marathon::llm::internal::llm_sse_test

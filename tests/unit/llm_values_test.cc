@@ -1,5 +1,6 @@
 // Requests, responses and errors as values: their stored form, and what an activity fails with.
 // needs: llm
+// program: llm_codecs
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,7 @@
 #include "marathon/llm/json.h"
 #include "src/llm/base64.h"
 
-namespace marathon::llm {
+namespace marathon::llm::llm_values_test {
 namespace {
 
 using nlohmann::json;
@@ -195,4 +196,4 @@ TEST(LlmErrorTest, SaysWhereToLook) {
 }
 
 }  // namespace
-}  // namespace marathon::llm
+}  // namespace marathon::llm::llm_values_test

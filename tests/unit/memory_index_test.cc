@@ -1,4 +1,5 @@
 // The structures of the memory store, against plain ones.
+// program: values
 #include "marathon/adapters/memory_index.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace marathon::detail {
+namespace marathon::detail::memory_index_test {
 namespace {
 
 Time At(int64_t micros) { return FromMicros(micros); }
@@ -107,4 +108,4 @@ TEST(SharedStringTest, LivesAsLongAsItIsUsed) {
 }
 
 }  // namespace
-}  // namespace marathon::detail
+}  // namespace marathon::detail::memory_index_test

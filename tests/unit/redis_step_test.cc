@@ -1,5 +1,6 @@
 // needs: redis
 // scripts/step.lua against a real server, through the commands and replies of wire.h.
+// program: stores
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -11,7 +12,7 @@
 #include "../../src/adapters/redis/wire.h"
 #include "../redis_server.h"
 
-namespace marathon::detail {
+namespace marathon::detail::redis_step_test {
 namespace {
 
 class RedisStepTest : public ::testing::Test {
@@ -170,14 +171,18 @@ TEST_F(RedisStepTest, OthersAreToldWhatIsDueSoonerAndWhichAwaitedRunsEnd) {
   EXPECT_EQ(next(), "soon=me 50");
   EXPECT_EQ(next(), "soon=me 20") << "70 was news to nobody";
 
-  Step({"none"}, "", 0, 0, {"AWAIT", "1", "1", "7"});
+  Step({"none"}, "", 0, 0, {"AWAIT", "1", "2", "7", "w"});
   EXPECT_EQ(Call(RedisCommand("EXISTS", "none")).number(), 0);
   Call(RedisCommand("HSET", "run", "s", "one"));
-  for (const char* id : {"7", "17", "7"}) Step({"run"}, "", 0, 0, {"AWAIT", "1", "1", id});
+  for (const char* id : {"7", "17", "7"}) Step({"run"}, "", 0, 0, {"AWAIT", "1", "2", id, "w"});
+  for (const char* id : {"7", "27"}) Step({"run"}, "", 0, 0, {"AWAIT", "1", "2", id, "e"});
+  Step({"run"}, "", 0, 0, {"ANSWERED", "1", "3", "store:", "run", "7"});
   Step({"run"}, "", 0, 0, {"CLOSED", "1", "3", "store:", "run", "7"});
   Step({"run"}, "", 0, 0, {"CLOSED", "1", "3", "store:", "run", "7"});
   Step({"run"}, "", 0, 0, {"TELL", "1", "2", "end", "of test"});
+  EXPECT_EQ(next(), "store:27=run") << "an answer is nothing to those who await the end";
   EXPECT_EQ(next(), "store:17=run") << "once, and not to who closed it";
+  EXPECT_EQ(Call(RedisCommand("HEXISTS", "run", "e")).number(), 0);
   EXPECT_EQ(next(), "end=of test");
 }
 
@@ -224,4 +229,4 @@ TEST(RedisErrorTest, SaysWhatIsCertain) {
 }
 
 }  // namespace
-}  // namespace marathon::detail
+}  // namespace marathon::detail::redis_step_test

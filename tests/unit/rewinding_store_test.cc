@@ -1,5 +1,6 @@
 // A store that loses its last writes: what is left, and who is told.
 // needs: testing
+// program: testing
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -10,7 +11,7 @@
 #include "marathon/testing/manual_clock.h"
 #include "marathon/testing/rewinding_state_store.h"
 
-namespace marathon::testing {
+namespace marathon::testing::rewinding_store_test {
 namespace {
 
 using std::chrono::seconds;
@@ -138,4 +139,4 @@ TEST_F(RewindingStoreTest, AnAttemptOfThenEndsNoActivityOfNow) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::rewinding_store_test

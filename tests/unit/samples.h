@@ -44,6 +44,7 @@ inline ActivityPolicy FullPolicy() {
   policy.retry.maximum_attempts = 7;
   policy.retry.jitter = 0.25;
   policy.retry.non_retryable_types = {"CardDeclined", "Fraud"};
+  policy.hold_dead_letter = true;
   return policy;
 }
 
@@ -62,11 +63,16 @@ inline RunOrigin FullOrigin() {
   return origin;
 }
 
+inline RunLabels FullLabels() {
+  return {{{"for", "Ada \xe2\x80\x94 Lovelace"}}, {{"customer", "c-7"}, {"stage", "paid"}}};
+}
+
 inline std::vector<EventBody> FullBodies() {
   return {
       TurnStarted{kSampleTime, "build-7", 5},
       WorkflowStarted{"Checkout", JsonPayload(R"({"id":"o-1"})"), "orders", "req-1",
-                      Duration(86'400'000), FullHeaders(), {FullOrigin()}},
+                      Duration(86'400'000), FullHeaders(), {FullOrigin()}, FullLabels().memo,
+                      FullLabels().attributes},
       ActivityCompleted{3, JsonPayload("\"receipt-1\""), 2},
       ActivityFailed{3, FullFailure(), 4},
       TimerFired{300},
@@ -83,9 +89,12 @@ inline std::vector<EventBody> FullBodies() {
       WorkflowCancelRequested{"no longer wanted"},
       VersionRecorded{"ask twice", 2},
       WorkflowCanceled{"no longer wanted"},
-      WorkflowContinuedAsNew{"0194-run", "Checkout", "orders", JsonPayload("7"), Duration(60'000)},
+      WorkflowContinuedAsNew{"0194-run", "Checkout", "orders", JsonPayload("7"), Duration(60'000),
+                             true},
       UpdateAccepted{"update-1", "Add", JsonPayload("2"), FullHeaders()},
       UpdateCompleted{3, JsonPayload("44"), FullFailure()},
+      LocalActivityStarted{"Charge", 2},
+      AttributesSet{{{"stage", "paid"}, {"early", ""}}},
   };
 }
 
@@ -95,7 +104,7 @@ inline std::vector<EventBody> DefaultBodies() {
           TimerStarted{},   TimerCanceled{},      SideEffectRecorded{}, WorkflowCompleted{},
           WorkflowFailed{}, WorkflowTerminated{}, WorkflowTimedOut{},   WorkflowCancelRequested{},
           VersionRecorded{}, WorkflowCanceled{},  WorkflowContinuedAsNew{},
-          UpdateAccepted{}, UpdateCompleted{}};
+          UpdateAccepted{}, UpdateCompleted{},   LocalActivityStarted{}, AttributesSet{}};
 }
 
 // A small run's history in one record.
@@ -142,6 +151,11 @@ inline RunRow FullRunRow() {
   row.give_backs = 3;
   row.links = RunLinks{"0192-run", "0194-run", kSampleTime + std::chrono::seconds(2),
                        {{{"order-1", "0192-run"}, 9}}};
+  row.paused = PauseInfo{"the bank is closed", kSampleTime};
+  row.dead_letters = 1;
+  row.deleted = true;
+  row.labels = FullLabels();
+  row.pinned = "build-7";
   return row;
 }
 
@@ -168,6 +182,7 @@ inline ActivityRow FullActivityRow() {
   row.cancel_requested = true;
   row.resends = 1;
   row.owed = Owed::kAtEnd;
+  row.paused = true;
   return row;
 }
 

@@ -1,4 +1,5 @@
 // The times of schedules: concrete dates, in zones with and without daylight saving.
+// program: values
 #include "marathon/schedule/plan.h"
 
 #include <absl/time/time.h>
@@ -11,7 +12,7 @@
 
 #include "marathon/schedule/cron.h"
 
-namespace marathon {
+namespace marathon::schedule_plan_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -347,4 +348,4 @@ TEST(SchedulePlanTest, TimesAsText) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::schedule_plan_test

@@ -1,5 +1,6 @@
 // The foundations of the simulator: dice, virtual time, and workers that die and freeze.
 // needs: testing
+// program: testing
 #include "marathon/testing/sim_runtime.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +12,7 @@
 #include "marathon/testing/seeded_random.h"
 #include "marathon/testing/sim_world.h"
 
-namespace marathon::testing {
+namespace marathon::testing::sim_runtime_test {
 namespace {
 
 using std::chrono::hours;
@@ -220,4 +221,4 @@ TEST(SimRuntimeDeathTest, WaitingInsideAborts) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::sim_runtime_test

@@ -1,3 +1,4 @@
+// program: values
 #ifdef MARATHON_COMPILED  // the sink comes with the compiled library
 #include "marathon/adapters/spdlog.h"
 
@@ -6,7 +7,7 @@
 
 #include <string>
 
-namespace marathon {
+namespace marathon::spdlog_sink_test {
 namespace {
 
 TEST(SpdlogSinkTest, WritesToTheDefaultLoggerWhenThereIsNoneOfThatName) {
@@ -23,5 +24,5 @@ TEST(SpdlogSinkTest, WritesToTheDefaultLoggerWhenThereIsNoneOfThatName) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::spdlog_sink_test
 #endif

@@ -1,5 +1,6 @@
 // Which files the SQLite adapter opens, and which it refuses, with what words.
 // needs: sqlite testing
+// program: stores
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -10,7 +11,7 @@
 
 #include "sqlite_fixture.h"
 
-namespace marathon::testing {
+namespace marathon::testing::sqlite_open_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -45,7 +46,7 @@ TEST_F(SqliteOpenTest, MakesANewFileThatSaysWhatItIs) {
   ASSERT_TRUE(Open().ok());
   RawDatabase db(file());
   EXPECT_EQ(db.Text("PRAGMA application_id"), std::to_string(0x4d617261));
-  EXPECT_EQ(db.Text("PRAGMA user_version"), "1");
+  EXPECT_EQ(db.Text("PRAGMA user_version"), "4");
   EXPECT_EQ(db.Text("PRAGMA journal_mode"), "wal");
   struct stat info = {};
   ASSERT_EQ(stat(file().c_str(), &info), 0);
@@ -155,4 +156,4 @@ TEST_F(SqliteOpenTest, ChecksAfterAnUncleanEnd) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::sqlite_open_test

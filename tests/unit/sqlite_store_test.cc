@@ -1,5 +1,6 @@
 // The SQLite adapter as a store: groups, faults of the file, several processes.
 // needs: sqlite testing
+// program: stores
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -13,7 +14,7 @@
 #include "faulty_vfs.h"
 #include "sqlite_fixture.h"
 
-namespace marathon::testing {
+namespace marathon::testing::sqlite_store_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -273,6 +274,89 @@ TEST_F(SqliteStoreTest, SeesWhatAnotherProcessWrites) {
   EXPECT_EQ(end->records.size(), 1u);
 }
 
+TEST_F(SqliteStoreTest, WhoeverFollowsARunHearsOfWhatAnotherProcessWrites) {
+  Process one(world_, "one"), two(world_, "two");
+  ASSERT_TRUE(one.Open(file()).ok());
+  ASSERT_TRUE(two.Open(file()).ok());
+  ASSERT_TRUE(one.OpenSession("s").ok());
+  ASSERT_TRUE(one.Start(StartOf(1)).ok());
+  std::optional<RunSnapshot> told;
+  const auto follow = [&](EventId after) {
+    told.reset();
+    AwaitRequest request{KeyOf(1)};
+    request.after = after;
+    two.ports.store->Await(std::move(request), [&](StatusOr<RunSnapshot> snapshot) {
+      ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+      told = *std::move(snapshot);
+    });
+    world_.RunUntil(world_.Now() + std::chrono::milliseconds(100));
+  };
+  const auto soon = [&] {
+    return world_.RunUntil([&] { return told.has_value(); }, world_.Now() + std::chrono::milliseconds(50));
+  };
+  follow(0);
+  EXPECT_FALSE(told.has_value());
+  ASSERT_TRUE(one.Commit(FirstTurn(1, "s", true)).ok());
+  ASSERT_TRUE(soon());
+  EXPECT_EQ(told->row.version, 3);
+  EXPECT_EQ(told->records.size(), 1u);
+  follow(3);
+  EXPECT_FALSE(told.has_value());
+  ASSERT_TRUE(one.Commit(Closing(1, 3)).ok());
+  ASSERT_TRUE(soon());
+  EXPECT_EQ(told->row.status, RunStatus::kTerminated);
+  EXPECT_EQ(told->records.size(), 1u);
+}
+
+// Others look behind the last number they have seen.
+TEST_F(SqliteStoreTest, TheNumbersOfADeletedRunsRecordsAreNotUsedAgain) {
+  Process one(world_, "one"), two(world_, "two");
+  ASSERT_TRUE(one.Open(file()).ok());
+  ASSERT_TRUE(two.Open(file()).ok());
+  ASSERT_TRUE(one.Start(StartOf(2)).ok());
+  ASSERT_TRUE(one.Start(StartOf(1)).ok());
+  ASSERT_TRUE(one.Commit(FirstTurn(1, "", false)).ok());
+  ASSERT_TRUE(one.Commit(Closing(1, 3)).ok());
+  std::optional<RunSnapshot> end;
+  two.ports.store->AwaitClose(KeyOf(2), [&](StatusOr<RunSnapshot> got) {
+    ASSERT_TRUE(got.ok()) << got.status();
+    end = *std::move(got);
+  });
+  world_.RunUntil(world_.Now() + std::chrono::milliseconds(50));
+  ASSERT_FALSE(end.has_value());
+
+  one.ports.store->Delete(KeyOf(1), [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  one.ports.store->Commit(FirstTurn(2, "", false), [](const auto& r) { EXPECT_TRUE(r.ok()); });
+  one.ports.store->Commit(Closing(2, 3), [](const auto& r) { EXPECT_TRUE(r.ok()); });
+  EXPECT_TRUE(world_.RunUntil([&] { return end.has_value(); },
+                              world_.Now() + std::chrono::milliseconds(50)));
+  EXPECT_TRUE(CheckSqliteFile(file()).ok());
+  one.ports.store->Delete(KeyOf(2), [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  world_.RunUntil(world_.Now() + std::chrono::milliseconds(50));
+  EXPECT_TRUE(CheckSqliteFile(file()).ok());
+  RawDatabase raw(file());
+  EXPECT_EQ(raw.Text("SELECT count(*) || ' ' || max(length(record)) FROM log"), "1 0");
+}
+
+TEST_F(SqliteStoreTest, WhoeverAwaitsARunThatAnotherProcessEndsAndDeletesHearsOfIt) {
+  Process one(world_, "one"), two(world_, "two");
+  ASSERT_TRUE(one.Open(file()).ok());
+  ASSERT_TRUE(two.Open(file()).ok());
+  ASSERT_TRUE(one.Start(StartOf(1)).ok());
+  ASSERT_TRUE(one.Commit(FirstTurn(1, "", false)).ok());
+  std::optional<Status> end;
+  two.ports.store->AwaitClose(KeyOf(1), [&](const StatusOr<RunSnapshot>& got) { end = got.status(); });
+  world_.RunUntil(world_.Now() + std::chrono::milliseconds(50));
+  ASSERT_FALSE(end.has_value());
+
+  one.ports.store->Commit(Closing(1, 3), [](const auto& r) { EXPECT_TRUE(r.ok()); });
+  one.ports.store->Delete(KeyOf(1), [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  EXPECT_TRUE(world_.RunUntil([&] { return end.has_value(); },
+                              world_.Now() + std::chrono::milliseconds(50)));
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->code(), StatusCode::kNotFound);
+}
+
 TEST_F(SqliteStoreTest, FindsWorkThatWasLeftBeforeItCame) {
   {
     Process client(world_, "client");
@@ -449,4 +533,4 @@ TEST_F(SqliteStoreTest, RefusesToWorkInAForkedChild) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::sqlite_store_test

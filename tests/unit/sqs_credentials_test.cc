@@ -1,6 +1,7 @@
 // needs: sqs
 // Credentials from every place they may come from, over loopback doubles of the services: variables, shared
 // files, a process, a container's agent, an instance's metadata service; and their refreshing.
+// program: sqs
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include "../../src/net/http_text.h"
 #include "../http_double.h"
 
-namespace marathon::detail {
+namespace marathon::detail::sqs_credentials_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -329,4 +330,4 @@ TEST(AwsEnvironmentTest, TimesAndHosts) {
 }
 
 }  // namespace
-}  // namespace marathon::detail
+}  // namespace marathon::detail::sqs_credentials_test

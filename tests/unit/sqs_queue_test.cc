@@ -2,6 +2,7 @@
 // labels: threads
 // The SQS queue against a server that answers as each test says: throttling, partial failures, stale
 // receipts, nonsense, silence, wrong clocks.
+// program: sqs
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +23,7 @@
 #include "marathon/runtime/thread_runtime.h"
 #include "marathon/store/hint_outbox.h"
 
-namespace marathon {
+namespace marathon::sqs_queue_test {
 namespace {
 
 using nlohmann::json;
@@ -467,4 +468,4 @@ TEST_F(QueueOverHttpTest, AWrongUrlIsExplained) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::sqs_queue_test

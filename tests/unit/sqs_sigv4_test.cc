@@ -2,6 +2,7 @@
 // The signature on AWS's own examples: those of its published test suite for Signature Version 4 (of the
 // aws-c-auth project, Apache License 2.0), and the worked one of its documentation. And the formats that
 // are for good: names of queues, bodies of messages.
+// program: sqs
 #include <gtest/gtest.h>
 
 #include <set>
@@ -12,7 +13,7 @@
 #include "../../src/adapters/sqs/names.h"
 #include "../../src/adapters/sqs/sigv4.h"
 
-namespace marathon::detail {
+namespace marathon::detail::sqs_sigv4_test {
 namespace {
 
 const AwsKeys kKeys{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""};
@@ -99,8 +100,8 @@ TEST(NamesTest, HintsAreWrittenAsIdsInAscii) {
   const std::string body = EncodeSqsHint(turn);
   EXPECT_EQ(body, R"({"p":"s1","r":"r","v":1,"w":"order \"7\" \ud83d\ude00"})");
   EXPECT_EQ(*DecodeSqsHint(body, TaskKind::kTurn, "q"), turn);
-  const TaskHint activity{TaskKind::kActivity, "q", {"w", "r"}, 7, 3, ""};
-  EXPECT_EQ(EncodeSqsHint(activity), R"({"a":7,"e":3,"r":"r","v":1,"w":"w"})");
+  const TaskHint activity{TaskKind::kActivity, "q", {"w", "r"}, 7, 3, "", "Charge"};
+  EXPECT_EQ(EncodeSqsHint(activity), R"({"a":7,"e":3,"r":"r","t":"Charge","v":1,"w":"w"})");
   EXPECT_EQ(*DecodeSqsHint(EncodeSqsHint(activity), TaskKind::kActivity, "q"), activity);
 }
 
@@ -140,4 +141,4 @@ TEST(ErrorsTest, ErrorsAreSorted) {
 }
 
 }  // namespace
-}  // namespace marathon::detail
+}  // namespace marathon::detail::sqs_sigv4_test

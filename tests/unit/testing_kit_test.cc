@@ -1,6 +1,7 @@
 // The parts of the testing kit that need no engine: one activity alone, histories by hand, and histories
 // held against code.
 // needs: testing
+// program: testing
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 #include "marathon/testing/history_json.h"
 #include "marathon/testing/replay_history.h"
 
-namespace marathon::testing {
+namespace marathon::testing::testing_kit_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -244,4 +245,4 @@ TEST(ReplayHistoryTest, ReplaysAWholeFolder) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::testing_kit_test

@@ -1,4 +1,5 @@
 // Failures, retry policies, deadlines, statuses and the words for them.
+// program: values
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -15,7 +16,7 @@
 #include "marathon/status.h"
 #include "marathon/store_rows.h"
 
-namespace marathon {
+namespace marathon::values_test {
 namespace {
 
 constexpr uint64_t kNoJitter = 0;
@@ -394,4 +395,4 @@ TEST(StderrLogSinkTest, WritesItsLevelAndWorseALineEach) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::values_test

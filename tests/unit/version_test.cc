@@ -1,11 +1,12 @@
 // The library's version and build mode, as a user's translation unit sees them.
+// program: values
 #include "marathon/version.h"
 
 #include <gtest/gtest.h>
 
 #include "marathon/config.h"
 
-namespace {
+namespace marathon::version_test {
 
 TEST(VersionTest, IsTheFirstRelease) {
   EXPECT_EQ(MARATHON_VERSION_MAJOR, 0);
@@ -19,4 +20,4 @@ TEST(VersionTest, MutantsAreAbsentUnlessBuiltIn) {
 #endif
 }
 
-}  // namespace
+}  // namespace marathon::version_test

@@ -1,11 +1,12 @@
 // Activities as workflows see them: callables of every form, failures, retries, deadlines, heartbeats,
 // cancellation, and outcomes that come from elsewhere.
 // labels: threads
+// program: activities
 #include <gmock/gmock.h>
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::activities_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -508,6 +509,42 @@ TEST_P(ActivitiesTest, AsynchronousActivitiesFailTooAndDroppedOnesAreRetried) {
   EXPECT_EQ(RunOnce<std::string>(registry).value_or(""), "Nothrown5");
 }
 
+// Whoever has to wait for something is delivered again, and finds what it has left there: no attempt is counted.
+TEST_P(ActivitiesTest, APostponedOneComesAgainAsTheSameAttempt) {
+  std::atomic<int> silent{0};
+  Registry registry;
+  registry.Bind("Later", [&](ActivityContext& ctx, int x, ActivityCompletion<int> done) {
+    const int before = ctx.LastHeartbeat<int>().value_or(0);
+    if (before == 0) return done.Postpone(Duration(0), 1);
+    if (before == 1) return done.Postpone(Duration(20), 20);
+    if (silent++ == 0) return done.Postpone(Duration(1));  // what was left stays
+    done.Complete(1000 * ctx.attempt() + 100 * ctx.info().deliveries + before + x);
+  });
+  static constexpr RetryPolicy kOnce{.maximum_attempts = 1};
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    co_return co_await ctx.Run<int>("Later", 1, {.retry = &kOnce});
+  });
+  Engine engine = Open(registry);
+  const auto run = engine.Start("W");
+  EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 1021);
+}
+
+// Its deadline is the call's, as it is for one that is retried.
+TEST_P(ActivitiesTest, APostponedOneEndsWithItsScheduleToClose) {
+  Registry registry;
+  registry.Bind("Never", [](int, ActivityCompletion<int> done) { done.Postpone(9h); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<std::string> {
+    try {
+      const int never = co_await ctx.Run<int>("Never", 1, {.schedule_to_close_timeout = 50ms});
+      co_return std::to_string(never);
+    } catch (const TimeoutError&) {
+      co_return "too late";
+    }
+  });
+  Engine engine = Open(registry);
+  EXPECT_EQ(engine.Start("W")->Result<std::string>(kPatience).value_or(""), "too late");
+}
+
 TEST_P(ActivitiesTest, AThousandRunInParallel) {
   Registry registry;
   registry.Bind("Double", Double);
@@ -641,4 +678,4 @@ TEST_P(ActivitiesTest, ShutdownGivesBackWhatRunsAndAnotherEngineGoesOn) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::activities_test

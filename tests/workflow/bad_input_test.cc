@@ -1,5 +1,6 @@
 // Values, names and rows that are wrong: each is refused, or fails its own run for good, or blocks it, and
 // says why; the others go on.
+// program: lists
 #include <gmock/gmock.h>
 
 #include <limits>
@@ -8,7 +9,7 @@
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
 
-namespace marathon::tests {
+namespace marathon::tests::bad_input_test {
 namespace {
 
 using ::testing::AllOf;
@@ -369,4 +370,4 @@ TEST_P(BadInputTest, AHistoryThatCannotBeReadBlocksItsRun) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::bad_input_test

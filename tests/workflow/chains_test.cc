@@ -1,4 +1,5 @@
 // Chains of runs: continue-as-new, retries of workflows, delayed starts, on every store.
+// program: lists
 #include <gmock/gmock.h>
 
 #include <string>
@@ -6,7 +7,7 @@
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::chains_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -305,4 +306,4 @@ TEST_P(ChainsTest, ANameThatCannotBeRecordedIsRefused) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::chains_test

@@ -1,5 +1,6 @@
 // labels: threads
 // Runs and other runs: children, their ends and their parents' ends, signals and cancels between runs.
+// program: runs
 #include <gmock/gmock.h>
 
 #include <memory>
@@ -8,7 +9,7 @@
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::children_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -350,4 +351,4 @@ TEST_P(ChildrenTest, AnotherEngineGoesOn) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::children_test

@@ -1,11 +1,12 @@
 // What acts on a running workflow: cancel and cancellation scopes, signal handlers, queries; and versions of
 // its code.
 // labels: threads
+// program: programs
 #include <gmock/gmock.h>
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::control_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -600,4 +601,4 @@ TEST_P(VersionTest, AVersionThatTheCodeNoLongerHasBlocksTheRun) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::control_test

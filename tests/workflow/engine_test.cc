@@ -1,6 +1,7 @@
 // The engine as its program sees it: starting, finding, describing, ending; ids, deadlines, shutdown,
 // several engines on one store, and what it refuses.
 // labels: threads
+// program: engine
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
@@ -10,7 +11,7 @@
 #include "fixture.h"
 #include "marathon/testing/forwarding_state_store.h"
 
-namespace marathon::tests {
+namespace marathon::tests::engine_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -370,4 +371,4 @@ TEST_P(SleepersTest, AHundredThousandSleep) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::engine_test

@@ -135,6 +135,14 @@ Workflow<int> Family(WorkflowContext& ctx) {
   co_return co_await ctx.RunChild<int>("Ship", 1, {.workflow_id = "ship-1"});
 }
 
+Workflow<int> Locals(WorkflowContext& ctx) {
+  const auto stock = ctx.StartLocal<int>("Stock", 1);
+  const auto price = ctx.StartLocal<int>("Price", 1);
+  const int pieces = co_await stock;
+  const int looked = co_await ctx.RunLocal<int>("Look", 1);
+  co_return pieces + looked + co_await price;
+}
+
 Registry Workflows() {
   Registry registry;
   registry.Bind("Activity", Activity);
@@ -152,6 +160,7 @@ Registry Workflows() {
   registry.Bind("Versions", Versions);
   registry.Bind("Continues", Continues);
   registry.Bind("Family", Family);
+  registry.Bind("Locals", Locals);
   return registry;
 }
 
@@ -198,6 +207,7 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_end", {"WorkflowCompleted", "nothing more after TimerStarted"}},
     {"bad_end_kind", {"WorkflowFailed", "WorkflowCompleted"}},
     {"bad_kind", {"TimerStarted (1000 ms)", "ActivityScheduled \"Charge\""}},
+    {"bad_local_type", {"LocalActivityStarted \"Price\"", "LocalActivityStarted \"Stock\""}},
     {"bad_no_end", {"no further command", "WorkflowCompleted"}},
     {"bad_order", {"ActivityScheduled \"First\"", "ActivityScheduled \"Third\""}},
     {"bad_side_effect", {"ActivityScheduled \"Charge\"", "side effect"}},
@@ -226,7 +236,7 @@ TEST(GoldenHistoriesTest, GoodOnesReplayAndBadOnesAreFound) {
       EXPECT_THAT(mismatch, HasSubstr(kBad.at(name).second)) << name;
     }
   }
-  EXPECT_EQ(good, 21);
+  EXPECT_EQ(good, 22);
   EXPECT_EQ(bad, static_cast<int>(kBad.size()));
 }
 

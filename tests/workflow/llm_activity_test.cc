@@ -1,8 +1,10 @@
 // Models as activities of an engine: tool loops, retries by error class, cancels, and a thousand calls at a
 // time on a handful of threads.
 // needs: llm testing
+// program: llm
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -16,12 +18,14 @@
 #include "marathon/adapters/memory.h"
 #include "marathon/llm/chat_activity.h"
 #include "marathon/llm/client.h"
+#include "marathon/llm/embed_activity.h"
+#include "marathon/llm/router.h"
 #include "marathon/llm/scripted_model.h"
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
 #include "marathon/testing/test_environment.h"
 
-namespace marathon::llm {
+namespace marathon::llm::llm_activity_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -287,5 +291,65 @@ TEST(LlmActivityTest, NoHistoryHasTheKey) {
   EXPECT_TRUE(failed);
 }
 
+// One vector a text; fails once.
+class FakeEmbedder final : public Embedder {
+ public:
+  void Embed(EmbedRequest request, std::stop_token, OnVectors done) override {
+    if (calls_++ == 0) return done(MakeError(ErrorClass::kOverloaded, "busy"));
+    EmbedResponse response{.model = request.model};
+    for (const std::string& text : request.texts) {
+      response.vectors.push_back({static_cast<float>(text.size()), 0.1F});
+    }
+    done(std::move(response));
+  }
+
+ private:
+  std::atomic<int> calls_ = 0;
+};
+
+Workflow<EmbedResponse> Vectors(WorkflowContext& ctx, std::vector<std::string> texts) {
+  EmbedRequest request{.model = "m"};
+  request.texts = std::move(texts);
+  co_return co_await ctx.Run(kEmbed, request, {.retry = &kQuick});
+}
+
+TEST(LlmActivity, EmbeddingsAreRetriedAndExact) {
+  Registry registry;
+  registry.Bind("Vectors", Vectors);
+  registry.Bind(kEmbed, EmbedActivity(std::make_shared<FakeEmbedder>()));
+  Engine engine = Open(registry);
+  auto run = engine.Start("Vectors", std::vector<std::string>{"a", "bcd"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto response = run->Result<EmbedResponse>();
+  ASSERT_TRUE(response.ok()) << response.status();
+  const std::vector<std::vector<float>> expected = {{1, 0.1F}, {3, 0.1F}};
+  EXPECT_EQ(response->vectors, expected);
+}
+
+TEST(LlmActivity, WhichRouteAnsweredIsInTheHistory) {
+  auto main = std::make_shared<ScriptedModel>();
+  auto spare = std::make_shared<ScriptedModel>();
+  main->Fails(ErrorClass::kOverloaded);
+  spare->Says("Hello");
+  auto router = Router::Make({{.name = "main", .model = main}, {.name = "spare", .model = spare}});
+  ASSERT_TRUE(router.ok()) << router.status();
+  Registry registry;
+  registry.Bind("Chat", Chat);
+  registry.Bind(kChat, ChatActivity(*router));
+  Engine engine = Open(registry);
+  auto run = engine.Start("Chat", std::string("Hi"));
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->Result<std::string>().value_or(""), "Hello");
+  const auto history = run->History();
+  ASSERT_TRUE(history.ok()) << history.status();
+  bool found = false;
+  for (const Event& event : *history) {
+    const auto* completed = std::get_if<ActivityCompleted>(&event.body);
+    if (completed == nullptr) continue;
+    found = completed->result.data.find(R"("route":"spare")") != std::string::npos;
+  }
+  EXPECT_TRUE(found);
+}
+
 }  // namespace
-}  // namespace marathon::llm
+}  // namespace marathon::llm::llm_activity_test

@@ -1,11 +1,12 @@
 // Code that changed under its runs: each kind of mismatch blocks the run and says what history has, what
 // the code did and where; the right code goes on. Hanging turns, and code that does not repeat itself.
 // labels: threads
+// program: engine
 #include <gmock/gmock.h>
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::nondeterminism_test {
 namespace {
 
 using ::testing::AllOf;
@@ -311,4 +312,4 @@ TEST_P(NondeterminismTest, AHangingFirstTurnHoldsNoLaterCaller) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::nondeterminism_test

@@ -1,6 +1,7 @@
 // The programming model inside a run: helpers, branches, All and Any, timers, conditions, signals, side
 // effects, and what replay must repeat.
 // labels: threads
+// program: programs
 #include <gmock/gmock.h>
 
 #include <numeric>
@@ -8,7 +9,7 @@
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::programs_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -536,4 +537,4 @@ TEST_P(ProgramsTest, FailuresOfTheWorkflowItself) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::programs_test

@@ -1,4 +1,5 @@
 // Schedules through the Engine, over each store. What takes hours is in tests/sim/schedule_test.cc.
+// program: lists
 #include <gmock/gmock.h>
 
 #include <set>
@@ -6,7 +7,7 @@
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::schedules_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -128,6 +129,9 @@ TEST_F(ScheduleCallsTest, WrongOnesSayWhatToWrite) {
   config.spec.crons = {"never"};
   EXPECT_THAT(objection("s", config), HasSubstr("schedule \"s\": cron string \"never\": it has 1 fields"));
   config.spec = {};
+  config.action.task_queue = "reports@build";
+  EXPECT_THAT(objection("s", config), HasSubstr("action.task_queue"));
+  config.action.task_queue = "";
   config.action.workflow_type = "";
   EXPECT_THAT(objection("s", config), HasSubstr("action.workflow_type"));
 
@@ -184,4 +188,4 @@ TEST_F(ScheduleCallsTest, ATargetThatOnlyOtherWorkersHaveIsStarted) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::schedules_test

@@ -1,6 +1,7 @@
 // Activities that have seen workers die: they run one at a time, and those that have to wait for each
 // other are not counted among the dead.
 // needs: testing
+// program: testing
 #include <gtest/gtest.h>
 
 #include <mutex>
@@ -14,7 +15,7 @@
 #include "marathon/limits.h"
 #include "marathon/testing/forwarding_state_store.h"
 
-namespace marathon::tests {
+namespace marathon::tests::suspects_test {
 namespace {
 
 constexpr ActivityDef<int(int)> kSuspicious{"Suspicious"};
@@ -80,4 +81,4 @@ TEST(SuspectsTest, OneRunsAndTheOthersAreGivenBackForAMoment) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::suspects_test

@@ -1,6 +1,7 @@
 // The test environment, as a user's tests see it: time that skips, mocks, and what it says when nothing
 // moves any more.
 // needs: testing
+// program: testing
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -14,7 +15,7 @@
 #include "marathon/testing/script.h"
 #include "marathon/testing/test_environment.h"
 
-namespace marathon::testing {
+namespace marathon::testing::test_environment_test {
 
 struct Order {
   std::string id;
@@ -314,6 +315,32 @@ TEST_P(TestEnvironmentTest, CodeThatDoesNotRepeatItselfIsTold) {
                                             HasSubstr("test_environment_test.cc")));
 }
 
+// The second waits for its moment, and the third is only a sign of life. In virtual time, which an attempt's is, too.
+TEST_P(TestEnvironmentTest, AHeartbeatWithoutDetailsTakesNoneAway) {
+  std::optional<ActivityCompletion<int>> held;
+  ActivityContext* context = nullptr;
+  Registry registry;
+  registry.Bind("Hang", [&](ActivityContext& ctx, int, ActivityCompletion<int> done) {
+    const StatusOr<int> progress = ctx.LastHeartbeat<int>();
+    if (progress.ok()) return done.Complete(*progress + ctx.attempt());
+    for (const int details : {39, 40}) EXPECT_TRUE(ctx.Heartbeat(details).ok());
+    EXPECT_TRUE(ctx.Heartbeat().ok());
+    EXPECT_EQ(ctx.elapsed(), 0ms);
+    context = &ctx;
+    held.emplace(std::move(done));
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    co_return co_await ctx.Run<int>("Hang", 1, {.heartbeat_timeout = 60s, .retry = &kThreeTries});
+  });
+  TestEnvironment env(registry, Options());
+  const auto run = env.engine().Start("W");
+  ASSERT_TRUE(run.ok()) << run.status();
+  env.Advance(50s);
+  ASSERT_TRUE(held.has_value());
+  EXPECT_EQ(context->elapsed(), 50s);
+  EXPECT_EQ(run->Result<int>().value(), 42);
+}
+
 // What still runs at the end keeps nobody, and what outlives the environment is harmless.
 TEST_P(TestEnvironmentTest, ItEndsInTheMiddleOfThings) {
   std::optional<ActivityCompletion<std::string>> held;
@@ -362,4 +389,4 @@ TEST(TestEnvironmentDeathTest, ARegistryWithMistakesIsRefused) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::test_environment_test

@@ -1,10 +1,11 @@
 // Updates: what a caller asks of a running workflow, and is answered.
 // labels: threads
+// program: runs
 #include <gmock/gmock.h>
 
 #include "fixture.h"
 
-namespace marathon::tests {
+namespace marathon::tests::updates_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -415,4 +416,4 @@ TEST_P(UpdatesTest, CodeThatHandlesItNoMoreDoesNotMatch) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::updates_test

@@ -7,6 +7,9 @@
 #include <charconv>
 
 #include "marathon/adapters/memory.h"
+#include "marathon/adapters/memory_blobs.h"
+#include "marathon/adapters/memory_limiter.h"
+#include "marathon/adapters/memory_streams.h"
 #include "marathon/adapters/memory_tables.h"
 #include "marathon/store/local_hub.h"
 #include "marathon/store/store_protocol.h"
@@ -35,6 +38,7 @@ class MemoryStore final : public StateStore {
     Effects effects;
     auto reply = [&] {
       const std::lock_guard lock(shard.mutex());
+      effects.events_awaited = hub_->AwaitsEvents();
       Protocol protocol(shard, clock_.Now(), effects);
       return operation(protocol);
     }();
@@ -117,6 +121,25 @@ class MemoryStore final : public StateStore {
   }
   void Unblock(RunKey run, DoneStatus done) override {
     done(With(ShardOf(run), [&](auto& protocol) { return protocol.Unblock(run); }));
+  }
+
+  // ---- What operators do
+  void Pause(RunKey run, std::string reason, DoneStatus done) override {
+    done(With(ShardOf(run),
+              [&](auto& protocol) { return protocol.Pause(run, std::move(reason)); }));
+  }
+  void Resume(RunKey run, DoneStatus done) override {
+    done(With(ShardOf(run), [&](auto& protocol) { return protocol.Resume(run); }));
+  }
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override {
+    done(With(ShardOf(run),
+              [&](auto& protocol) { return protocol.Pin(run, std::move(build_id)); }));
+  }
+  void RetryActivity(ActivityKey key, DoneStatus done) override {
+    done(With(ShardOf(key.run), [&](auto& protocol) { return protocol.RetryActivity(key); }));
+  }
+  void Delete(RunKey run, DoneStatus done) override {
+    done(With(ShardOf(run), [&](auto& protocol) { return protocol.Delete(run); }));
   }
 
   // ---- Activities
@@ -232,20 +255,20 @@ MARATHON_INLINE StatusOr<ListReply> MemoryStore::ListRuns(const ListRequest& req
       return InvalidArgument("the page token is not one of this store's");
     }
   }
-  const auto accept = [&](const MemoryRun& run) {
-    return (request.workflow_type.empty() || run.workflow_type == request.workflow_type) &&
-           (!request.status || run.status == *request.status) &&
-           (!request.blocked_only || run.blocked);
-  };
+  const auto accept = [&](const MemoryRun& run) { return Fits(request, run); };
   const size_t limit = static_cast<size_t>(std::max(request.limit, 1));
   std::vector<std::pair<uint64_t, RunRow>> found;
+  ListReply reply;
   for (const auto& shard : shards_) {
     const std::lock_guard lock(shard->mutex());
-    shard->Scan(before, limit + 1, accept, found);
+    if (request.count_only) {
+      reply.count += shard->Count(accept);
+    } else {
+      shard->Scan(before, limit + 1, accept, found);
+    }
   }
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return a.first > b.first; });
-  ListReply reply;
   for (size_t i = 0; i < std::min(limit, found.size()); ++i) {
     reply.runs.push_back(std::move(found[i].second));
   }
@@ -279,7 +302,8 @@ MARATHON_INLINE Ports NewMemoryPorts(const Clock& clock, MemoryOptions options) 
   auto hub = std::make_shared<LocalHub>();
   const std::string domain = fmt::format("memory:{}", static_cast<const void*>(hub.get()));
   return Ports{std::make_shared<detail::MemoryStore>(clock, options, hub, domain),
-               NewLocalTaskQueue(hub, domain)};
+               NewLocalTaskQueue(hub, domain), NewMemoryBlobs(clock, options.blob_keep),
+               NewMemoryStreams(clock, options.stream_keep), NewMemoryLimiter(clock)};
 }
 
 MARATHON_INLINE Backend MemoryBackend(MemoryOptions options) {

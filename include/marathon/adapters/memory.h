@@ -12,7 +12,9 @@
 
 #include "marathon/backend.h"
 #include "marathon/config.h"
+#include "marathon/limits.h"
 #include "marathon/runtime.h"
+#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -20,9 +22,11 @@ struct MemoryOptions {
   // Closed runs are kept up to about so many bytes (and no longer than limits::kRetention); beyond
   // that the oldest are forgotten.
   size_t closed_bytes = 256u << 20;
+  Duration blob_keep = limits::kBlobKeep;
+  Duration stream_keep = limits::kStreamKeep;
 };
 
-// A new, empty store and its queue. Engines that share it are workers of one cluster. `clock`
+// A new, empty store, its queue, and what stands beside them. Engines that share it are workers of one cluster. `clock`
 // outlives it.
 Ports NewMemoryPorts(const Clock& clock, MemoryOptions options = {});
 

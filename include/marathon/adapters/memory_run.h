@@ -147,8 +147,13 @@ struct MemoryRun : MemoryDueItem, ListLink {
   int32_t deliveries = 0;
   int32_t resends = 0;
   int32_t give_backs = 0;
+  int32_t dead_letters = 0;
+  bool deleted = false;
   Boxed<BlockInfo> blocked;
   Boxed<RunLinks> links;
+  Boxed<PauseInfo> paused;
+  Boxed<RunLabels> labels;
+  Boxed<std::string> pinned;
 
   uint64_t sequence = 0;  // of its start, over all shards
   MemoryHistory history;

@@ -50,6 +50,9 @@ MARATHON_INLINE MemoryRun& MemoryShard::InsertRun(RunRow&& row) {
   run->start_time = row.start_time;
   run->run_deadline = row.run_deadline;
   if (row.links) run->links = *std::move(row.links);
+  if (row.paused) run->paused = *std::move(row.paused);
+  if (row.labels) run->labels = *std::move(row.labels);
+  if (row.pinned) run->pinned = *std::move(row.pinned);
   run->sequence = shared_.last_sequence.fetch_add(1, std::memory_order_relaxed) + 1;
   if (const auto [it, is_first] = newest_.insert(run.get()); !is_first) {
     Supersede(**it);
@@ -93,7 +96,23 @@ MARATHON_INLINE void MemoryShard::Retain(Run& run) {
 
 MARATHON_INLINE size_t MemoryShard::BytesOf(const Run& run) {
   constexpr size_t kIndexes = 128;  // its places in hash tables, heap and list
-  return sizeof(Run) + kIndexes + run.request_id.size() + static_cast<size_t>(run.history_bytes);
+  size_t labels = 0;
+  if (run.labels) {
+    for (const Labels* some : {&(*run.labels).memo, &(*run.labels).attributes}) {
+      for (const auto& label : *some) labels += sizeof(label) + label.first.size() + label.second.size();
+    }
+  }
+  return sizeof(Run) + kIndexes + labels + run.request_id.size() + static_cast<size_t>(run.history_bytes);
+}
+
+// The request names the newest of its runs, and those before it no more.
+MARATHON_INLINE void MemoryShard::ForgetRequest(const Run& run) {
+  auto [it, end] = older_by_request_.equal_range(std::string_view(run.request_id));
+  while (it != end) {
+    const bool before =
+        (*it)->key.workflow_id == run.key.workflow_id && (*it)->sequence < run.sequence;
+    it = before ? older_by_request_.erase(it) : std::next(it);
+  }
 }
 
 MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
@@ -112,6 +131,7 @@ MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
   remove(newest_, run.key.workflow_id);
   remove(older_, run.key.run_id);
   remove(older_by_request_, run.request_id);
+  ForgetRequest(run);
   if (last_found_ == &run) last_found_ = nullptr;
   run.workflow_type.Clear(strings_);
   run.task_queue.Clear(strings_);
@@ -152,6 +172,11 @@ MARATHON_INLINE RunRow MemoryShard::ToRow(const Run& run) const {
   if (run.blocked) row.blocked = *run.blocked;
   row.give_backs = run.give_backs;
   if (run.links) row.links = *run.links;
+  if (run.paused) row.paused = *run.paused;
+  row.dead_letters = run.dead_letters;
+  row.deleted = run.deleted;
+  if (run.labels) row.labels = *run.labels;
+  if (run.pinned) row.pinned = *run.pinned;
   return row;
 }
 
@@ -175,6 +200,11 @@ MARATHON_INLINE void MemoryShard::Scan(uint64_t sequence, size_t limit,
     out.emplace_back(run->sequence, ToRow(*run));
     ++found;
   }
+}
+
+MARATHON_INLINE int64_t MemoryShard::Count(const std::function<bool(const Run&)>& accept) const {
+  return std::count_if(started_.begin(), started_.end(),
+                       [&](const Started& s) { return s.run != nullptr && accept(*s.run); });
 }
 
 // ---- Records, messages, keys -------------------------------------------------------------------

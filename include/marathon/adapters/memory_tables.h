@@ -93,6 +93,7 @@ class MemoryShard {
   // ---- For List: runs that `accept`s, newest start first, begun before `sequence`, up to `limit`.
   void Scan(uint64_t sequence, size_t limit, const std::function<bool(const Run&)>& accept,
             std::vector<std::pair<uint64_t, RunRow>>& out) const;
+  int64_t Count(const std::function<bool(const Run&)>& accept) const;
 
  private:
   // Runs by workflow id (the newest of each), by run id, and by request id.
@@ -139,6 +140,7 @@ class MemoryShard {
 
   void Retain(Run& run);
   void Supersede(Run& run);
+  void ForgetRequest(const Run& run);
   static size_t BytesOf(const Run& run);
   // When the run that has been closed for longest has been kept for long enough.
   Time EarliestRetired();

@@ -15,6 +15,8 @@
 //   reply_timeout=MS      a server that leaves a command unanswered so long counts as gone; 10000
 //   resend=MS             how long work that was published waits to be taken before it is published
 //                         again, at first; 60000
+//   blob_keep=MS          how long a blob is kept that nobody puts or reads; a week
+//   stream_keep=MS        how long a stream is kept that nobody writes to; a day
 // Link marathon::redis. Needs Redis 6.2 or newer, which must not evict keys.
 #pragma once
 
@@ -39,6 +41,9 @@ struct RedisOptions {
   // How long work that was published waits to be taken before it is published again; each further time
   // twice as long. 1 ms to an hour; the same for all processes.
   Duration resend = limits::kResendFirst;
+  // How long blobs and streams are kept that nobody uses, by the server's clock.
+  Duration blob_keep = limits::kBlobKeep;
+  Duration stream_keep = limits::kStreamKeep;
   std::string ca_file;
   // Leases and timers go by the server's clock. False: by the runtime's, which all processes that share
   // the server must then share, too; for tests that turn the clock.

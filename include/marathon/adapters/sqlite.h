@@ -11,6 +11,9 @@
 //   poll_interval=MS         how often to look for another process's writes; 20
 //   resend=MS                how long work that was published waits to be taken before it is published
 //                            again, at first; 60000
+//   blob_keep=MS             how long a blob is kept that nobody puts or reads; a week
+//   stream_keep=MS           how long a stream is kept that nobody writes to; a day
+//   transaction_limit=MS     how long a transactional activity may hold the write lock; 2000
 // Link marathon::sqlite.
 #pragma once
 
@@ -38,12 +41,21 @@ struct SqliteOptions {
   // How long work that was published waits to be taken before it is published again; each further time
   // twice as long. 1 ms to an hour; the same for all processes.
   Duration resend = limits::kResendFirst;
+  // How long blobs and streams are kept that nobody uses; up to an eighth longer.
+  Duration blob_keep = limits::kBlobKeep;
+  Duration stream_keep = limits::kStreamKeep;
+  // How long a transactional activity (adapters/sqlite_transaction.h) may hold the write lock: one that takes longer
+  // fails. Shorter than busy_timeout, or other processes wait in vain.
+  Duration transaction_limit{2'000};
+  // Makes the tables of such activities, at each open: statements like CREATE TABLE IF NOT EXISTS, all in one transaction.
+  std::string user_schema = {};
 };
 
 MARATHON_EXPORT Backend SqliteBackend(SqliteOptions defaults = {});
 
 // Reads the whole file at `path`, which nobody is writing to, and says what is wrong with it first: pages,
-// rows that cannot be decoded, histories with gaps, indexes and counts that disagree with the rows.
+// rows that cannot be decoded, histories and streams with gaps, blobs that do not match their names, indexes and
+// counts that disagree with the rows.
 MARATHON_EXPORT Status CheckSqliteFile(const std::string& path);
 
 // How many steps SQLite has made in all to look at what is due: what the cost of an idle poll is made of.

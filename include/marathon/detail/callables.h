@@ -4,6 +4,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -13,6 +14,7 @@
 #include "marathon/detail/function_type.h"
 #include "marathon/detail/workflow_core.h"
 #include "marathon/errors.h"
+#include "marathon/transactions.h"
 #include "marathon/workflow.h"
 #include "marathon/workflow_context.h"
 
@@ -29,6 +31,7 @@ struct ActivityEntry {
   std::function<void(ActivityContext& ctx, const Payload& input,
                      std::shared_ptr<ActivityAttempt> attempt)>
       run;
+  std::string_view transactions = {};  // it writes in those of this kind (Transactions::kind); empty: it does not
 };
 
 template <class T>
@@ -54,6 +57,10 @@ template <class... Rest>
 struct InputOf<ActivityContext&, Rest...> : InputOf<Rest...> {};
 template <class Out, class... Rest>
 struct InputOf<ActivityCompletion<Out>, Rest...> : InputOf<Rest...> {};
+
+template <class Tx, class... Rest>
+  requires std::is_base_of_v<StoreTransaction, std::remove_reference_t<Tx>>
+struct InputOf<Tx, Rest...> : InputOf<Rest...> {};
 
 template <class R, class... A>
 struct OutputOf {
@@ -108,6 +115,14 @@ struct TraitsOf<R(A...)> : ParametersOf<R, A...> {};
 template <class Fn>
 struct CallableTraits : TraitsOf<typename FunctionType<Fn>::Type> {};
 
+// An activity that writes in a transaction of the store's, a Tx, which also commits its end.
+template <class Tx, class Fn>
+struct TransactionalActivity {
+  Fn fn;
+};
+template <class Tx, class Fn>
+struct CallableTraits<TransactionalActivity<Tx, Fn>> : CallableTraits<Fn> {};
+
 template <class Signature>
 struct DefTypes;
 template <class O, class I>
@@ -146,6 +161,30 @@ decltype(auto) Call(const Fn& fn, Ctx& ctx, NonVoid<In>&& input, More&&... more)
   }
 }
 
+// The same for a transactional activity: with or without the context, and the input.
+template <class Tx, class In, class Fn>
+constexpr bool IsCallableWithin() {
+  if constexpr (std::is_void_v<In>) {
+    return std::is_invocable_v<const Fn&, ActivityContext&, Tx&> || std::is_invocable_v<const Fn&, Tx&>;
+  } else {
+    return std::is_invocable_v<const Fn&, ActivityContext&, Tx&, In> || std::is_invocable_v<const Fn&, Tx&, In>;
+  }
+}
+template <class In, class Tx, class Fn>
+decltype(auto) CallWithin(const Fn& fn, ActivityContext& ctx, Tx& tx, NonVoid<In>&& input) {
+  if constexpr (std::is_void_v<In>) {
+    if constexpr (std::is_invocable_v<const Fn&, ActivityContext&, Tx&>) {
+      return fn(ctx, tx);
+    } else {
+      return fn(tx);
+    }
+  } else if constexpr (std::is_invocable_v<const Fn&, ActivityContext&, Tx&, In>) {
+    return fn(ctx, tx, std::move(input));
+  } else {
+    return fn(tx, std::move(input));
+  }
+}
+
 template <class Signature, class Fn>
 constexpr void CheckWorkflow() {
   using Types = DefTypes<Signature>;
@@ -154,7 +193,7 @@ constexpr void CheckWorkflow() {
                 "Workflow<Out>(WorkflowContext&, In)");
 }
 template <class Signature, class Fn>
-constexpr void CheckActivity() {
+struct ActivityCheck {
   using Types = DefTypes<Signature>;
   static_assert(IsCallable<ActivityContext, typename Types::In, Fn>() ||
                     IsCallable<ActivityContext, typename Types::In, Fn,
@@ -162,6 +201,17 @@ constexpr void CheckActivity() {
                 "Marathon: this callable does not take what the ActivityDef says: "
                 "Out(ActivityContext&, const In&), without the context, without the input, or with an "
                 "ActivityCompletion<Out> at the end; it is called const");
+};
+template <class Signature, class Tx, class Fn>
+struct ActivityCheck<Signature, TransactionalActivity<Tx, Fn>> {
+  static_assert(IsCallableWithin<Tx, typename DefTypes<Signature>::In, Fn>(),
+                "Marathon: this callable does not take what the ActivityDef says: "
+                "Out(ActivityContext&, Transaction&, const In&), without the context or without the input; it is "
+                "called const");
+};
+template <class Signature, class Fn>
+constexpr void CheckActivity() {
+  static_cast<void>(ActivityCheck<Signature, Fn>());
 }
 
 // Decodes the input of a workflow or an activity; a Failure if it is something else.
@@ -269,6 +319,32 @@ auto MakeActivity(Fn fn) {
     } else {
       attempt->Finish(RunBlocking<Out, In>(fn, ctx, std::move(std::get<0>(input))));
     }
+  };
+  return entry;
+}
+
+template <class Signature, class Tx, class Fn>
+auto MakeActivity(TransactionalActivity<Tx, Fn> activity) {
+  using Out = typename DefTypes<Signature>::Out;
+  using In = typename DefTypes<Signature>::In;
+  ActivityEntry entry;
+  entry.transactions = Tx::kKind;
+  entry.run = [fn = std::move(activity.fn)](ActivityContext& ctx, const Payload& payload,
+                                            std::shared_ptr<ActivityAttempt> attempt) {
+    auto decoded = DecodeInput<In>(payload);
+    if (auto* failure = std::get_if<Failure>(&decoded)) return attempt->Finish(std::move(*failure));
+    attempt->FinishWithin([&](StoreTransaction& store) {
+      auto& tx = static_cast<Tx&>(store);  // the store is of this kind: Engine::Open has seen to it
+      const auto within = [&](ActivityContext& context, NonVoid<In> input) -> decltype(auto) {
+        return CallWithin<In>(fn, context, tx, std::move(input));
+      };
+      if constexpr (std::is_void_v<In>) {
+        const auto plain = [&](ActivityContext& context) -> decltype(auto) { return within(context, {}); };
+        return RunBlocking<Out, In>(plain, ctx, {});
+      } else {
+        return RunBlocking<Out, In>(within, ctx, std::move(std::get<0>(decoded)));
+      }
+    });
   };
   return entry;
 }

@@ -24,6 +24,7 @@ struct Layout<ActivityPolicy> {
       Field{"schedule_to_close_ms", &ActivityPolicy::schedule_to_close},
       Field{"heartbeat_ms", &ActivityPolicy::heartbeat},
       Field{"retry", &ActivityPolicy::retry},
+      Field{"hold_dead_letter", &ActivityPolicy::hold_dead_letter},
   };
 };
 
@@ -63,6 +64,8 @@ struct Layout<WorkflowStarted> {
       Field{"run_timeout_ms", &WorkflowStarted::run_timeout},
       Field{"headers", &WorkflowStarted::headers},
       Field{"origin", &WorkflowStarted::origin},
+      AddedField{"memo", &WorkflowStarted::memo},
+      AddedField{"attributes", &WorkflowStarted::attributes},
   };
 };
 
@@ -205,6 +208,7 @@ struct Layout<WorkflowContinuedAsNew> {
       Field{"task_queue", &WorkflowContinuedAsNew::task_queue},
       Field{"input", &WorkflowContinuedAsNew::input},
       Field{"run_timeout_ms", &WorkflowContinuedAsNew::run_timeout},
+      AddedField{"upgrade", &WorkflowContinuedAsNew::upgrade},
   };
 };
 
@@ -256,6 +260,25 @@ struct Layout<UpdateCompleted> {
       Field{"accepted", &UpdateCompleted::accepted},
       Field{"result", &UpdateCompleted::result},
       Field{"failure", &UpdateCompleted::failure},
+  };
+};
+
+template <>
+struct Layout<LocalActivityStarted> {
+  static constexpr EventType type = EventType::kLocalActivityStarted;
+  static constexpr std::string_view name = "LocalActivityStarted";
+  static constexpr auto fields = std::tuple{
+      Field{"activity_type", &LocalActivityStarted::activity_type},
+      Field{"attempt", &LocalActivityStarted::attempt},
+  };
+};
+
+template <>
+struct Layout<AttributesSet> {
+  static constexpr EventType type = EventType::kAttributesSet;
+  static constexpr std::string_view name = "AttributesSet";
+  static constexpr auto fields = std::tuple{
+      Field{"attributes", &AttributesSet::attributes},
   };
 };
 

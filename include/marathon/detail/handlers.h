@@ -85,6 +85,8 @@ template <class In>
 NonVoid<In> DecodeOrThrow(std::string_view what, const Payload& payload) {
   if constexpr (std::is_void_v<In>) {
     return {};
+  } else if constexpr (std::is_same_v<In, Payload>) {
+    return payload;  // as it came
   } else {
     StatusOr<In> value = Decode<In>(payload);
     if (!value.ok()) ThrowDecodeError(what, value.status());

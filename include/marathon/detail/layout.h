@@ -36,6 +36,18 @@ struct Field {
   Member Struct::* member;
 };
 
+// A member, at the end of an event or a row, that its first version did not have: it has its default where the bytes
+// end before it.
+template <class Struct, class Member>
+struct AddedField {
+  const char* name;
+  Member Struct::* member;
+};
+template <class T>
+inline constexpr bool kIsAdded = false;
+template <class Struct, class Member>
+inline constexpr bool kIsAdded<AddedField<Struct, Member>> = true;
+
 template <class T>
 struct Layout;
 
@@ -171,7 +183,10 @@ void GetStruct(Reader& reader, T& value) {
       mask >>= 1;
     });
   } else {
-    ForEachField<T>([&](const auto& field) { Get(reader, value.*field.member); });
+    ForEachField<T>([&](const auto& field) {
+      const bool is_older = kIsAdded<std::decay_t<decltype(field)>> && reader.remaining() == 0;
+      if (!is_older) Get(reader, value.*field.member);
+    });
   }
 }
 

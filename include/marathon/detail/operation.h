@@ -16,6 +16,8 @@
 #include "marathon/failure.h"
 #include "marathon/ids.h"
 #include "marathon/payload.h"
+#include "marathon/retry_policy.h"
+#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -40,6 +42,16 @@ struct Waiter {
   int missing = 1;
 };
 
+// A local activity: what its next attempts need.
+struct LocalCall {
+  Payload input;
+  Duration start_to_close{0};
+  StoredRetryPolicy retry{};
+  int number = 0;          // among the run's, from 1
+  int attempt = 1;         // the next, or the one that runs
+  bool backs_off = false;  // until its timer fires
+};
+
 // Something a workflow waits for: an activity, a timer, a signal, a branch. Reference-counted by
 // handles and by the core while it can still complete.
 struct Operation {
@@ -59,6 +71,7 @@ struct Operation {
   Payload result{};
   std::unique_ptr<Failure> failure{};
   PooledVector<Waiter*> waiters{};
+  std::unique_ptr<LocalCall> local{};  // kActivity: it is a local one
   std::coroutine_handle<> branch{};  // kBranch: owned, kept for its result
 
   ~Operation() {

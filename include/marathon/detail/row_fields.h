@@ -20,7 +20,7 @@ struct EnumRange<RunStatus> {
 };
 template <>
 struct EnumRange<ActivityState> {
-  static constexpr ActivityState first = ActivityState::kClaimable, last = ActivityState::kDetached;
+  static constexpr ActivityState first = ActivityState::kClaimable, last = ActivityState::kDead;
 };
 
 template <>
@@ -40,6 +40,14 @@ struct Layout<BlockInfo> {
 };
 
 template <>
+struct Layout<PauseInfo> {
+  static constexpr auto fields = std::tuple{
+      Field{"reason", &PauseInfo::reason},
+      Field{"since", &PauseInfo::since},
+  };
+};
+
+template <>
 struct Layout<RunLinks> {
   static constexpr bool sparse = true;
   static constexpr auto fields = std::tuple{
@@ -47,6 +55,14 @@ struct Layout<RunLinks> {
       Field{"next_run_id", &RunLinks::next_run_id},
       Field{"not_before", &RunLinks::not_before},
       Field{"children", &RunLinks::children},
+  };
+};
+
+template <>
+struct Layout<RunLabels> {
+  static constexpr auto fields = std::tuple{
+      Field{"memo", &RunLabels::memo},
+      Field{"attributes", &RunLabels::attributes},
   };
 };
 
@@ -78,6 +94,11 @@ struct Layout<RunRow> {
       Field{"blocked", &RunRow::blocked},
       Field{"give_backs", &RunRow::give_backs},
       Field{"links", &RunRow::links},
+      Field{"paused", &RunRow::paused},
+      Field{"dead_letters", &RunRow::dead_letters},
+      Field{"deleted", &RunRow::deleted},
+      AddedField{"labels", &RunRow::labels},
+      AddedField{"pinned", &RunRow::pinned},
   };
 };
 
@@ -107,6 +128,7 @@ struct Layout<ActivityRow> {
       Field{"cancel_requested", &ActivityRow::cancel_requested},
       Field{"resends", &ActivityRow::resends},
       Field{"owed", &ActivityRow::owed},
+      Field{"paused", &ActivityRow::paused},
   };
 };
 

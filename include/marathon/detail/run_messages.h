@@ -11,6 +11,7 @@
 #include "marathon/config.h"
 #include "marathon/detail/text.h"
 #include "marathon/ids.h"
+#include "marathon/labels.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -28,6 +29,9 @@ inline constexpr std::string_view kStartDelay = "marathon.start_delay_ms";
 inline constexpr std::string_view kOnParentClose = "marathon.on_parent_close";
 inline constexpr std::string_view kReason = "marathon.reason";
 inline constexpr std::string_view kEvent = "marathon.event";  // which scheduled the child
+inline constexpr std::string_view kForkedFrom = "marathon.forked_from";  // see detail/forks.h
+inline constexpr std::string_view kMemo = "marathon.memo/";            // and the label's name
+inline constexpr std::string_view kAttribute = "marathon.attribute/";  // the same
 }  // namespace header
 
 inline bool IsChildRun(std::string_view activity_type) { return activity_type.starts_with(kChildRun); }
@@ -44,6 +48,15 @@ inline int64_t NumberOf(const Headers& headers, std::string_view name) {
   int64_t number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);
   return number;
+}
+
+// The labels whose names stand behind `prefix`.
+inline Labels LabelsOf(const Headers& headers, std::string_view prefix) {
+  Labels labels;
+  for (const auto& [key, value] : headers) {
+    if (key.starts_with(prefix)) labels.emplace_back(key.substr(prefix.size()), value);
+  }
+  return labels;
 }
 
 // The first run of the child that event `key.id` of a run has scheduled: everybody names it alike.

@@ -59,12 +59,19 @@ MARATHON_INLINE void WorkflowCore::CloseWith(EventBody closing) {
 MARATHON_INLINE void WorkflowCore::BeginTurn(EventId marker_id, Time now,
                                              uint32_t behavior_flags) {
   last_id_ = marker_id;
+  if (!forks_.empty() && marker_id > forks_.front().until) {
+    forks_.erase(forks_.begin());
+    random_state_ = HashOf(forks_.empty() ? facts_.key.run_id.view() : forks_.front().run_id);
+  }
   now_ = now;
   continue_as_new_suggested_ = (behavior_flags & kContinueAsNewSuggested) != 0;
 }
 
 MARATHON_INLINE void WorkflowCore::SetStart(const WorkflowStarted& started) {
   run_timeout_ = started.run_timeout;
+  forks_ = ForksOf(started.headers);
+  if (!forks_.empty()) random_state_ = HashOf(forks_.front().run_id);
+  labels_ = {started.memo, started.attributes};
   if (started.origin.empty()) return;
   first_run_id_ = started.origin.front().first_run_id;
   attempt_ = started.origin.front().attempt;
@@ -98,7 +105,7 @@ MARATHON_INLINE bool WorkflowCore::Apply(EventId id, const EventBody& inbound) {
     const auto found = pending_.find(answered);
     OperationRef operation = std::move(found->second);
     pending_.erase(found);
-    Deliver(*operation, inbound);
+    if (!operation->local || IsEndOfLocal(*operation, inbound)) Deliver(*operation, inbound);
   } else if (const auto* received = std::get_if<SignalReceived>(&inbound)) {
     DeliverSignal(id, *received);
   } else if (const auto* update = std::get_if<UpdateAccepted>(&inbound)) {
@@ -364,6 +371,17 @@ MARATHON_INLINE void WorkflowCore::RecordSideEffect(Payload value, std::source_l
   Issue(SideEffectRecorded{std::move(value)}, where);
 }
 
+// What history has counts, as long as it has something.
+MARATHON_INLINE void WorkflowCore::SetAttributes(Labels changes, std::source_location where) {
+  if (closed_ || stalled()) return;
+  CheckMayAct();
+  PassVersions();
+  const size_t ahead = issued_.size();
+  const auto* recorded = ahead < recorded_.size() ? std::get_if<AttributesSet>(&recorded_[ahead].body) : nullptr;
+  SetLabels(labels_.attributes, recorded != nullptr ? recorded->attributes : changes);
+  Issue(AttributesSet{std::move(changes)}, where);
+}
+
 MARATHON_INLINE uint64_t WorkflowCore::NextRandom() {
   CheckMayAct();
   return Mixed(random_state_ += 0x9e3779b97f4a7c15);
@@ -375,4 +393,5 @@ MARATHON_INLINE void WorkflowCore::Log(LogLevel level, std::string_view message)
 
 }  // namespace marathon::inline MARATHON_ABI::detail
 
+#include "marathon/detail/workflow_locals-inl.h"
 #include "marathon/detail/workflow_scopes-inl.h"

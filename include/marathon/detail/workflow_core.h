@@ -11,7 +11,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <source_location>
 #include <span>
 #include <string>
@@ -22,9 +21,11 @@
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/detail/block_pool.h"
+#include "marathon/detail/forks.h"
 #include "marathon/detail/handlers.h"
 #include "marathon/detail/operation.h"
 #include "marathon/event.h"
+#include "marathon/labels.h"
 #include "marathon/log_sink.h"
 #include "marathon/status.h"
 #include "marathon/workflow.h"
@@ -51,6 +52,17 @@ struct RunFacts {
   RunKey key;
   std::string workflow_type;
   std::string task_queue;
+};
+
+// A local activity that the worker is to run now.
+struct LocalTask {
+  EventId id = 0;  // of its LocalActivityStarted
+  std::string activity_type;
+  LocalCall call;
+  bool canceled = false;  // before it began: that is its end
+  int first_attempt = 1;  // of those that are made for this event
+  int runs = 1;           // of this one in this worker: attempts, and those that were postponed
+  Payload heartbeat{};    // of one that was postponed in this worker
 };
 
 // How a finished root coroutine gives up its result; made by the registry, which knows the type.
@@ -91,6 +103,12 @@ class WorkflowCore final : private EndListener {
   // `id` is the event's place. RunUntilBlocked follows.
   bool Apply(EventId id, const EventBody& inbound);
   bool IsPending(const EventBody& inbound) const;
+  // Local activities that the code has asked for since the last call, and those that it has canceled while they ran.
+  // After a replay: those whose end history does not have.
+  std::vector<LocalTask> TakeLocals();
+  std::vector<EventId> TakeCanceledLocals() { return std::exchange(canceled_locals_, {}); }
+  // Of these the code awaits the end.
+  int locals_running() const { return locals_running_; }
   // Runs coroutines in creation order until all of them wait. What they ask for is then in issued().
   void RunUntilBlocked();
   PooledVector<IssuedCommand>& issued() { return issued_; }
@@ -120,6 +138,8 @@ class WorkflowCore final : private EndListener {
                                 std::source_location where, Headers headers = {});
   // True if history says that this very call succeeded before, so that its input need not be encoded.
   bool NextIsScheduled(std::string_view type);
+  OperationRef StartLocal(std::string_view type, LocalCall call, ActivityCancellation cancellation,
+                          std::source_location where);
   OperationRef StartTimer(Duration duration, std::source_location where);
   OperationRef Receive(std::string_view signal);
   OperationRef Spawn(std::coroutine_handle<> root);
@@ -138,6 +158,8 @@ class WorkflowCore final : private EndListener {
   // Which version of a change this run follows; issues it where it is new. A version that the code no
   // longer has is a mismatch.
   int32_t Version(std::string_view change, int32_t min, int32_t max, std::source_location where);
+  // `changes` have been checked.
+  void SetAttributes(Labels changes, std::source_location where);
 
   // ---- Cancellation scopes
   // Opens a scope inside the current branch's, or a shielded one, and makes it current.
@@ -169,6 +191,7 @@ class WorkflowCore final : private EndListener {
   int attempt() const { return attempt_; }
   Duration run_timeout() const { return run_timeout_; }
   const std::optional<ActivityKey>& parent() const { return parent_; }
+  const RunLabels& labels() const { return labels_; }
   uint64_t NextRandom();
   void Log(LogLevel level, std::string_view message);
 
@@ -180,6 +203,9 @@ class WorkflowCore final : private EndListener {
   void Complete(Operation& operation);
   void ResolveCanceled(Operation& operation);
   void Deliver(Operation& operation, const EventBody& outcome);
+  void BeginLocal(Operation& operation, std::source_location where);
+  bool IsEndOfLocal(Operation& operation, const EventBody& inbound);
+  void CancelLocal(Operation& operation, std::source_location where);
   void DeliverSignal(EventId id, const SignalReceived& signal);
   OperationRef AddBranch(std::coroutine_handle<> root, bool shielded);
   void CallHandler(const SignalHandler& handler, const Payload& value);
@@ -201,11 +227,13 @@ class WorkflowCore final : private EndListener {
   int attempt_ = 1;
   Duration run_timeout_{0};
   std::optional<ActivityKey> parent_;
+  RunLabels labels_;
   Time now_{};
   bool continue_as_new_suggested_ = false;
   EventId last_id_ = 0;
   uint64_t done_count_ = 0;
   uint64_t random_state_;
+  std::vector<KeptTurns> forks_;  // whose turns these are, and those after them; empty: its own
   PooledVector<IssuedCommand> issued_;
   bool replaying_ = false;
   std::span<const Event> recorded_;
@@ -215,6 +243,10 @@ class WorkflowCore final : private EndListener {
   PooledVector<Branch*> runnable_;                  // a heap, lowest number first
   Branch* current_ = nullptr;
   PooledMap<EventId, OperationRef> pending_;  // activities and timers
+  std::vector<OperationRef> locals_to_begin_;
+  std::vector<EventId> canceled_locals_;
+  int locals_running_ = 0;
+  int locals_started_ = 0;
   std::vector<Condition*> conditions_;
   std::vector<Scope> scopes_;  // by id; empty while nothing was canceled and no scope opened
   bool cancel_requested_ = false;

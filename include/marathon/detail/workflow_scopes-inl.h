@@ -30,6 +30,7 @@ MARATHON_INLINE void WorkflowCore::Cancel(Operation& operation, std::source_loca
   if (operation.kind == Operation::Kind::kBranch) return CancelScope(operation.scope, where);
   operation.canceled = true;
   if (operation.kind == Operation::Kind::kReceive) return;  // gave up: skipped when a signal comes
+  if (operation.local) return CancelLocal(operation, where);
   if (operation.kind == Operation::Kind::kTimer) {
     Issue(TimerCanceled{operation.id}, where);
   } else if (operation.cancellation != ActivityCancellation::kAbandon) {

@@ -18,19 +18,37 @@ namespace marathon::inline MARATHON_ABI::detail {
 // shuts down, they go back to the queue: others may have them at once.
 class ActivityRunner::Hints {
  public:
-  Hints(std::shared_ptr<Host> host, std::vector<Delivery> deliveries)
-      : host_(std::move(host)), deliveries_(std::move(deliveries)) {}
+  // `admitted`: the gate has counted their activities, and is told of those that do not begin.
+  Hints(std::shared_ptr<Host> host, ActivityGate& gate, std::vector<Delivery> deliveries, bool admitted = false)
+      : host_(std::move(host)), gate_(gate), deliveries_(std::move(deliveries)) {
+    if (!admitted) return;
+    for (const Delivery& delivery : deliveries_) {
+      const TaskHint& hint = delivery.hint;
+      admitted_.emplace_back(ActivityKey{hint.run, hint.activity}, hint.activity_type);
+    }
+  }
   Hints(const Hints&) = delete;
   Hints& operator=(const Hints&) = delete;
   ~Hints() {
+    for (const auto& [key, type] : admitted_) gate_.GiveBack(type);
     if (deliveries_.empty() || !host_->stopping() || host_->abandoned()) return;
     for (Delivery& delivery : deliveries_) delivery.hint.preferred.clear();  // that would be this one
     host_->queue().Nack(std::move(deliveries_), [](const Status&) {});
   }
+  // The activity begins. False: the gate has not counted it.
+  bool PassOn(const ActivityRow& row) {
+    const std::lock_guard lock(mutex_);  // those that are in doubt are answered one by one
+    return std::erase(admitted_, std::pair(row.key, row.activity_type)) > 0;
+  }
   // The store has said yes or no.
   void Settle() {
     std::vector<std::string> receipts;
-    for (Delivery& delivery : std::exchange(deliveries_, {})) {
+    std::vector<Delivery> deliveries;
+    {
+      const std::lock_guard lock(mutex_);
+      deliveries = std::exchange(deliveries_, {});
+    }
+    for (Delivery& delivery : deliveries) {
       if (!delivery.receipt.empty()) receipts.push_back(std::move(delivery.receipt));
     }
     if (!receipts.empty()) host_->queue().Ack(std::move(receipts), [](const Status&) {});
@@ -38,24 +56,32 @@ class ActivityRunner::Hints {
 
  private:
   const std::shared_ptr<Host> host_;
+  ActivityGate& gate_;
+  std::mutex mutex_;
   std::vector<Delivery> deliveries_;
+  std::vector<std::pair<ActivityKey, std::string>> admitted_;
 };
 
 MARATHON_INLINE void ActivityRunner::Pump() {
   if (host_.stopping() || !host_.registry().has_activities()) return;
-  const int room = blocking_.limit - blocking_.used.load();
+  ClaimKept();
+  const int room = gate_.Wanted(blocking_.limit - blocking_.used.load(),
+                                host_.runtime().MonotonicMicros());
   if (room <= 0) return;
   if (receiving_.load()) return;
   const SessionId& session = host_.session().id();
   if (session.empty() || receiving_.exchange(true)) return;
   host_.queue().Receive({session, TaskKind::kActivity, host_.options().task_queues, room},
                         [self = host_.Self(), session](StatusOr<std::vector<Delivery>> hints) {
+                          self->turns().Enter();  // as Host::ReceiveTurns
                           self->activities().OnHints(session, std::move(hints));
+                          self->turns().Exit();
                         });
 }
 
 MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
                                              StatusOr<std::vector<Delivery>> hints) {
+  if (hints.ok() && !host_.stopping()) HoldBack(*hints);  // before this worker asks again: others come first
   receiving_ = false;
   if (!hints.ok()) {
     if (host_.stopping()) return;
@@ -67,7 +93,7 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
     return;
   }
   if (host_.stopping()) {
-    const Hints back(host_.Self(), *std::move(hints));
+    const Hints back(host_.Self(), gate_, *std::move(hints));
     return;
   }
   // Turns of ours may have claimed activities since the queue was asked.
@@ -75,15 +101,73 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
   std::vector<Delivery> no_room(std::make_move_iterator(hints->begin() + places),
                                 std::make_move_iterator(hints->end()));
   hints->resize(static_cast<size_t>(places));
+  for (const Delivery& delivery : no_room) gate_.GiveBack(delivery.hint.activity_type);
   if (!no_room.empty()) host_.queue().Nack(std::move(no_room), [](const Status&) {});
+  if (!hints->empty()) ClaimHinted(*std::move(hints));
+  Pump();
+}
+
+// They have a place each, and the gate has counted them.
+MARATHON_INLINE void ActivityRunner::ClaimHinted(std::vector<Delivery> hints) {
   std::vector<ClaimRequest> requests;
-  for (const Delivery& delivery : *hints) {
+  for (const Delivery& delivery : hints) {
     requests.push_back({{delivery.hint.run, delivery.hint.activity}, delivery.hint.epoch});
   }
-  if (requests.empty()) return Pump();
   Claim(std::move(requests), 0, /*doubtful=*/false,
-        std::make_shared<Hints>(host_.Self(), *std::move(hints)));
-  Pump();
+        std::make_shared<Hints>(host_.Self(), gate_, std::move(hints), /*admitted=*/true));
+}
+
+// ---- Those that may not begin yet -------------------------------------------------------------------
+
+MARATHON_INLINE void ActivityRunner::HoldBack(std::vector<Delivery>& hints) {
+  const int64_t now = host_.runtime().MonotonicMicros();
+  std::vector<Delivery> begin;
+  bool fresh = false;
+  for (Delivery& delivery : hints) {
+    if (gate_.TakeNew(delivery.hint.activity_type, now)) {
+      begin.push_back(std::move(delivery));
+    } else {
+      fresh |= gate_.Keep(std::move(delivery));
+    }
+  }
+  hints = std::move(begin);
+  if (fresh) OfferKept();
+  if (host_.stopping()) {  // StopAll may have been before
+    const Hints back(host_.Self(), gate_, gate_.TakeKept());
+  }
+}
+
+MARATHON_INLINE void ActivityRunner::ClaimKept() {
+  const int64_t now = host_.runtime().MonotonicMicros();
+  if (gate_.holds()) {
+    const int places = TakePlaces(blocking_.limit);
+    std::vector<Delivery> ready = gate_.TakeReady(places, now);
+    blocking_.used.fetch_sub(places - static_cast<int>(ready.size()));
+    if (!ready.empty()) ClaimHinted(std::move(ready));
+  }
+  if (const auto wait = gate_.NextAlarm(now)) {
+    host_.runtime().SetAlarm(*wait, [weak = host_.weak_from_this()] {
+      const auto self = weak.lock();
+      if (self == nullptr) return;
+      self->activities().gate_.AlarmRang();
+      self->activities().Pump();
+    });
+  }
+}
+
+MARATHON_INLINE void ActivityRunner::OfferKept() {
+  if (!gate_.holds()) return;
+  const int64_t now = host_.runtime().MonotonicMicros();
+  std::vector<Delivery> offers = gate_.Offers(now);
+  if (!offers.empty()) host_.queue().Nack(std::move(offers), [](const Status&) {});
+  if (const auto wait = gate_.NextOffer(now)) {
+    host_.runtime().SetAlarm(*wait, [weak = host_.weak_from_this()] {
+      const auto self = weak.lock();
+      if (self == nullptr || self->stopping()) return;
+      self->activities().gate_.OfferAlarmRang();
+      self->activities().OfferKept();
+    });
+  }
 }
 
 MARATHON_INLINE int ActivityRunner::TakePlaces(int wanted) {
@@ -147,7 +231,10 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
           std::erase_if(requests, [&rows](const ClaimRequest& request) {
             return std::ranges::find(*rows, request.key, &ActivityRow::key) != rows->end();
           });
-          for (ActivityRow& row : *rows) runner.Start(std::move(row));
+          for (ActivityRow& row : *rows) {
+            const bool admitted = hints && hints->PassOn(row);
+            runner.Start(std::move(row), nullptr, admitted);
+          }
         }
         const StatusCode code = rows.status().code();
         // A pause past the lease, or a clock set forward: the next session claims, at once.
@@ -165,8 +252,9 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
         }
         const bool in_doubt = rows.ok() ? doubtful && !requests.empty()
                                         : code == StatusCode::kUnknown;
-        if (in_doubt) runner.OnClaimUnknown(std::move(requests));
         if (hints) hints->Settle();
+        if (in_doubt) runner.OnClaimUnknown(std::move(requests), std::move(hints));
+        hints.reset();
         self->session().Release();
         runner.blocking_.used.fetch_sub(places);
         runner.Pump();
@@ -181,19 +269,20 @@ MARATHON_INLINE void ActivityRunner::ClaimBuiltIn(std::vector<ClaimRequest> requ
 }
 
 // Perhaps we hold them: what is in our session's hands at the next epoch, we claimed.
-MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> requests) {
+MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> requests,
+                                                    std::shared_ptr<Hints> hints) {
   for (ClaimRequest& request : requests) {
     host_.session().HoldClaimed();  // as long as it may be so
     ReadRequest read;
     read.run = request.key.run;
     read.activities = true;
     auto claiming = std::make_shared<Claiming>(host_.Self(), std::vector{request});
-    host_.store().Read(std::move(read), [self = host_.Self(), request,
-                                         claiming = std::move(claiming)](StatusOr<RunSnapshot> found) {
+    host_.store().Read(std::move(read), [self = host_.Self(), request, hints,
+                                         claiming = std::move(claiming)](StatusOr<RunSnapshot> found) mutable {
       ActivityRunner& runner = self->activities();
       if (!found.ok() && found.status().code() != StatusCode::kNotFound) {
-        self->AfterBackoff(1, [self, request] {
-          self->activities().OnClaimUnknown({request});
+        self->AfterBackoff(1, [self, request, hints] {
+          self->activities().OnClaimUnknown({request}, hints);
           self->session().Release();
         });
         return;
@@ -203,14 +292,17 @@ MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> re
         if (row.key != request.key) continue;
         if (row.state == ActivityState::kClaimed && row.session == self->session().id() &&
             row.epoch == request.epoch + 1 && !runner.IsRunning(row.key, row.epoch)) {
-          runner.Start(std::move(row));
-        } else if (row.state == ActivityState::kClaimable && row.epoch == request.epoch) {
+          const bool admitted = hints && hints->PassOn(row);
+          runner.Start(std::move(row), nullptr, admitted);
+        } else if (IsClaimable(row) && row.epoch == request.epoch) {
           runner.blocking_.used.fetch_add(1);
-          runner.Claim({request}, 0, /*doubtful=*/true);
+          runner.Claim({request}, 0, /*doubtful=*/true, hints);
         }
         break;
       }
+      hints.reset();
       self->session().Release();
+      runner.Pump();
     });
   }
 }

@@ -17,7 +17,7 @@
 namespace marathon::inline MARATHON_ABI::detail {
 
 MARATHON_INLINE ActivityRunner::ActivityRunner(Host& host, const EngineOptions& options)
-    : host_(host), ahead_(options.activity_threads) {
+    : host_(host), ahead_(options.activity_threads), gate_(host.registry(), options) {
   blocking_.limit = options.activity_threads;
   async_.limit = options.max_async_activities;
 }
@@ -29,11 +29,13 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
   if (std::ranges::find(queues, task_queue) == queues.end()) return false;
   const ActivityEntry* entry = host_.registry().FindActivity(activity_type);
   if (entry == nullptr) return false;
+  if (!gate_.TakeNew(activity_type, host_.runtime().MonotonicMicros())) return false;
   Lanes& lanes = LanesOf(entry->asynchronous);
   const int used = lanes.used.fetch_add(1);
   const int limit = entry->asynchronous ? lanes.limit : ahead_.limit();
   if (used < limit && host_.session().Hold()) return true;
   lanes.used.fetch_sub(1);
+  gate_.GiveBack(activity_type);
   return false;
 }
 
@@ -96,11 +98,20 @@ MARATHON_INLINE void ActivityRunner::GiveBackUnknown(std::vector<HeldActivity> h
 MARATHON_INLINE void ActivityRunner::Unreserve(std::string_view activity_type) {
   const ActivityEntry* entry = host_.registry().FindActivity(activity_type);
   LanesOf(entry != nullptr && entry->asynchronous).used.fetch_sub(1);
+  gate_.GiveBack(activity_type);
   host_.session().Release();
   Pump();
 }
 
-MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot) {
+MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool admitted) {
+  admitted |= slot != nullptr;
+  if (!admitted && !gate_.Take(row.activity_type, host_.runtime().MonotonicMicros())) {
+    AttemptEnd end;
+    end.key = row.key;
+    end.epoch = row.epoch;
+    end.kind = AttemptEnd::Kind::kGiveBack;
+    return SendEnd(std::move(end));
+  }
   const ActivityEntry* entry = host_.registry().FindActivity(row.activity_type);
   auto attempt = Attempt::Create(host_.Self(), std::move(row), entry, std::move(slot));
   const bool own_turn = attempt->own_turn();
@@ -125,10 +136,23 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot) {
     Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
     failure.type = failure_type::kDeadLetter;
     failure.message = fmt::format("its worker died {} times while it ran", deaths);
-    return attempt->Finish(std::move(failure));
+    return attempt->policy().hold_dead_letter ? HoldDead(*attempt, std::move(failure))
+                                              : attempt->Finish(std::move(failure));
   }
   if (deaths >= limits::kSuspectDeliveries) return RunSuspect(std::move(attempt));
   Run(std::move(attempt));
+}
+
+MARATHON_INLINE void ActivityRunner::HoldDead(Attempt& attempt, Failure failure) {
+  host_.Log(LogLevel::kError,
+            fmt::format("activity {} \"{}\" of run {} of workflow \"{}\" is a dead letter: {}",
+                        attempt.key().id, attempt.activity_type(), attempt.key().run.run_id,
+                        attempt.key().run.workflow_id, failure.message));
+  AttemptEnd end = EndOf(attempt);
+  end.kind = AttemptEnd::Kind::kDead;
+  end.failure = std::move(failure);
+  SendEnd(std::move(end));
+  Forget(attempt, true);
 }
 
 MARATHON_INLINE void ActivityRunner::Run(std::shared_ptr<Attempt> attempt) {
@@ -209,6 +233,8 @@ MARATHON_INLINE void ActivityRunner::Stop(const ActivityKey& key, Epoch epoch) {
 }
 
 MARATHON_INLINE void ActivityRunner::StopAll() {
+  // If only the session was lost, they are good for the next.
+  const Hints back(host_.Self(), gate_, host_.stopping() ? gate_.TakeKept() : std::vector<Delivery>());
   std::vector<std::shared_ptr<Attempt>> attempts;
   {
     std::lock_guard lock(mutex_);
@@ -238,6 +264,14 @@ MARATHON_INLINE void ActivityRunner::Abandon() {
 
 MARATHON_INLINE void ActivityRunner::Ended(Attempt& attempt, AttemptResult result) {
   if (std::holds_alternative<CompletesLater>(result)) return Forget(attempt, true);
+  if (auto* postponed = std::get_if<Postponed>(&result)) {
+    AttemptEnd end = EndOf(attempt);
+    end.kind = AttemptEnd::Kind::kGiveBack;
+    end.delay = std::max(postponed->delay, Duration(0));
+    end.heartbeat = std::move(postponed->heartbeat);
+    SendEnd(std::move(end));
+    return Forget(attempt, true);
+  }
   const EventId id = attempt.key().id;
   EventBody outcome;
   if (auto* payload = std::get_if<Payload>(&result)) {
@@ -311,6 +345,7 @@ MARATHON_INLINE void ActivityRunner::Forget(Attempt& attempt, bool release) {
   }
   if (release) host_.session().Release();
   LanesOf(attempt.asynchronous()).used.fetch_sub(1);
+  gate_.Release(attempt.activity_type());
   if (--running_count_ == 0 && host_.stopping()) host_.TryFinishShutdown();
   Pump();
 }

@@ -20,6 +20,7 @@
 #include "marathon/activity.h"
 #include "marathon/config.h"
 #include "marathon/detail/block_pool.h"
+#include "marathon/engine/activity_gate.h"
 #include "marathon/engine/claim_ahead.h"
 #include "marathon/engine/run_cache.h"
 #include "marathon/options.h"
@@ -43,8 +44,8 @@ class ActivityRunner {
   bool Reserve(std::string_view activity_type, std::string_view task_queue);
   void Unreserve(std::string_view activity_type);
   // Runs an activity that this session holds. `slot`: of its run, if a turn of ours has claimed it; then
-  // Reserve took its room.
-  void Start(ActivityRow row, SlotPtr slot = nullptr);
+  // Reserve took its room. `admitted`: the limits of its type have it counted already.
+  void Start(ActivityRow row, SlotPtr slot = nullptr, bool admitted = false);
   bool IsRunning(const ActivityKey& key, Epoch epoch);
 
   // Claims activities of the library's own: there is always room.
@@ -84,15 +85,21 @@ class ActivityRunner {
   class Hints;
 
   void OnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
+  // Takes out of `hints` what may not begin yet: it is kept, and offered to others.
+  void HoldBack(std::vector<Delivery>& hints);
+  void ClaimKept();
+  void OfferKept();
+  void ClaimHinted(std::vector<Delivery> hints);
   int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
   // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
   // try may yet be applied, or has been.
   // `hints`: those that told of them, acknowledged once they are claimed or refused. Null: no queue did.
   void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false,
              std::shared_ptr<Hints> hints = nullptr);
-  void OnClaimUnknown(std::vector<ClaimRequest> requests);
+  void OnClaimUnknown(std::vector<ClaimRequest> requests, std::shared_ptr<Hints> hints);
   void Run(std::shared_ptr<Attempt> attempt);
   void RunSuspect(std::shared_ptr<Attempt> attempt);
+  void HoldDead(Attempt& attempt, Failure failure);
   void WatchWaiting();
   void GiveBackWaiting();
   AttemptEnd EndOf(const Attempt& attempt);
@@ -107,6 +114,7 @@ class ActivityRunner {
   Lanes blocking_;
   Lanes async_;
   ClaimAhead ahead_;
+  ActivityGate gate_;
   std::atomic<bool> watching_{false};  // those that wait for a thread
   std::atomic<int> running_count_{0};
   std::mutex mutex_;

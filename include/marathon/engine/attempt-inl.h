@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "marathon/engine/host.h"
+#include "marathon/store/protocol_rules.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -32,12 +33,13 @@ MARATHON_INLINE std::shared_ptr<Attempt> Attempt::Create(std::shared_ptr<Host> h
   ActivityInfo info{std::move(row.key),         std::move(row.activity_type),
                     std::move(row.workflow_type), std::move(row.task_queue),
                     row.attempt,                row.deliveries,
-                    std::move(row.headers)};
+                    row.epoch,                  std::move(row.headers)};
   Payload heartbeat = std::move(row.heartbeat);
   auto attempt = std::allocate_shared<Attempt>(PoolAllocator<Attempt>(), std::move(host),
                                                std::move(row), entry, std::move(slot));
   attempt->context_.emplace(std::move(info), std::move(heartbeat), attempt->stop_.get_token(),
-                            attempt);
+                            attempt, attempt->host_->blobs(), attempt->host_->streams(),
+                            attempt->host_->limiter());
   return attempt;
 }
 
@@ -67,13 +69,52 @@ MARATHON_INLINE void Attempt::Finish(AttemptResult result) {
   host_->activities().Ended(*this, std::move(result));
 }
 
+MARATHON_INLINE void Attempt::FinishWithin(const TransactionBody& body) {
+  constexpr Duration kAgain{200};
+  Transactions* const transactions = host_->transactions();
+  if (transactions == nullptr) return ActivityAttempt::FinishWithin(body);
+  const bool takes_turns = host_->registry().has_workflows();
+  std::optional<AttemptResult> result;
+  const StatusOr<bool> mine = transactions->End(
+      {key(), epoch_, takes_turns ? host_->session().id() : SessionId(),
+       [&](StoreTransaction& tx) -> std::optional<EventBody> {
+         result = body(tx);
+         const auto* payload = std::get_if<Payload>(&*result);
+         if (payload == nullptr) return std::nullopt;
+         return ActivityCompleted{key().id, *payload, number()};
+       }});
+  const StatusCode code = mine.status().code();
+  if (!mine.ok() && result && !std::holds_alternative<Payload>(*result)) return Finish(*std::move(result));
+  if (code == StatusCode::kCancelled) {
+    RequestStop(true);
+    return Finish(CanceledFailure());
+  }
+  const bool transient = IsTransient(mine.status());
+  // If the body was called, it was no other's attempt.
+  const bool is_others = code == StatusCode::kAborted && !result;
+  if (!mine.ok() && !transient && !is_others) return Finish(FailureOfStatus(mine.status()));
+  // Where both are committed, or the attempt is another's, there is no end to tell. Where that is not known, giving it
+  // back finds out.
+  if (transient) {
+    Finish(Postponed{kAgain, {}});
+  } else {
+    Finish(CompletesLater());
+  }
+  if (takes_turns && (code == StatusCode::kUnknown || (mine.ok() && *mine))) host_->turns().Wake(key().run);
+}
+
 MARATHON_INLINE Status Attempt::Heartbeat(Payload details) {
   if (finished_) return FailedPrecondition("the activity has completed");
   std::lock_guard lock(mutex_);
-  pending_ = std::move(details);
+  // One without details does not take away those that wait.
+  if (!pending_ || details.encoding != Encoding::kNone) pending_ = std::move(details);
   if (alarm_set_) return {};  // goes out with the alarm
   SendHeartbeat();
   return {};
+}
+
+MARATHON_INLINE Duration Attempt::Elapsed() const {
+  return Duration((host_->runtime().MonotonicMicros() - begun_micros_) / 1'000);
 }
 
 MARATHON_INLINE void Attempt::StopHeartbeats() {

@@ -69,8 +69,10 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   // Calls user code. Blocking activities have finished when this returns.
   void Run();
   void Finish(AttemptResult result) override;
+  void FinishWithin(const TransactionBody& body) override;
   Status Heartbeat(Payload details) override;
   StatusOr<std::string> Detach() override;
+  Duration Elapsed() const override;
 
  private:
   // With mutex_ held. Writes at most once every 0.8 heartbeat timeouts.

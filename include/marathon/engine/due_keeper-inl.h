@@ -43,7 +43,9 @@ MARATHON_INLINE void DueKeeper::Poll() {
   DueRequest request;
   if (host_.registry().has_workflows()) request.session = host_.session().id();
   host_.store().PollDue(std::move(request), [self = host_.Self()](StatusOr<DueReply> reply) {
-    self->due().OnPolled(std::move(reply));
+    self->turns().Enter();  // as Host::ReceiveTurns
+    if (!self->stopping()) self->due().OnPolled(std::move(reply));
+    self->turns().Exit();
   });
 }
 

@@ -8,45 +8,61 @@
 #include <utility>
 
 #include "marathon/detail/text.h"
+#include "marathon/engine/activity_gate-inl.h"
 #include "marathon/engine/activity_runner-inl.h"
 #include "marathon/engine/due_keeper-inl.h"
 #include "marathon/engine/host_calls-inl.h"
+#include "marathon/engine/host_control-inl.h"
+#include "marathon/engine/host_fork-inl.h"
 #include "marathon/engine/host_queries-inl.h"
+#include "marathon/engine/local_activities-inl.h"
+#include "marathon/engine/nothing_beside.h"
 #include "marathon/engine/run_messages-inl.h"
 #include "marathon/engine/schedules-inl.h"
 #include "marathon/engine/session_keeper-inl.h"
 #include "marathon/engine/turn_commit-inl.h"
+#include "marathon/engine/turn_locals-inl.h"
 #include "marathon/engine/turn_runner-inl.h"
 #include "marathon/engine/watchdog-inl.h"
 
 namespace marathon::inline MARATHON_ABI {
 
-MARATHON_INLINE Host::Host(Runtime& runtime, std::shared_ptr<StateStore> store,
-                           std::shared_ptr<TaskQueue> queue,
-                           std::shared_ptr<const Registry> registry, EngineOptions options)
+MARATHON_INLINE Host::Host(Runtime& runtime, Ports ports, std::shared_ptr<const Registry> registry,
+                           EngineOptions options)
     : runtime_(runtime),
-      store_(std::move(store)),
-      queue_(std::move(queue)),
+      store_(std::move(ports.store)),
+      queue_(std::move(ports.queue)),
+      blobs_(ports.blobs ? std::move(ports.blobs) : detail::NoBlobs(store_->domain())),
+      streams_(ports.streams ? std::move(ports.streams) : detail::NoStreams(store_->domain())),
+      limiter_(ports.limiter ? std::move(ports.limiter) : detail::NoLimiter(store_->domain())),
+      transactions_(std::move(ports.transactions)),
       registry_(std::move(registry)),
       options_(std::move(options)),
       session_(*this),
       due_(*this),
       turns_(*this, options_),
-      activities_(*this, options_) {
+      activities_(*this, options_),
+      locals_(*this) {
   if (!options_.log) options_.log = NewStderrLogSink();
 }
 
-MARATHON_INLINE std::shared_ptr<Host> Host::Create(Runtime& runtime, std::shared_ptr<StateStore> store,
-                                                   std::shared_ptr<TaskQueue> queue,
+MARATHON_INLINE std::shared_ptr<Host> Host::Create(Runtime& runtime, Ports ports,
                                                    std::shared_ptr<const Registry> registry,
                                                    EngineOptions options) {
-  std::shared_ptr<Host> host(new Host(runtime, std::move(store), std::move(queue),
-                                      std::move(registry), std::move(options)));
+  std::shared_ptr<Host> host(
+      new Host(runtime, std::move(ports), std::move(registry), std::move(options)));
   if (host->works()) {
     auto all = std::make_shared<Registry>(*host->registry_);
     detail::AddSchedules(*all, host);
     detail::AddRunMessages(*all, host);
     host->registry_ = std::move(all);
+  }
+  std::vector<std::string>& queues = host->turn_queues_;
+  queues = host->options_.task_queues;
+  if (host->registry_->has_pinned()) {
+    for (const std::string& queue : host->options_.task_queues) {
+      queues.push_back(PinnedQueue(queue, host->options_.build_id));
+    }
   }
   return host;
 }
@@ -73,32 +89,36 @@ MARATHON_INLINE void Host::BeginReceiving() {
 MARATHON_INLINE void Host::ReceiveTurns(const SessionId& session) {
   constexpr int kBatch = 64;
   if (stopping()) return;
-  queue_->Receive({session, TaskKind::kTurn, options_.task_queues, kBatch},
+  queue_->Receive({session, TaskKind::kTurn, turn_queues_, kBatch},
                   [self = Self(), session](StatusOr<std::vector<Delivery>> hints) {
-                    if (!hints.ok()) {
-                      if (hints.status().code() == StatusCode::kCancelled) return;
-                      return self->AfterBackoff(1, [self, session] { self->ReceiveTurns(session); });
-                    }
-                    self->OnTurnHints(*std::move(hints));
-                    self->runtime_.Post(Lane::kTurn, [self, session] { self->ReceiveTurns(session); });
+                    // On any thread, perhaps another engine's: a shutdown waits until this has an end, and
+                    // there is no runtime behind that.
+                    self->turns_.Enter();
+                    self->OnTurnHints(session, std::move(hints));
+                    self->turns_.Exit();
                   });
 }
 
 // A hint that comes after the shutdown goes back to the queue; one that comes before its end is waited for.
-MARATHON_INLINE void Host::OnTurnHints(std::vector<Delivery> hints) {
-  turns_.Enter();
-  if (finished()) {
-    for (Delivery& delivery : hints) delivery.hint.preferred.clear();
-    if (!hints.empty()) queue_->Nack(std::move(hints), [](const Status&) {});
-  } else {
-    std::vector<std::string> receipts;
-    for (Delivery& delivery : hints) {
-      turns_.Wake(delivery.hint.run);
-      receipts.push_back(std::move(delivery.receipt));
-    }
-    queue_->Ack(std::move(receipts), [](const Status&) {});
+MARATHON_INLINE void Host::OnTurnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints) {
+  auto again = [self = Self(), session] { self->ReceiveTurns(session); };
+  const bool over = finished();
+  if (!hints.ok()) {
+    if (over || hints.status().code() == StatusCode::kCancelled) return;
+    return AfterBackoff(1, std::move(again));
   }
-  turns_.Exit();
+  if (over) {
+    for (Delivery& delivery : *hints) delivery.hint.preferred.clear();
+    if (!hints->empty()) queue_->Nack(*std::move(hints), [](const Status&) {});
+    return;
+  }
+  std::vector<std::string> receipts;
+  for (Delivery& delivery : *hints) {
+    turns_.Wake(delivery.hint.run);
+    receipts.push_back(std::move(delivery.receipt));
+  }
+  queue_->Ack(std::move(receipts), [](const Status&) {});
+  runtime_.Post(Lane::kTurn, std::move(again));
 }
 
 MARATHON_INLINE void Host::UnblockAll(std::string page_token) {
@@ -108,7 +128,7 @@ MARATHON_INLINE void Host::UnblockAll(std::string page_token) {
   store_->List(std::move(request), [self = Self()](StatusOr<ListReply> page) {
     if (!page.ok()) return;  // they stay as they are
     for (const RunRow& row : page->runs) {
-      if (self->registry_->FindWorkflow(row.workflow_type) == nullptr) continue;
+      if (self->registry_->FindWorkflow(row.workflow_type) == nullptr || !self->IsOurs(row)) continue;
       self->store_->Unblock(row.key, [](const Status&) {});
     }
     if (!page->next_page_token.empty()) self->UnblockAll(page->next_page_token);
@@ -124,6 +144,7 @@ MARATHON_INLINE void Host::Shutdown(DoneStatus done) {
   queue_->StopReceiving(session_.id());
   due_.Stop();
   activities_.StopAll();
+  locals_.StopAll();
   TryFinishShutdown();
 }
 
@@ -131,7 +152,7 @@ MARATHON_INLINE void Host::TryFinishShutdown() {
   DoneStatus done;
   {
     std::lock_guard lock(shutdown_mutex_);
-    if (turns_.busy() > 0 || activities_.running() > 0) return;
+    if (turns_.busy() > 0 || activities_.running() > 0 || locals_.running() > 0) return;
     finished_ = true;
     done = std::exchange(shutdown_done_, nullptr);
   }
@@ -151,6 +172,7 @@ MARATHON_INLINE void Host::Abandon() {
   due_.Stop();
   session_.Stop();
   activities_.Abandon();
+  locals_.Abandon();
 }
 
 // ---- StoreWatcher ----------------------------------------------------------------------------------

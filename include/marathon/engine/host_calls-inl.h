@@ -32,7 +32,7 @@ struct Host::StartState {
   std::vector<Message> messages;
   detail::SlotPtr slot;  // has taken the first turn
   int failures = 0;
-  Done<RunKey> done;
+  Done<StartReply> done;
 };
 
 inline Status CheckText(std::string_view what, std::string_view text, size_t max) {
@@ -42,6 +42,14 @@ inline Status CheckText(std::string_view what, std::string_view text, size_t max
   }
   if (detail::IsCleanText(text)) return {};
   return InvalidArgument(fmt::format("the {} must be UTF-8 without control characters", what));
+}
+
+inline Status CheckTaskQueue(std::string_view name) {
+  Status status = CheckText("task queue", name, limits::kMaxNameBytes);
+  if (!status.ok() || name.find(kPinMark) == name.npos) return status;
+  return InvalidArgument(fmt::format(
+      "the task queue \"{}\" needs a name without {}, which stands before the build in those of pinned runs", name,
+      kPinMark));
 }
 
 inline Status CheckPayload(std::string_view what, const Payload& payload) {
@@ -61,11 +69,35 @@ MARATHON_INLINE Status Host::CheckStart(const StartState& state, const StartCall
   return FirstError({CheckText("workflow id", state.run.workflow_id, limits::kMaxIdBytes),
                      CheckText("request id", state.request_id, limits::kMaxIdBytes),
                      CheckText("workflow type", call.workflow_type, limits::kMaxNameBytes),
-                     CheckText("task queue", state.task_queue, limits::kMaxNameBytes),
+                     CheckTaskQueue(state.task_queue),
+                     detail::CheckLabels("memo", call.options.memo),
+                     detail::CheckLabels("attribute", call.options.attributes),
                      CheckPayload("input", call.input)});
 }
 
-MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
+MARATHON_INLINE WorkflowStarted Host::StartedOf(StartCall& call, const std::string& task_queue) const {
+  if (call.fork) return call.fork->started;
+  WorkflowStarted started;
+  started.workflow_type = call.workflow_type;
+  started.input = std::move(call.input);
+  started.task_queue = task_queue;
+  started.run_timeout = call.options.run_timeout;
+  started.headers = std::move(call.options.headers);
+  const StartOptions& options = call.options;
+  detail::SetLabels(started.memo, options.memo);
+  detail::SetLabels(started.attributes, options.attributes);
+  if (!options.retry && options.start_delay <= Duration(0) && !call.child) return started;
+  RunOrigin& origin = started.origin.emplace_back();
+  origin.start_delay = std::max(options.start_delay, Duration(0));
+  if (options.retry) origin.retry = StoredRetryPolicy(*options.retry);
+  if (call.child) {
+    origin.parent = call.child->parent;
+    if (call.child->retry.maximum_attempts != 1) origin.retry = call.child->retry;
+  }
+  return started;
+}
+
+MARATHON_INLINE void Host::Start(StartCall call, Done<StartReply> done) {
   auto state = std::allocate_shared<StartState>(detail::PoolAllocator<StartState>());
   const StartOptions& options = call.options;
   state->request_id = NewId();
@@ -82,22 +114,8 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   }
   if (!status.ok()) return done(std::move(status));
 
-  WorkflowStarted started;
-  started.workflow_type = call.workflow_type;
-  started.input = std::move(call.input);
-  started.task_queue = state->task_queue;
+  WorkflowStarted started = StartedOf(call, state->task_queue);
   started.request_id = state->request_id;
-  started.run_timeout = call.options.run_timeout;
-  started.headers = std::move(call.options.headers);
-  if (options.retry || options.start_delay > Duration(0) || call.child) {
-    RunOrigin& origin = started.origin.emplace_back();
-    origin.start_delay = std::max(options.start_delay, Duration(0));
-    if (options.retry) origin.retry = StoredRetryPolicy(*options.retry);
-    if (call.child) {
-      origin.parent = call.child->parent;
-      if (call.child->retry.maximum_attempts != 1) origin.retry = call.child->retry;
-    }
-  }
   state->messages.reserve(1 + call.signals.size());
   state->messages.push_back({0, "", std::move(started)});
   for (Message& signal : call.signals) state->messages.push_back(std::move(signal));
@@ -105,7 +123,8 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<RunKey> done) {
   state->done = std::move(done);
 
   const bool again = state->call.child && state->call.child->again;
-  const bool at_once = state->call.options.start_delay <= Duration(0) && !again;
+  const bool kept = state->call.fork && !state->call.fork->kept.empty();
+  const bool at_once = state->call.options.start_delay <= Duration(0) && !again && !kept;
   if (at_once && Serves(state->call.workflow_type, state->task_queue) && !session_.id().empty()) {
     state->slot = turns_.FirstTurn(state->run, state->call.workflow_type, state->task_queue,
                                    state->messages);
@@ -130,8 +149,14 @@ MARATHON_INLINE void Host::SendStart(std::shared_ptr<StartState> state) {
   request.run_timeout = state->call.options.run_timeout;
   request.delay = state->call.options.start_delay;
   request.messages = state->messages;
+  const auto& started = std::get<WorkflowStarted>(state->messages.front().body);
+  request.labels = {started.memo, started.attributes};
   if (Serves(request.workflow_type, request.task_queue)) request.session = session_.id();
   if (state->slot) request.first_turn = turns_.BuildCommit(*state->slot);
+  if (const ForkPlan* fork = state->call.fork.get(); fork != nullptr && !fork->kept.empty()) {
+    request.first_turn = fork->Turns(state->run, state->request_id, runtime_.Random());
+    request.inbox = fork->inbox;
+  }
   store_->Start(std::move(request), [self = Self(), state](StatusOr<StartReply> reply) {
     self->OnStarted(state, std::move(reply));
   });
@@ -163,8 +188,7 @@ MARATHON_INLINE void Host::OnStarted(std::shared_ptr<StartState> state, StatusOr
       runtime_.Post(Lane::kTurn, [self = Self(), run = reply->run] { self->turns_.Wake(run); });
     }
   }
-  if (!reply.ok()) return state->done(reply.status());
-  state->done(std::move(reply->run));
+  state->done(std::move(reply));
 }
 
 // ---- Messages --------------------------------------------------------------------------------------
@@ -173,12 +197,12 @@ struct Host::PutState {
   RunKey run;
   Message message;
   int failures = 0;
-  Done<RunKey> done;
+  Done<PutReply> done;
 };
 
 // For calls that do not ask which run it was.
-inline Done<RunKey> OnlyStatus(DoneStatus done) {
-  return [done = std::move(done)](StatusOr<RunKey> run) mutable { done(run.status()); };
+inline Done<PutReply> OnlyStatus(DoneStatus done) {
+  return [done = std::move(done)](const StatusOr<PutReply>& put) mutable { done(put.status()); };
 }
 
 MARATHON_INLINE void Host::Signal(RunKey run, std::string name, Payload input, SignalOptions options,
@@ -193,11 +217,14 @@ MARATHON_INLINE void Host::Signal(RunKey run, std::string name, Payload input, S
   PutMessage(std::move(run), std::move(message), OnlyStatus(std::move(done)));
 }
 
+MARATHON_INLINE Status Host::CheckReason(std::string_view reason) {
+  if (detail::IsCleanText(reason) && reason.size() <= limits::kMaxReasonBytes) return {};
+  return InvalidArgument(fmt::format("a reason must be UTF-8 without control characters, of at most {} bytes",
+                                     limits::kMaxReasonBytes));
+}
+
 MARATHON_INLINE void Host::Cancel(RunKey run, std::string reason, DoneStatus done) {
-  if (!detail::IsCleanText(reason) || reason.size() > limits::kMaxReasonBytes) {
-    return done(InvalidArgument(fmt::format("a reason must be UTF-8 without control characters, of at "
-                                            "most {} bytes", limits::kMaxReasonBytes)));
-  }
+  if (Status status = CheckReason(reason); !status.ok()) return done(std::move(status));
   PutMessage(std::move(run), {0, NewId(), WorkflowCancelRequested{std::move(reason)}},
              OnlyStatus(std::move(done)));
 }
@@ -220,10 +247,13 @@ MARATHON_INLINE void Host::Update(RunKey run, std::string name, Payload input, U
                                   Done<RunKey> done) {
   if (Status status = CheckUpdate(name, input, options); !status.ok()) return done(std::move(status));
   PutMessage(std::move(run), UpdateMessage(std::move(name), std::move(input), std::move(options)),
-             std::move(done));
+             [done = std::move(done)](StatusOr<PutReply> put) mutable {
+               if (!put.ok()) return done(put.status());
+               done(std::move(put->run));
+             });
 }
 
-MARATHON_INLINE void Host::PutMessage(RunKey run, Message message, Done<RunKey> done) {
+MARATHON_INLINE void Host::PutMessage(RunKey run, Message message, Done<PutReply> done) {
   if (message.dedupe_key.empty()) message.dedupe_key = NewId();
   Status status = CheckText("workflow id", run.workflow_id, limits::kMaxIdBytes);
   if (stopping()) status = FailedPrecondition("the engine has been shut down");
@@ -247,8 +277,7 @@ MARATHON_INLINE void Host::SendPut(std::shared_ptr<PutState> state) {
       return self->AfterBackoff(state->failures, [self, state] { self->SendPut(state); });
     }
     if (reply.ok() && reply->mine) self->turns_.Wake(reply->run);
-    if (!reply.ok()) return state->done(reply.status());
-    state->done(std::move(reply->run));
+    state->done(std::move(reply));
   });
 }
 
@@ -272,6 +301,7 @@ MARATHON_INLINE NextRun Host::NextRunOf(const NextStart& next) {
   run.task_queue = next.started.task_queue;
   run.run_timeout = next.started.run_timeout;
   run.delay = next.delay;
+  run.keeps_pin = next.keeps_pin;
   run.messages.reserve(1 + next.unread.size());
   run.messages.push_back({0, "", next.started});
   for (const EventBody& body : next.unread) run.messages.push_back({0, "", body});
@@ -326,7 +356,10 @@ MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseSta
   Record first;
   const WorkflowStarted* started = FindStart(seen, first);
   const bool may_go_on = started != nullptr && state.status == RunStatus::kTimedOut;
-  if (may_go_on) state.next = FollowEnd(seen.row.key.run_id, *started, events.back());
+  if (may_go_on) {
+    const RunLabels labels = seen.row.labels.value_or(RunLabels());
+    state.next = FollowEnd(seen.row.key.run_id, *started, labels, events.back());
+  }
   if (!state.next) events.clear();
   EventId id = seen.row.version;
   for (const Message& message : seen.inbox) {
@@ -398,9 +431,29 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
 
 // ---- Ends ------------------------------------------------------------------------------------------
 
+// `after` may be within a record.
+inline StatusOr<RunEnd> EventsAfter(EventId after, const RunSnapshot& told) {
+  RunEvents events{.run = told.row.key};
+  for (const std::string& bytes : told.records) {
+    StatusOr<Record> record = DecodeRecord(bytes);
+    if (!record.ok()) return record.status();
+    for (Event& event : record->events) {
+      if (event.id > after) events.events.push_back(std::move(event));
+    }
+  }
+  events.ended = !IsOpen(told.row) && !told.more_records;
+  const auto& links = told.row.links;
+  if (events.ended && links && !links->next_run_id.empty()) {
+    events.next = RunKey{told.row.key.workflow_id, links->next_run_id};
+  }
+  return RunEnd{.closing = {}, .events = std::move(events)};
+}
+
 MARATHON_INLINE uint64_t Host::Await(AwaitRequest request, Done<RunEnd> done) {
-  return store_->Await(std::move(request), [done = std::move(done)](StatusOr<RunSnapshot> closed) mutable {
+  const std::optional<EventId> after = request.after;
+  return store_->Await(std::move(request), [after, done = std::move(done)](StatusOr<RunSnapshot> closed) mutable {
     if (!closed.ok()) return done(std::move(closed).status());
+    if (after) return done(EventsAfter(*after, *closed));
     if (closed->answer) return done(RunEnd{.closing = {}, .answer = std::move(closed->answer->body)});
     if (closed->records.empty()) return done(DataLoss("a closed run has no history"));
     auto record = DecodeRecord(closed->records.back());

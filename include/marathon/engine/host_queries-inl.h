@@ -84,11 +84,11 @@ MARATHON_INLINE void Host::ReadForQuery(std::shared_ptr<QueryState> state) {
     state->run = row.key;
     state->row = row;
     if (!state->quiet) {
-      const bool waits = IsOpen(row) && !row.blocked && row.inbox_size > 0 &&
+      const bool waits = IsOpen(row) && !detail::Rests(row) && row.inbox_size > 0 &&
                          detail::DelayedUntil(row) <= page->now;
       state->quiet = !waits || page->now >= state->deadline || self->stopping();
       if (state->quiet) return again();
-      if (self->Serves(row.workflow_type, row.task_queue)) self->turns().Wake(row.key);
+      if (self->Serves(row.workflow_type, row.task_queue) && self->IsOurs(row)) self->turns().Wake(row.key);
       constexpr Duration kLongest{50};
       const Duration pause = std::exchange(state->pause, std::min(2 * state->pause, kLongest));
       self->runtime().SetAlarm(pause, again);

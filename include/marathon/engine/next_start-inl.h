@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "marathon/detail/forks.h"
 #include "marathon/detail/text.h"
 #include "marathon/retry_policy.h"
 
@@ -32,7 +33,7 @@ inline RunOrigin NextOrigin(const std::string& run_id, const WorkflowStarted& st
 
 MARATHON_INLINE std::unique_ptr<NextStart> FollowEnd(const std::string& run_id,
                                                      const WorkflowStarted& started,
-                                                     Event& closing) {
+                                                     const RunLabels& labels, Event& closing) {
   const auto* again = std::get_if<WorkflowContinuedAsNew>(&closing.body);
   const bool retried = !started.origin.empty() && started.origin.front().retry.has_value();
   if (again == nullptr && !retried) return nullptr;
@@ -46,6 +47,7 @@ MARATHON_INLINE std::unique_ptr<NextStart> FollowEnd(const std::string& run_id,
     next->started.task_queue = again->task_queue;
     next->started.run_timeout = again->run_timeout;
     next->started.headers = started.headers;
+    next->keeps_pin = !again->upgrade && again->task_queue == started.task_queue;
   } else {
     auto* failed = std::get_if<WorkflowFailed>(&closing.body);
     auto* timed_out = std::get_if<WorkflowTimedOut>(&closing.body);
@@ -61,7 +63,10 @@ MARATHON_INLINE std::unique_ptr<NextStart> FollowEnd(const std::string& run_id,
     ++origin.attempt;
     (failed != nullptr ? failed->next_run_id : timed_out->next_run_id) = next->run_id;
   }
+  detail::RemoveForks(next->started.headers);  // it keeps nothing of anybody
   next->started.origin = {std::move(origin)};
+  next->started.memo = labels.memo;
+  next->started.attributes = labels.attributes;
   return next;
 }
 

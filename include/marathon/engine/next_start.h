@@ -16,6 +16,7 @@ struct NextStart {
   std::string run_id;
   WorkflowStarted started;
   Duration delay{0};
+  bool keeps_pin = false;  // it is for the same build as the one before
   // What history has taken for the workflow and its code has not: signals that nobody received.
   std::vector<EventBody> unread;
 };
@@ -25,9 +26,9 @@ Failure RunTimeoutFailure();  // of a run that its run timeout has ended
 }  // namespace detail
 
 // What follows a run that began with `started` and ends with event `closing`, which is given the next run's
-// id; null: nothing. `run_id` is its own.
+// id; null: nothing. `run_id` is its own, and `labels` are what it has come to.
 std::unique_ptr<NextStart> FollowEnd(const std::string& run_id, const WorkflowStarted& started,
-                                     Event& closing);
+                                     const RunLabels& labels, Event& closing);
 
 }  // namespace marathon::inline MARATHON_ABI
 

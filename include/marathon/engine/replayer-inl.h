@@ -3,6 +3,7 @@
 #include "marathon/engine/replayer.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -13,6 +14,9 @@ MARATHON_INLINE bool SameCommand(const EventBody& recorded, const EventBody& iss
   if (recorded.index() != issued.index()) return false;
   if (const auto* a = std::get_if<ActivityScheduled>(&recorded)) {
     return a->activity_type == std::get<ActivityScheduled>(issued).activity_type;
+  }
+  if (const auto* a = std::get_if<LocalActivityStarted>(&recorded)) {
+    return a->activity_type == std::get<LocalActivityStarted>(issued).activity_type;
   }
   if (const auto* a = std::get_if<ActivityCancelRequested>(&recorded)) {
     return *a == std::get<ActivityCancelRequested>(issued);
@@ -26,6 +30,10 @@ MARATHON_INLINE bool SameCommand(const EventBody& recorded, const EventBody& iss
   }
   if (const auto* a = std::get_if<TimerCanceled>(&recorded)) {
     return *a == std::get<TimerCanceled>(issued);
+  }
+  if (const auto* a = std::get_if<AttributesSet>(&recorded)) {
+    const auto same_name = [](const auto& x, const auto& y) { return x.first == y.first; };
+    return std::ranges::equal(a->attributes, std::get<AttributesSet>(issued).attributes, same_name);
   }
   return true;
 }
@@ -147,11 +155,11 @@ MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> rec
   return count;
 }
 
-MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
-                                         detail::PooledVector<EventBody> inbound) {
+// `marker`: null if the turn has its own already.
+MARATHON_INLINE TurnOutput Replayer::Take(TurnStarted* marker, detail::PooledVector<EventBody> inbound) {
   TurnOutput output;
   std::vector<EventBody> unread;
-  if (marker.build_id == build_id_) marker.build_id.clear();
+  if (marker != nullptr && marker->build_id == build_id_) marker->build_id.clear();
   core_.SetReplay(false, {});
   for (EventBody& body : inbound) {
     if (core_.closed()) {
@@ -160,10 +168,10 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
     }
     const auto* update = std::get_if<UpdateAccepted>(&body);
     if (update != nullptr ? !core_.Admits(*update) : !core_.IsPending(body)) continue;
-    if (output.events.empty()) {
-      Begin(++version_, marker);
+    if (marker != nullptr) {  // once
+      Begin(++version_, *marker);
       output.events.reserve(2 * inbound.size() + 2);  // if each is answered by one command
-      output.events.push_back({version_, std::move(marker)});
+      output.events.push_back({version_, std::move(*std::exchange(marker, nullptr))});
     }
     Apply(++version_, body);
     output.events.push_back({version_, std::move(body)});
@@ -176,7 +184,7 @@ MARATHON_INLINE TurnOutput Replayer::Turn(TurnStarted marker,
   if (ends && (!core_.cancel_requested() ||
                std::holds_alternative<WorkflowContinuedAsNew>(output.events.back().body))) {
     static const WorkflowStarted kPlain;
-    output.next = FollowEnd(core_.facts().key.run_id, started_ ? *started_ : kPlain,
+    output.next = FollowEnd(core_.facts().key.run_id, started_ ? *started_ : kPlain, core_.labels(),
                             output.events.back());
   }
   if (!output.next) {  // nobody is there to be canceled any more

@@ -40,7 +40,16 @@ class Replayer : public detail::PooledObject {
   std::optional<Mismatch> Replay(std::span<const Event> events);
 
   // Runs one turn. Inbound events that answer nothing pending are left out.
-  TurnOutput Turn(TurnStarted marker, detail::PooledVector<EventBody> inbound);
+  TurnOutput Turn(TurnStarted marker, detail::PooledVector<EventBody> inbound) {
+    return Take(&marker, std::move(inbound));
+  }
+
+  // Goes on with the turn that Turn began: its local activities have come to these ends. Gives what is new.
+  TurnOutput GoOn(detail::PooledVector<EventBody> inbound) { return Take(nullptr, std::move(inbound)); }
+  // Whether the turn is to go on so.
+  bool AwaitsLocals() const { return !core_.closed() && core_.locals_running() > 0; }
+  std::vector<detail::LocalTask> TakeLocals() { return core_.TakeLocals(); }
+  std::vector<EventId> TakeCanceledLocals() { return core_.TakeCanceledLocals(); }
 
   // Asks a query handler of the run as it stands. If its code has returned, it must have been asked by
   // QueryAtEnd before the replay; if it has thrown, its state is gone: kFailedPrecondition.
@@ -59,6 +68,7 @@ class Replayer : public detail::PooledObject {
   void SetLog(Callback<void(LogLevel, std::string_view)> log) { core_.SetLog(std::move(log)); }
 
  private:
+  TurnOutput Take(TurnStarted* marker, detail::PooledVector<EventBody> inbound);
   void Apply(EventId id, const EventBody& inbound);
   void Begin(EventId id, const TurnStarted& marker);
   // Keeps what a run that follows this one will need.

@@ -18,6 +18,7 @@
 #include "marathon/config.h"
 #include "marathon/detail/block_pool.h"
 #include "marathon/engine/replayer.h"
+#include "marathon/engine/waiting_turn.h"
 #include "marathon/ids.h"
 #include "marathon/state_store.h"
 
@@ -65,6 +66,10 @@ struct RunSlot {
   std::unique_ptr<NextStart> next;     // … and what goes on then
   std::optional<NewActivity> news;     // … or what its parent is told
   std::vector<UpdateAnswer> answers;   // … and what it answers to updates
+  std::shared_ptr<WaitingTurn> waiting;  // … and its wait for local activities
+  std::vector<KnownLocal> known_locals;  // … and their ends; guarded by its mutex
+  bool own_build = false;              // … and whether this build took the one before
+  bool pinned = false;                 // … or is the only one to take any
   int64_t turn_bytes = 0;              // … and its record's size
   int64_t history_bytes = 0;
   bool in_doubt = false;               // … and whether its reply was lost
@@ -108,6 +113,11 @@ class RunCache {
     return Note(run, std::hash<RunKey>()(run), [&](RunSlot& to) {
       (to.busy ? to.handed : to.taken).push_back(std::move(outcome));
     });
+  }
+  // What was handed over to a busy slot so far.
+  PooledVector<HandedOutcome> TakeHanded(RunSlot& slot) {
+    std::lock_guard lock(ShardOf(slot.hash).mutex);
+    return std::exchange(slot.handed, {});
   }
   // A busy slot for a run that nobody knows yet.
   SlotPtr Create(const RunKey& run) {

@@ -40,6 +40,7 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
   std::string_view header(std::string_view name) const { return HeaderOf(info().headers, name); }
 
   void Again() {
+    incarnation_ = 0;
     if (host_->stopping()) {
       AttemptEnd end;
       end.kind = AttemptEnd::Kind::kGiveBack;
@@ -52,8 +53,15 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
     end.key = info().key;
     end.epoch = attempt_->epoch();
     if (host_->registry().has_workflows()) end.session = host_->session().id();
+    end.incarnation = incarnation_;
+    if (incarnation_ != 0) return EndIn(std::move(end));
     host_->activities().SendEnd(std::move(end));
     attempt_->Finish(CompletesLater());
+  }
+  // What the end will speak of was in this incarnation of the store: in another one it may be lost, and all of the
+  // delivery is done again. The first one counts.
+  void RestsOn(uint64_t incarnation) {
+    if (incarnation_ == 0) incarnation_ = incarnation;
   }
   void EndWith(EventBody outcome) {
     AttemptEnd end;
@@ -65,9 +73,28 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
   }
 
  private:
+  void EndIn(AttemptEnd end) {
+    AttemptEnd copy = end;
+    host_->store().EndAttempt(std::move(copy), [self = shared_from_this(), end = std::move(end)](
+                                                   StatusOr<AttemptReply> reply) mutable {
+      const StatusCode code = reply.status().code();
+      if (code == StatusCode::kFailedPrecondition) return self->Again();  // it may be lost
+      const bool transient = code == StatusCode::kUnavailable || code == StatusCode::kUnknown;
+      if (transient && self->host_->stopping()) return self->Again();  // gives back
+      if (transient) {
+        return self->host_->AfterBackoff(++self->failures_, [self, end = std::move(end)]() mutable {
+          self->EndIn(std::move(end));
+        });
+      }
+      if (reply.ok() && reply->mine) self->host_->turns().Wake(self->info().key.run);
+      self->attempt_->Finish(CompletesLater());
+    });
+  }
+
   const std::shared_ptr<Host> host_;
   const std::shared_ptr<Attempt> attempt_;
   int failures_ = 0;
+  uint64_t incarnation_ = 0;  // that the delivery under way rests on; 0: any
 };
 
 // ---- Children --------------------------------------------------------------------------------------
@@ -92,13 +119,18 @@ class ChildDelivery final : public RunMessage {
     options.task_queue = queue.empty() ? info().task_queue : std::string(queue);
     options.run_timeout = Duration(NumberOf(info().headers, header::kRunTimeout));
     options.start_delay = Duration(NumberOf(info().headers, header::kStartDelay));
+    options.memo = LabelsOf(info().headers, header::kMemo);
+    options.attributes = LabelsOf(info().headers, header::kAttribute);
     constexpr Duration kBeforeTheEnd = std::chrono::hours(1);  // it is to be terminated, not run
     if (Parted() && OnParentClose().empty()) options.start_delay = kBeforeTheEnd;
     const bool again = !attempt().own_turn() || failures() > 0;
     call.child.emplace(ChildStart{child_.run_id, info().key, attempt().policy().retry, again});
-    host().Start(std::move(call), [self = Self()](const StatusOr<RunKey>& run) {
-      if (run.ok()) self->newest_ = *run;
-      self->OnStarted(run.status());
+    host().Start(std::move(call), [self = Self()](const StatusOr<StartReply>& started) {
+      if (started.ok()) {
+        self->newest_ = started->run;
+        self->RestsOn(started->incarnation);
+      }
+      self->OnStarted(started.status());
     });
   }
 
@@ -149,9 +181,11 @@ class ChildDelivery final : public RunMessage {
     if (host().stopping()) return Again();
     Message message{0, fmt::format("cancel/{}/{}", info().key.run.run_id, info().key.id),
                     WorkflowCancelRequested{std::move(reason)}};
-    host().PutMessage(newest_, std::move(message), [done = std::move(done)](const StatusOr<RunKey>& put) mutable {
-      done(put.status());
-    });
+    host().PutMessage(newest_, std::move(message),
+                      [self = Self(), done = std::move(done)](const StatusOr<PutReply>& put) mutable {
+                        if (put.ok()) self->RestsOn(put->incarnation);
+                        done(put.status());
+                      });
   }
 
   const Payload input_;
@@ -171,6 +205,7 @@ class ParentNews final : public RunMessage {
     read.records = true;
     read.after_version = info().key.id - 1;
     host().store().Read(std::move(read), [self = Self()](const StatusOr<RunSnapshot>& run) {
+      if (run.ok()) self->RestsOn(run->incarnation);
       const bool lost = run.ok() ? run->records.empty() || IsOpen(run->row) : IsOver(run.status());
       if (lost) return self->EndWith(ActivityCompleted{self->info().key.id});
       if (!run.ok() && run.status().code() != StatusCode::kDataLoss) return self->Again();
@@ -241,22 +276,31 @@ class MessageDelivery final : public RunMessage {
       : RunMessage(std::move(host), std::move(attempt)), body_(std::move(body)) {}
 
   void Begin() override {
-    if (host().stopping()) return Again();
-    const RunKey target{header(header::kWorkflowId), header(header::kRunId)};
-    Message message{0, fmt::format("{}/{}", info().key.run.run_id, info().key.id), body_};
-    host().PutMessage(target, std::move(message), [self = Self()](const StatusOr<RunKey>& put) {
-      const Status& status = put.status();
-      if (status.ok()) return self->attempt().Finish(Payload());
-      if (!IsOver(status) || self->host().stopping()) return self->Again();
-      const EventId child = NumberOf(self->info().headers, header::kEvent);
-      const bool is_child = status.code() == StatusCode::kNotFound && child != 0;
-      is_child && !self->child_has_begun_ ? self->AwaitChild(child) : self->Refuse(status);
-    });
+    child_has_begun_ = false;  // a store that has lost something may have lost that
+    Deliver();
   }
 
  private:
   std::shared_ptr<MessageDelivery> Self() {
     return std::static_pointer_cast<MessageDelivery>(shared_from_this());
+  }
+
+  void Deliver() {
+    if (host().stopping()) return Again();
+    const RunKey target{header(header::kWorkflowId), header(header::kRunId)};
+    Message message{0, fmt::format("{}/{}", info().key.run.run_id, info().key.id), body_};
+    host().PutMessage(target, std::move(message), [self = Self()](const StatusOr<PutReply>& put) {
+      const Status& status = put.status();
+      if (status.ok() && put->incarnation == 0) return self->attempt().Finish(Payload());
+      if (status.ok()) {
+        self->RestsOn(put->incarnation);
+        return self->EndWith(ActivityCompleted{self->info().key.id});
+      }
+      if (!IsOver(status) || self->host().stopping()) return self->Again();
+      const EventId child = NumberOf(self->info().headers, header::kEvent);
+      const bool is_child = status.code() == StatusCode::kNotFound && child != 0;
+      is_child && !self->child_has_begun_ ? self->AwaitChild(child) : self->Refuse(status);
+    });
   }
 
   // A child that is not there may be about to start, or have begun by now.
@@ -266,12 +310,13 @@ class MessageDelivery final : public RunMessage {
     read.activities = true;
     host().store().Read(std::move(read), [self = Self(), child](const StatusOr<RunSnapshot>& run) {
       if (!run.ok() && !IsOver(run.status())) return self->Again();
+      if (run.ok()) self->RestsOn(run->incarnation);
       for (size_t i = 0; run.ok() && i < run->activities.size(); ++i) {
         const ActivityRow& row = run->activities[i];
         if (row.key.id == child && row.state != ActivityState::kDetached) return self->Again();
       }
       self->child_has_begun_ = true;
-      self->Begin();
+      self->Deliver();
     });
   }
 

@@ -33,10 +33,12 @@ inline void StartTarget(Host& host, const ScheduleTarget& target,
   call.options.request_id = target.request_id;
   call.options.task_queue = target.action.task_queue;
   call.options.run_timeout = target.action.run_timeout;
+  call.options.memo = target.action.memo;
+  call.options.attributes = target.action.attributes;
   call.any_type = true;
-  host.Start(std::move(call), [done = std::move(done)](StatusOr<RunKey> run) mutable {
-    if (!run.ok()) return done.Fail(ScheduleFailure(run.status()));
-    done.Complete(run->run_id.str());
+  host.Start(std::move(call), [done = std::move(done)](const StatusOr<StartReply>& started) mutable {
+    if (!started.ok()) return done.Fail(ScheduleFailure(started.status()));
+    done.Complete(started->run.run_id.str());
   });
 }
 

@@ -10,8 +10,10 @@
 
 #include "marathon/detail/run_messages.h"
 #include "marathon/engine/host.h"
+#include "marathon/engine/to_schedule.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
+#include "marathon/store/protocol_rules.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -23,13 +25,6 @@ inline RunStatus StatusAfter(const EventBody& closing) {
   if (std::holds_alternative<WorkflowContinuedAsNew>(closing)) return RunStatus::kContinuedAsNew;
   if (std::holds_alternative<WorkflowCanceled>(closing)) return RunStatus::kCanceled;
   return RunStatus::kFailed;
-}
-
-inline NewActivity ToSchedule(EventId id, const ActivityScheduled& scheduled) {
-  NewActivity activity{id,              scheduled.activity_type, scheduled.task_queue,
-                       scheduled.input, scheduled.headers,       scheduled.policy};
-  activity.owed = IsChildRun(activity.activity_type);
-  return activity;
 }
 
 // Whether what the run's last turn has scheduled takes place: children do, but for those that would end at once.
@@ -48,6 +43,9 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
   // A try with claims may have been applied already: its session stays.
   if (slot.claims.empty()) slot.session = host_.session().id();
   commit.session = slot.session;
+  commit.build_id = host_.options().build_id;
+  const bool first = slot.base_version == 0 && slot.replayer != nullptr;
+  commit.pin = first && host_.registry().IsPinned(slot.replayer->facts().workflow_type);
   commit.new_version = slot.events.empty() ? slot.base_version : slot.events.back().id;
   if (!slot.events.empty()) commit.record = EncodeEvents(slot.turn_commit, slot.events);
   slot.turn_bytes = static_cast<int64_t>(commit.record.size());
@@ -62,6 +60,11 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
     commit.leave_signals = slot.close_refusals >= limits::kMaxCloseRefusals;
   }
   const bool first_build = !std::exchange(slot.claims_chosen, true);
+  for (const Event& event : slot.events) {
+    const auto* set = std::get_if<AttributesSet>(&event.body);
+    if (set == nullptr) continue;
+    commit.attributes.insert(commit.attributes.end(), set->attributes.begin(), set->attributes.end());
+  }
   if (slot.closing) {
     for (const Event& event : slot.events) {
       if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
@@ -165,7 +168,7 @@ MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
       turns.Lost(slot);
     } else if (read->row.commit_id == slot->turn_commit) {
       turns.Applied(slot, read->row.inbox_size);
-    } else if (slot->in_doubt && IsOpen(read->row) && !read->row.blocked &&
+    } else if (slot->in_doubt && IsOpen(read->row) && !Rests(read->row) &&
                read->row.version == slot->base_version) {
       turns.Commit(slot);
     } else {
@@ -265,15 +268,22 @@ MARATHON_INLINE void TurnRunner::Redo(SlotPtr slot) {
 
 MARATHON_INLINE void TurnRunner::ReturnOutcomes(RunSlot& slot) {
   for (HandedOutcome& outcome : std::exchange(slot.taken, {})) {
-    host_.session().Release();
-    if (MARATHON_MUTANT("lost_turn_drops_outcomes")) continue;
-    AttemptEnd end;
-    end.key = {slot.key, outcome.activity};
-    end.epoch = outcome.epoch;
-    end.outcome = std::move(outcome.outcome);
-    end.session = host_.session().id();
-    host_.activities().SendEnd(std::move(end));
+    if (MARATHON_MUTANT("lost_turn_drops_outcomes")) {
+      host_.session().Release();
+    } else {
+      SendHanded(slot, std::move(outcome));
+    }
   }
+}
+
+MARATHON_INLINE void TurnRunner::SendHanded(const RunSlot& slot, HandedOutcome outcome) {
+  host_.session().Release();
+  AttemptEnd end;
+  end.key = {slot.key, outcome.activity};
+  end.epoch = outcome.epoch;
+  end.outcome = std::move(outcome.outcome);
+  end.session = host_.session().id();
+  host_.activities().SendEnd(std::move(end));
 }
 
 MARATHON_INLINE void TurnRunner::GiveUp(SlotPtr slot) {

@@ -64,6 +64,7 @@ MARATHON_INLINE void TurnRunner::Take(SlotPtr slot) {
   TakeTurnRequest request;
   request.run = slot->key;
   request.session = host_.session().id();
+  request.build_id = host_.options().build_id;
   if (slot->replayer) {
     request.known_version = slot->replayer->version();
     request.known_commit = slot->commit_id;
@@ -127,6 +128,7 @@ MARATHON_INLINE std::unique_ptr<Replayer> TurnRunner::NewReplayer(const RunKey& 
 MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
   slot->base_version = snapshot.row.version;
   slot->incarnation = snapshot.incarnation;
+  slot->pinned = snapshot.row.pinned.has_value();
   if (snapshot.row.deliveries > limits::kMaxDeliveries) {
     return Block(slot, fmt::format("its turn has ended its worker {} times", limits::kMaxDeliveries),
                  snapshot.row.version);
@@ -170,7 +172,7 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
     slot->bytes += FrameBytesOfThisThread() - before;
     watchdog_.End(slot);
     if (mismatch) {
-      const bool own = BuildOf(history, build_before) == host_.options().build_id;
+      const bool own = slot->pinned || BuildOf(history, build_before) == host_.options().build_id;
       return LeaveMismatched(std::move(slot), *mismatch, own);
     }
   }
@@ -231,7 +233,8 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
   inbound.reserve(messages.size());
   for (const Message& message : messages) inbound.push_back(message.body);
   const Ran ran = RunCode(slot, host_.store().Now(), std::move(inbound));
-  if (ran.mismatch || Verify(slot)) {  // found again, and told, by a turn that the store knows of
+  // A mismatch is found again, and told, by a turn that the store knows of; one may wait for local activities, too.
+  if (ran.mismatch || slot->replayer->AwaitsLocals() || Verify(slot)) {
     Discard(std::move(slot));
     return nullptr;
   }
@@ -248,7 +251,7 @@ MARATHON_INLINE std::optional<NewActivity> TurnRunner::NewsOf(const RunSlot& slo
 // Runs the code over `inbound`.
 MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time now,
                                                     PooledVector<EventBody> inbound) {
-  const bool own = slot->replayer->build_id() == host_.options().build_id;
+  slot->own_build = slot->pinned || slot->replayer->build_id() == host_.options().build_id;
   slot->turn_commit = host_.runtime().Random();
   slot->now = now;
   watchdog_.Begin(slot);
@@ -256,15 +259,10 @@ MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time no
   TurnOutput output = slot->replayer->Turn(Marker(*slot, now), std::move(inbound));
   slot->bytes += FrameBytesOfThisThread() - before;
   watchdog_.End(slot);
-  slot->events = std::move(output.events);
-  slot->closing = output.closed;
-  slot->next = std::move(output.next);
-  if (slot->closing && !slot->next) slot->news = NewsOf(*slot, slot->events.back().id);
-  slot->answers = std::move(output.answers);
-  return {output.unread_signals, std::move(output.mismatch), own};
+  return TakeOutput(*slot, std::move(output));
 }
 
-// What this build has done itself, it will not do better the next time.
+// What this build has done itself, it will not do better the next time, and nobody else takes a run that is pinned.
 MARATHON_INLINE void TurnRunner::LeaveMismatched(SlotPtr slot, const Mismatch& mismatch, bool own) {
   (this->*(own ? &TurnRunner::Block : &TurnRunner::GiveBack))(
       std::move(slot), "nondeterminism: " + mismatch.ToString(), mismatch.event_id);
@@ -308,14 +306,7 @@ MARATHON_INLINE void TurnRunner::RunTurn(SlotPtr slot, std::vector<Message> inbo
   if (slot->signals_first) PutSignalsFirst(inbound);
 
   const Ran ran = RunCode(slot, now, std::move(inbound));
-  if (ran.mismatch) return LeaveMismatched(std::move(slot), *ran.mismatch, ran.own);
-  // Once more with the signals first; what is unread even then is recorded as such.
-  if (ran.unread_signals && !slot->signals_first) return Redo(std::move(slot));
-  if (auto mismatch = Verify(slot)) {
-    return Block(slot, "nondeterminism, found by running the turn again: " + mismatch->ToString(),
-                 mismatch->event_id);
-  }
-  Commit(std::move(slot));
+  if (!IsOver(slot, ran)) AwaitLocals(std::move(slot));
 }
 
 // With verify_determinism: replays the whole run, this turn included, in fresh coroutines.
@@ -341,6 +332,7 @@ MARATHON_INLINE void TurnRunner::Finish(SlotPtr slot, bool keep) {
   slot->next.reset();
   slot->news.reset();
   slot->answers = {};
+  slot->known_locals.clear();
   if (!keep) slot->replayer.reset();
   const RunCache::Left left = cache_.Release(slot, keep);
   if (left != RunCache::Left::kIdle) {

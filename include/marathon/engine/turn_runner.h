@@ -20,6 +20,7 @@
 
 #include "marathon/config.h"
 #include "marathon/engine/run_cache.h"
+#include "marathon/engine/waiting_turn.h"
 #include "marathon/engine/watchdog.h"
 #include "marathon/options.h"
 #include "marathon/state_store.h"
@@ -53,6 +54,11 @@ class TurnRunner {
   // Nobody knows: look, and go on from what the store has.
   void Lost(SlotPtr slot);
 
+  // For LocalActivities: a local activity of a turn that waits has ended; the turn can come to nothing.
+  void OnLocalEnd(const SlotPtr& slot, const std::shared_ptr<WaitingTurn>& turn, KnownLocal known);
+  void DropWaiting(const SlotPtr& slot, const std::shared_ptr<WaitingTurn>& turn, WaitingTurn::Dropped why);
+  void StoreHanded(RunSlot& slot);
+
   int busy() const { return busy_.load(); }
   // Counts as busy from Enter to Exit: a shutdown waits.
   void Enter() { ++busy_; }
@@ -74,6 +80,12 @@ class TurnRunner {
     std::optional<Mismatch> mismatch;
     bool own = false;  // between what this very build has done
   };
+  Ran TakeOutput(RunSlot& slot, TurnOutput output);
+  bool IsOver(const SlotPtr& slot, const Ran& ran);
+  void AwaitLocals(SlotPtr slot);
+  void DriveLocals(SlotPtr slot, std::shared_ptr<WaitingTurn> turn);
+  void DropLocals(SlotPtr slot, WaitingTurn::Dropped why);
+  Ran GoOn(const SlotPtr& slot, PooledVector<EventBody> ends);
   Ran RunCode(const SlotPtr& slot, Time now, PooledVector<EventBody> inbound);
   void LeaveMismatched(SlotPtr slot, const Mismatch& mismatch, bool own);
   std::optional<Mismatch> Verify(const SlotPtr& slot);
@@ -88,6 +100,7 @@ class TurnRunner {
   void GiveBack(SlotPtr slot, std::string reason, EventId event_id);
   void Leave(SlotPtr slot, BlockInfo info);
   void ReturnOutcomes(RunSlot& slot);
+  void SendHanded(const RunSlot& slot, HandedOutcome outcome);
   void GiveUp(SlotPtr slot);
   // Asks the store again in a while; gives up when the engine is shutting down and it stays away.
   void TryAgain(SlotPtr slot, void (TurnRunner::*step)(SlotPtr));

@@ -14,8 +14,8 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 MARATHON_INLINE Watchdog::List& Watchdog::ListOfThisThread() {
   static std::atomic<size_t> threads{0};
-  thread_local const size_t number = threads.fetch_add(1, std::memory_order_relaxed);
-  return lists_[number % kLists];
+  thread_local const size_t kNumber = threads.fetch_add(1, std::memory_order_relaxed);
+  return lists_[kNumber % kLists];
 }
 
 MARATHON_INLINE void Watchdog::Begin(const SlotPtr& slot) {

@@ -112,6 +112,7 @@ struct ChatResponse {
   StopReason stop_reason = StopReason::kEnd;
   std::string stop_word{};  // the provider's own
   Usage usage{};
+  std::string route{};  // of a Router (router.h): the one that answered
 
   friend bool operator==(const ChatResponse&, const ChatResponse&) = default;
 };
@@ -130,6 +131,7 @@ struct Delta {
     kReasoning,      // … to a Reasoning
     kToolCall,       // a ToolCall begins: `id`, and its name in `text`
     kToolArguments,  // `text` is appended to its arguments
+    kReset,          // nothing of it counts any more: another model begins anew (router.h)
   };
   Kind kind = Kind::kText;
   size_t block = 0;  // which one of ChatResponse::blocks

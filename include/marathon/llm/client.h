@@ -10,9 +10,11 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "marathon/config.h"
+#include "marathon/llm/embed.h"
 #include "marathon/llm/model.h"
 #include "marathon/status.h"
 #include "marathon/time.h"
@@ -42,9 +44,17 @@ struct Endpoint {
   bool verify_tls = true;
   std::string ca_file{};        // PEM; empty: the machine's
   size_t response_max = 16u << 20;  // bytes, as they come
+
+  // Of each model, for all workers of a store together that use the same host and key: activities and agents keep to
+  // them, through the engine's Limiter. 0: as many as the provider's own words allow, which count in any case.
+  int64_t requests_per_minute = 0;
+  int64_t tokens_per_minute = 0;  // of questions and answers
 };
 
-class MARATHON_EXPORT Client final : public Model {
+// The key of the endpoint's limits in Engine::limiter(). Of the API key and the headers it has a digest only.
+MARATHON_EXPORT std::string LimitKey(const Endpoint& endpoint, std::string_view model);
+
+class MARATHON_EXPORT Client final : public Model, public Embedder {
  public:
   // kInvalidArgument: the endpoint cannot be meant so. Nothing is sent yet.
   static StatusOr<std::shared_ptr<Client>> Open(Endpoint endpoint);
@@ -54,6 +64,10 @@ class MARATHON_EXPORT Client final : public Model {
   Client& operator=(const Client&) = delete;
 
   void Chat(ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) override;
+  void ChatWithin(Pace pace, ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) override;
+  // kOpenAi only; with kAnthropic, which has none, kBadRequest.
+  void Embed(EmbedRequest request, std::stop_token stop, OnVectors done) override;
+  void EmbedWithin(Pace pace, EmbedRequest request, std::stop_token stop, OnVectors done) override;
 
  private:
   class Calls;

@@ -43,6 +43,8 @@ struct Error {
   std::string message{};  // for people; never has the API key
   std::string request_id{};
   std::optional<Duration> retry_after{};  // what the provider asks for
+  // The call has not been made: it is to come back after retry_after, and to show this (pace.h). Empty: it has.
+  std::string permit{};
   bool partial = false;                   // some of the answer had come, and been paid for
 
   friend bool operator==(const Error&, const Error&) = default;

@@ -8,6 +8,7 @@
 
 #include "marathon/config.h"
 #include "marathon/llm/chat.h"
+#include "marathon/llm/embed.h"
 #include "marathon/llm/message.h"
 
 namespace marathon::inline MARATHON_ABI::llm {
@@ -22,5 +23,9 @@ MARATHON_EXPORT void to_json(nlohmann::json& json, const ChatRequest& request);
 MARATHON_EXPORT void from_json(const nlohmann::json& json, ChatRequest& request);
 MARATHON_EXPORT void to_json(nlohmann::json& json, const ChatResponse& response);
 MARATHON_EXPORT void from_json(const nlohmann::json& json, ChatResponse& response);
+MARATHON_EXPORT void to_json(nlohmann::json& json, const EmbedRequest& request);
+MARATHON_EXPORT void from_json(const nlohmann::json& json, EmbedRequest& request);
+MARATHON_EXPORT void to_json(nlohmann::json& json, const EmbedResponse& response);
+MARATHON_EXPORT void from_json(const nlohmann::json& json, EmbedResponse& response);
 
 }  // namespace marathon::inline MARATHON_ABI::llm

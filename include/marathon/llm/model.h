@@ -5,10 +5,12 @@
 #pragma once
 
 #include <stop_token>
+#include <utility>
 
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/llm/chat.h"
+#include "marathon/llm/pace.h"
 
 namespace marathon::inline MARATHON_ABI::llm {
 
@@ -25,6 +27,13 @@ class Model {
   // nor throw.
   // There is no second try: whoever calls decides.
   virtual void Chat(ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) = 0;
+
+  // The same within the limits that workers share. A call that would have to wait long is not made, and ends with an
+  // error that has a permit. A model that knows of no limits just answers; one made of others hands `pace` on.
+  virtual void ChatWithin(Pace pace, ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) {
+    static_cast<void>(pace);
+    Chat(std::move(request), std::move(stop), std::move(on_delta), std::move(done));
+  }
 };
 
 }  // namespace marathon::inline MARATHON_ABI::llm

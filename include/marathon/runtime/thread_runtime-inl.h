@@ -40,7 +40,8 @@ class ThreadOneShot final : public OneShot {
     }
     std::unique_lock lock(mutex_);
     timed_ = true;
-    return changed_.wait_for(lock, timeout, [this] { return set_.load() != 0; });
+    constexpr Duration kCentury = std::chrono::hours(24 * 365 * 100);  // more would overflow the clock
+    return changed_.wait_for(lock, std::min(timeout, kCentury), [this] { return set_.load() != 0; });
   }
 
  private:

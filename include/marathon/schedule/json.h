@@ -62,7 +62,8 @@ struct Layout<ScheduleAction> {
   static constexpr auto fields = std::tuple{
       Field{"workflow_type", &ScheduleAction::workflow_type}, Field{"input", &ScheduleAction::input},
       Field{"task_queue", &ScheduleAction::task_queue},
-      Field{"run_timeout_ms", &ScheduleAction::run_timeout}};
+      Field{"run_timeout_ms", &ScheduleAction::run_timeout},
+      Field{"memo", &ScheduleAction::memo}, Field{"attributes", &ScheduleAction::attributes}};
 };
 template <>
 struct Layout<ScheduleOptions> {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "marathon/config.h"
+#include "marathon/labels.h"
 #include "marathon/limits.h"
 #include "marathon/payload.h"
 #include "marathon/schedule/spec.h"
@@ -33,6 +34,8 @@ struct ScheduleAction {
   Payload input{};
   std::string task_queue{};  // empty: "default". The schedule itself, a workflow, is at home there, too
   Duration run_timeout{0};   // 0: none
+  Labels memo{};             // of the runs, not of the schedule, as in StartOptions
+  Labels attributes{};
 
   friend bool operator==(const ScheduleAction&, const ScheduleAction&) = default;
 };

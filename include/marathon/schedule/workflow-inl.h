@@ -326,6 +326,16 @@ MARATHON_INLINE Status CheckSchedule(std::string_view id, const ScheduleConfig& 
                                        "without control characters",
                                        id, limits::kMaxNameBytes));
   }
+  const std::string& queue = config.action.task_queue;
+  if (queue.size() > limits::kMaxNameBytes || !IsCleanText(queue) || queue.find(kPinMark) != queue.npos) {
+    return InvalidArgument(fmt::format("schedule \"{}\": action.task_queue must be UTF-8 of at most {} bytes, without "
+                                       "control characters and {}",
+                                       id, limits::kMaxNameBytes, kPinMark));
+  }
+  for (const auto& [what, labels] : {std::pair("memo", &config.action.memo),
+                                     std::pair("attribute", &config.action.attributes)}) {
+    if (Status s = CheckLabels(what, *labels); !s.ok()) return s;
+  }
   if (config.options.catch_up_window < limits::kCatchUpMin) {
     return InvalidArgument(
         fmt::format("schedule \"{}\": options.catch_up_window is {} ms; it is at least {} ms, so that a "

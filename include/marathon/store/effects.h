@@ -19,7 +19,8 @@ struct Effects {
   std::vector<TaskHint> hints;                              // to publish, in order
   std::vector<std::pair<SessionId, ActivityKey>> canceled;  // to tell the watcher of that session
   std::vector<RunKey> closed;                               // to tell whoever awaits their end
-  std::vector<RunKey> answered;                             // … or that of an update to them
+  std::vector<RunKey> answered;                             // … or that of an update to them, or an event
+  bool events_awaited = false;  // set by the adapter, before: somebody may await an event
   Time due = kNever;                                        // the soonest instant written as due
 
   void NoteDue(Time at) { due = std::min(due, at); }

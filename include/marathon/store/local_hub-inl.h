@@ -284,6 +284,7 @@ MARATHON_INLINE uint64_t LocalHub::AddAwaiter(AwaitRequest request, Done<RunSnap
   const std::lock_guard lock(mutex_);
   const uint64_t name = ++last_awaiter_;
   awaited_[request.run].push_back(name);
+  if (request.after) event_awaiters_.fetch_add(1);
   awaiters_.emplace(name, std::pair(std::move(request), std::move(done)));
   awaiter_count_.fetch_add(1);
   return name;
@@ -310,6 +311,7 @@ MARATHON_INLINE Done<RunSnapshot> LocalHub::TakeAwaiter(uint64_t name) {
   std::erase(names->second, name);
   if (names->second.empty()) awaited_.erase(names);
   awaiter_count_.fetch_sub(1);
+  if (request.after) event_awaiters_.fetch_sub(1);
   return std::move(done);
 }
 
@@ -328,6 +330,7 @@ MARATHON_INLINE void LocalHub::AnswerAwaiters(const Awaited& awaited) {
     });
     if (names->second.empty()) awaited_.erase(names);
     awaiter_count_.fetch_sub(taken.size());
+    if (awaited.request.after) event_awaiters_.fetch_sub(taken.size());
   }
   for (Done<RunSnapshot>& done : taken) done(awaited.answer);
 }
@@ -355,12 +358,16 @@ MARATHON_INLINE std::vector<RunKey> LocalHub::AwaitedRuns() const {
   return runs;
 }
 
-MARATHON_INLINE std::vector<RunKey> LocalHub::RunsOfAwaitedUpdates() const {
+MARATHON_INLINE std::vector<RunKey> LocalHub::RunsAwaitedOpen() const {
   std::vector<RunKey> runs;
   if (awaiter_count_.load() == 0) return runs;
   const std::lock_guard lock(mutex_);
-  for (const auto& [name, entry] : awaiters_) {
-    if (!entry.first.update_id.empty()) runs.push_back(entry.first.run);
+  for (const auto& [run, names] : awaited_) {
+    const bool open = std::any_of(names.begin(), names.end(), [&](uint64_t name) {
+      const AwaitRequest& request = awaiters_.find(name)->second.first;
+      return !request.update_id.empty() || request.after;
+    });
+    if (open) runs.push_back(run);
   }
   return runs;
 }

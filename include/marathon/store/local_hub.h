@@ -1,5 +1,5 @@
 // LocalHub spreads the Effects of one store inside this process: it is the store's TaskQueue, keeps
-// the store's watchers, and holds who awaits the end of a run or of an update.
+// the store's watchers, and holds who awaits the end of a run or of an update, or an event.
 //
 // Safe to call from any thread; calls nobody back while it holds its lock. What it keeps is only
 // hints, each at most once, so it is no larger than the work that waits.
@@ -89,7 +89,10 @@ class LocalHub {
   // What is awaited of a run, each once.
   std::vector<AwaitRequest> AwaitedOf(const RunKey& run) const;
   std::vector<RunKey> AwaitedRuns() const;
-  std::vector<RunKey> RunsOfAwaitedUpdates() const;
+  // Those of which something is awaited that may come before their end.
+  std::vector<RunKey> RunsAwaitedOpen() const;
+  // Whether an event of any is.
+  bool AwaitsEvents() const { return event_awaiters_.load() > 0; }
 
  private:
   struct Parked {
@@ -144,6 +147,7 @@ class LocalHub {
   std::unordered_map<RunKey, std::vector<uint64_t>> awaited_;
   uint64_t last_awaiter_ = 0;
   std::atomic<size_t> awaiter_count_{0};  // lets the many ends that nobody awaits skip the lock
+  std::atomic<size_t> event_awaiters_{0};
   std::atomic<int64_t> told_due_{ToMicros(kNever)};  // every watcher knows of an instant this soon
 };
 

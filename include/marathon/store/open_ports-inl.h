@@ -85,7 +85,13 @@ MARATHON_INLINE StatusOr<Ports> OpenPorts(
   if (store->store == nullptr) {
     return InvalidArgument(fmt::format("\"{}:\" is a task queue and keeps no runs", url->scheme));
   }
-  return JoinPorts(std::move(store->store), std::move(queue->queue), runtime);
+  StatusOr<Ports> joined = JoinPorts(std::move(store->store), std::move(queue->queue), runtime);
+  if (!joined.ok()) return joined;
+  joined->blobs = std::move(store->blobs);
+  joined->streams = std::move(store->streams);
+  joined->limiter = std::move(store->limiter);
+  joined->transactions = std::move(store->transactions);
+  return joined;
 }
 
 }  // namespace marathon::inline MARATHON_ABI

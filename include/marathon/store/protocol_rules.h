@@ -14,7 +14,9 @@
 #include "marathon/config.h"
 #include "marathon/failure.h"
 #include "marathon/ids.h"
+#include "marathon/labels.h"
 #include "marathon/limits.h"
+#include "marathon/state_store.h"
 #include "marathon/store_rows.h"
 #include "marathon/time.h"
 
@@ -32,6 +34,67 @@ Time ResendAt(const Run& run, Duration resend_first) {
 template <class Run>
 bool IsReady(const Run& run) {
   return run.ready_since != kNever;
+}
+
+// Whether an open run takes no turns, whatever waits for it.
+template <class Run>
+bool Rests(const Run& run) {
+  return run.blocked || (run.paused && !MARATHON_MUTANT("pause_ignored"));
+}
+
+// Whether only workers of one build take the run's turns; whether those of this build do.
+template <class Run>
+bool IsPinned(const Run& run) {
+  return run.pinned && !MARATHON_MUTANT("pin_ignored");
+}
+template <class Run>
+bool IsFor(const Run& run, std::string_view build_id) {
+  return !IsPinned(run) || *run.pinned == build_id;
+}
+
+// The task queue that is told of the run's turns.
+template <class Run>
+std::string TurnQueue(const Run& run) {
+  const std::string& task_queue = run.task_queue;
+  return run.pinned ? PinnedQueue(task_queue, *run.pinned) : task_queue;
+}
+
+// What List may ask of runs, as bits. Persisted: never change the value of an existing entry.
+inline constexpr uint32_t kIsBlocked = 1, kIsPaused = 2, kHasDeadLetters = 4;
+template <class Run>
+uint32_t Conditions(const Run& run) {
+  return (run.blocked ? kIsBlocked : 0) | (run.paused ? kIsPaused : 0) |
+         (run.dead_letters > 0 ? kHasDeadLetters : 0);
+}
+inline uint32_t Conditions(const ListRequest& request) {
+  return (request.blocked_only ? kIsBlocked : 0) | (request.paused_only ? kIsPaused : 0) |
+         (request.dead_letters_only ? kHasDeadLetters : 0);
+}
+inline bool Fits(const ListRequest& request, RunStatus status, std::string_view workflow_type,
+                 uint32_t conditions) {
+  return (request.workflow_type.empty() || workflow_type == request.workflow_type) &&
+         (!request.status || status == *request.status) &&
+         (conditions & Conditions(request)) == Conditions(request);
+}
+// What is in no column beside a row.
+template <class Run>
+bool FitsRow(const ListRequest& request, const Run& run) {
+  if (run.start_time < request.started_from || run.start_time >= request.started_before) return false;
+  if (!run.key.workflow_id.view().starts_with(request.workflow_id_prefix)) return false;
+  if (!request.pinned_to.empty() && !(run.pinned && *run.pinned == request.pinned_to)) return false;
+  if (request.ready_before != kNever && run.ready_since >= request.ready_before) return false;
+  if (request.attributes.empty()) return true;
+  return run.labels && HasLabels((*run.labels).attributes, request.attributes);
+}
+inline bool AsksForRows(const ListRequest& request) {
+  return request.started_from != Time() || request.started_before != kNever ||
+         !request.workflow_id_prefix.empty() || !request.attributes.empty() ||
+         !request.pinned_to.empty() || request.ready_before != kNever;
+}
+template <class Run>
+bool Fits(const ListRequest& request, const Run& run) {
+  const std::string& type = run.workflow_type;
+  return Fits(request, run.status, type, Conditions(run)) && FitsRow(request, run);
 }
 
 // When a closed run has been kept long enough: not while it owes something.
@@ -59,6 +122,7 @@ template <class Run>
 Time RunDue(const Run& run, Duration resend_first) {
   if (run.status != RunStatus::kRunning) return ForgetAt(run);
   if (run.blocked) return std::min<Time>(run.run_deadline, (*run.blocked).retry_at);
+  if (run.paused) return run.run_deadline;
   if (!IsReady(run)) {
     const Time delayed = DelayedUntil(run);
     return delayed == Time() ? run.run_deadline : std::min<Time>(run.run_deadline, delayed);

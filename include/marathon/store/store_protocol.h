@@ -59,7 +59,7 @@ concept RunTables =
       // ---- Runs. Newest: of a workflow id. InsertRun makes its run the newest of its id.
       { t.FindRun(key) } -> std::same_as<typename T::Run*>;
       { t.FindNewestRun(text) } -> std::same_as<typename T::Run*>;
-      // Any run of (workflow id, request id), the newest if there are several.
+      // Any run of (workflow id, request id), the newest if there are several; none once that is erased.
       { t.FindRunByRequest(text, text) } -> std::same_as<typename T::Run*>;
       { t.InsertRun(RunRow()) } -> std::same_as<typename T::Run&>;  // not stored until UpdateRun
       { t.UpdateRun(run, time) };                                   // (run, due)
@@ -156,12 +156,21 @@ class StoreProtocol {
   Status Block(const RunKey& run, EventId version, BlockInfo&& info);
   Status Unblock(const RunKey& run);
 
+  // ---- What operators do
+  Status Pause(const RunKey& run, std::string&& reason);
+  Status Resume(const RunKey& run);
+  Status Pin(const RunKey& run, std::string&& build_id);
+  Status RetryActivity(const ActivityKey& key);
+  Status Delete(const RunKey& run);
+
   // ---- Activities
   // One claim; none if it is not claimable at that epoch. The caller has seen that `session` exists
   // (SessionKnown), under the same lock.
   std::optional<ActivityRow> Claim(const SessionId& session, const ClaimRequest& request);
   Status SessionKnown(const SessionId& session);
   StatusOr<AttemptReply> EndAttempt(AttemptEnd&& end);
+  // Whether that attempt is still at work, as Transactions::End says it.
+  Status CheckHeld(const ActivityKey& key, Epoch epoch);
   StatusOr<HeartbeatReply> Heartbeat(HeartbeatRequest&& request);
 
   // ---- Time. Adds to `reply` what is due in these tables, up to request.limit entries, and lowers
@@ -185,6 +194,9 @@ class StoreProtocol {
   // `goes_on`: its chain does.
   void Close(Run& run, RunStatus status, bool goes_on);
   void Owe(ActivityRow& row);
+  std::vector<EventId> ActivitiesOf(const Run& run);
+  // An activity of the run is gone.
+  void Drop(Run& run, ActivityRow& activity);
   // What is owed of a run and of those before it in its chain.
   std::vector<ActivityKey> OpenChildren(const Run& run);
   // Makes the run that goes on where `run` is about to be closed, having taken messages up to `taken`.
@@ -194,14 +206,20 @@ class StoreProtocol {
   StartReply Answer(const Run& run, const SessionId& session, bool started) const;
 
   void SetAnswers(Run& run, const std::vector<UpdateAnswer>& answers);
+  void SetAttributes(Run& run, const Labels& changes);
   StatusOr<std::optional<UpdateAnswer>> ReadAnswer(const Run& run, const AwaitRequest& request);
 
+  // What follows event `after`, or that nothing will. None while that is open.
+  std::optional<RunSnapshot> ReadEvents(const Run& run, EventId after);
+
   Run* FindRunOrNewest(const RunKey& key);
+  // The run, or the one of its chain that goes on. The first run of a chain stands for it when it is no longer kept.
+  Run* FindInChain(const RunKey& key);
   // The run that has gone on where `run` ended; `run` itself, if none has.
   Run* Follow(Run* run);
   void Append(Run& run, Message&& message);
-  // Makes the run ready if it can be. Tells whether `session` is to take its turn.
-  bool MakeReady(Run& run, const SessionId& session);
+  // Makes the run ready if it can be. Tells whether the session that offers itself is to take its turn.
+  bool MakeReady(Run& run, const SessionId& offered);
   // Ends an activity with a message to its run.
   bool Resolve(Run& run, ActivityRow& activity, EventBody&& outcome, const SessionId& session);
   bool Rearm(ActivityRow& activity, AttemptEnd&& end);
@@ -248,6 +266,7 @@ class SessionProtocol {
 
 #include "marathon/store/store_protocol_activities.h"
 #include "marathon/store/store_protocol_chains.h"
+#include "marathon/store/store_protocol_control.h"
 #include "marathon/store/store_protocol_runs.h"
 #include "marathon/store/store_protocol_time.h"
 #include "marathon/store/store_protocol_updates.h"

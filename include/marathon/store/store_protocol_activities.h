@@ -22,7 +22,7 @@ std::optional<ActivityRow> StoreProtocol<Tables>::Claim(const SessionId& session
                                                         const ClaimRequest& request) {
   ActivityRow* row = t_.FindActivity(request.key.run, request.key.id);
   const bool claimable =
-      row != nullptr && ((row->state == ActivityState::kClaimable && row->epoch == request.epoch) ||
+      row != nullptr && ((IsClaimable(*row) && row->epoch == request.epoch) ||
                          MARATHON_MUTANT("claim_unchecked"));
   if (!claimable) return std::nullopt;
   row->state = ActivityState::kClaimed;
@@ -51,13 +51,16 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
       !std::holds_alternative<ActivityFailed>(end.outcome)) {
     return InvalidArgument("an activity ends as ActivityCompleted or ActivityFailed");
   }
+  if (end.kind == AttemptEnd::Kind::kDead && row->owed != Owed::kNo) {
+    return InvalidArgument(fmt::format("activity {} of {} is owed: it cannot be held as a dead letter", end.key.id,
+                                       detail::Name(end.key.run)));
+  }
   // A result counts whatever became of its lease, as long as nobody claimed anew. The other ends
   // are of use only to who still holds the activity: repeated, or late, they change nothing.
   const bool held = row->state == ActivityState::kClaimed || row->state == ActivityState::kDetached;
   if (!final && !held && !skip_check) return AttemptReply{};
 
-  const bool again =
-      end.kind == AttemptEnd::Kind::kRetry || end.kind == AttemptEnd::Kind::kGiveBack;
+  const bool again = !final && end.kind != AttemptEnd::Kind::kDetach;
   if (again && row->cancel_requested && row->owed == Owed::kNo) {  // nobody runs it any more: that is its end
     end.outcome = ActivityFailed{end.key.id, detail::CanceledFailure(), row->attempt};
   } else if (!final) {
@@ -65,6 +68,16 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
   }
   Run* run = t_.FindRun(end.key.run);
   return AttemptReply{true, Resolve(*run, *row, std::move(end.outcome), end.session)};
+}
+
+template <class Tables>
+Status StoreProtocol<Tables>::CheckHeld(const ActivityKey& key, Epoch epoch) {
+  const ActivityRow* row = t_.FindActivity(key.run, key.id);
+  if (row == nullptr || row->epoch != epoch || row->state != ActivityState::kClaimed) {
+    return Aborted(fmt::format("activity {} of {} is no longer at epoch {}, at work", key.id, detail::Name(key.run), epoch));
+  }
+  if (row->cancel_requested) return Cancelled(fmt::format("activity {} of {} is canceled", key.id, detail::Name(key.run)));
+  return {};
 }
 
 template <class Tables>
@@ -78,11 +91,20 @@ bool StoreProtocol<Tables>::Rearm(ActivityRow& row, AttemptEnd&& end) {
     } else {
       row.state = ActivityState::kDetached;
     }
+  } else if (end.kind == AttemptEnd::Kind::kDead) {
+    row.state = ActivityState::kDead;
+    row.last_failure = std::move(end.failure);
+    Run* run = t_.FindRun(row.key.run);
+    ++run->dead_letters;
+    Update(*run);
   } else {
     if (end.kind == AttemptEnd::Kind::kRetry) {
       ++row.attempt;
       row.deliveries = 0;
       row.last_failure = std::move(end.failure);
+    }
+    if (end.kind == AttemptEnd::Kind::kGiveBack && end.heartbeat.encoding != Encoding::kNone) {
+      row.heartbeat = std::move(end.heartbeat);
     }
     if (end.delay > Duration(0)) {
       row.state = ActivityState::kBackoff;
@@ -107,10 +129,9 @@ void StoreProtocol<Tables>::MakeClaimable(ActivityRow& row) {
 template <class Tables>
 bool StoreProtocol<Tables>::Resolve(Run& run, ActivityRow& row, EventBody&& outcome,
                                     const SessionId& session) {
-  t_.EraseActivity(row);
-  --run.pending_activities;
+  Drop(run, row);
   if (run.status != RunStatus::kRunning) {
-    Update(run);
+    run.deleted && run.pending_activities == 0 ? t_.EraseRun(run) : Update(run);
     return false;
   }
   Message message;

@@ -46,6 +46,12 @@ void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
   if (!row.links) row.links.emplace();
   row.links->first_run_id = detail::FirstRunId(run);
   row.links->children = OpenChildren(run);
+  if (run.paused) row.paused = *run.paused;
+  if (run.labels) row.labels = *run.labels;
+  if (next.keeps_pin && run.pinned) {
+    row.pinned = *run.pinned;
+    row.owner = next.session;  // has just shown that it is of that build
+  }
   RunLinks links = run.links ? *run.links : RunLinks();
   links.next_run_id = next.run_id;
   links.children.clear();

@@ -18,11 +18,12 @@ namespace marathon::inline MARATHON_ABI {
 template <class Tables>
 StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
   Run* newest = t_.FindNewestRun(request.run.workflow_id);
-  if (newest != nullptr && !MARATHON_MUTANT("duplicate_start_new_run")) {
-    Run* same = request.request_id.empty()
-                    ? nullptr
-                    : t_.FindRunByRequest(request.run.workflow_id, request.request_id);
+  if (!request.request_id.empty() && !MARATHON_MUTANT("duplicate_start_new_run")) {
+    // Though the newest run may have been deleted.
+    Run* same = t_.FindRunByRequest(request.run.workflow_id, request.request_id);
     if (same != nullptr) return Answer(*same, request.session, false);
+  }
+  if (newest != nullptr && !MARATHON_MUTANT("duplicate_start_new_run")) {
     if (newest->status == RunStatus::kRunning) return StartedBefore(*newest, std::move(request));
     const bool allowed = request.reuse == IdReusePolicy::kAllowDuplicate ||
                          (request.reuse == IdReusePolicy::kAllowDuplicateFailedOnly &&
@@ -32,6 +33,11 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
           fmt::format("{} is there already and the id reuse policy forbids another",
                       detail::Name(newest->key)));
     }
+  }
+  // Nor an older one, where the newest has been deleted.
+  if (Run* same = newest == nullptr ? t_.FindRun(request.run) : nullptr; same != nullptr) {
+    if (same->request_id == request.request_id) return Answer(*same, request.session, false);
+    return AlreadyExists(fmt::format("{} is there already", detail::Name(same->key)));
   }
   if (request.first_turn.has_value()) {
     if (Status s = CheckTurn(*request.first_turn, 0); !s.ok()) return s;
@@ -43,6 +49,10 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
   row.task_queue = std::move(request.task_queue);
   row.request_id = std::move(request.request_id);
   detail::SetTimes(row, now_, request.delay, request.run_timeout);
+  RunLabels labels;
+  detail::SetLabels(labels.memo, request.labels.memo);
+  detail::SetLabels(labels.attributes, request.labels.attributes);
+  if (!labels.empty()) row.labels = std::move(labels);
   Run& run = t_.InsertRun(std::move(row));
   if (request.first_turn.has_value()) {
     for (const Message& message :
@@ -50,6 +60,11 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
       if (!message.dedupe_key.empty()) t_.AddKey(run, message.dedupe_key, now_);
     }
     ApplyTurn(run, std::move(*request.first_turn));
+    if (!request.inbox.empty()) {
+      for (Message& message : request.inbox) Append(run, std::move(message));
+      MakeReady(run, request.session);
+      Update(run);
+    }
   } else {
     for (Message& message : request.messages) Append(run, std::move(message));
     MakeReady(run, request.session);
@@ -90,11 +105,7 @@ StartReply StoreProtocol<Tables>::Answer(const Run& run, const SessionId& sessio
 
 template <class Tables>
 StatusOr<PutReply> StoreProtocol<Tables>::Put(PutRequest&& request) {
-  Run* run = Follow(FindRunOrNewest(request.run));
-  if (run == nullptr) {  // the first run of a chain stands for it when it is no longer kept
-    run = t_.FindNewestRun(request.run.workflow_id);
-    if (run != nullptr && detail::FirstRunId(*run) != request.run.run_id) run = nullptr;
-  }
+  Run* run = FindInChain(request.run);
   if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(request.run)));
   if (const std::string& key = request.message.dedupe_key; !key.empty()) {
     t_.TrimKeys(*run, now_ - limits::kDedupeWindow, limits::kDedupeKeys);
@@ -123,6 +134,13 @@ auto StoreProtocol<Tables>::FindRunOrNewest(const RunKey& key) -> Run* {
 }
 
 template <class Tables>
+auto StoreProtocol<Tables>::FindInChain(const RunKey& key) -> Run* {
+  if (Run* run = Follow(FindRunOrNewest(key)); run != nullptr) return run;
+  Run* newest = t_.FindNewestRun(key.workflow_id);
+  return newest != nullptr && detail::FirstRunId(*newest) == key.run_id ? newest : nullptr;
+}
+
+template <class Tables>
 void StoreProtocol<Tables>::Append(Run& run, Message&& message) {
   message.seq = ++run.inbox_last;
   ++run.inbox_size;
@@ -132,9 +150,12 @@ void StoreProtocol<Tables>::Append(Run& run, Message&& message) {
 }
 
 template <class Tables>
-bool StoreProtocol<Tables>::MakeReady(Run& run, const SessionId& session) {
-  if (run.status != RunStatus::kRunning || run.blocked || run.inbox_size == 0) return false;
+bool StoreProtocol<Tables>::MakeReady(Run& run, const SessionId& offered) {
+  if (run.status != RunStatus::kRunning || detail::Rests(run) || run.inbox_size == 0) return false;
   if (detail::DelayedUntil(run) > now_) return false;
+  // Of which build a session is, its turns tell: a pinned run is its owner's or anyone's who asks for it.
+  static const SessionId kNobody;
+  const SessionId& session = detail::IsPinned(run) && !(run.owner == offered) ? kNobody : offered;
   if (!detail::IsReady(run)) {
     run.ready_since = now_;
     run.resends = 0;
@@ -152,25 +173,35 @@ template <class Tables>
 StatusOr<RunSnapshot> StoreProtocol<Tables>::TakeTurn(const TakeTurnRequest& request) {
   Run* run = t_.FindRun(request.run);
   if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(request.run)));
-  if (run->status != RunStatus::kRunning || run->blocked) {
-    return FailedPrecondition(
-        fmt::format("{} is {}", detail::Name(run->key), run->blocked ? "blocked" : "closed"));
+  if (run->status != RunStatus::kRunning) {
+    return FailedPrecondition(fmt::format("{} is closed", detail::Name(run->key)));
   }
-  if (run->owner != request.session && detail::IsReady(*run)) {
-    if (run->owner_until > now_ && !run->owner.empty() && t_.HasSession(run->owner)) {
+  if (detail::Rests(*run)) {
+    return FailedPrecondition(
+        fmt::format("{} is {}", detail::Name(run->key), run->blocked ? "blocked" : "paused"));
+  }
+  if (!detail::IsFor(*run, request.build_id)) {
+    return FailedPrecondition(
+        fmt::format("{} is pinned to build {}", detail::Name(run->key), *run->pinned));
+  }
+  const bool own = run->owner == request.session;
+  const bool wears_off = request.keep && run->owner_until < AddSaturated(now_, limits::kTurnClaim / 2);
+  if ((!own || wears_off) && detail::IsReady(*run)) {
+    if (!own && run->owner_until > now_ && !run->owner.empty() && t_.HasSession(run->owner)) {
       return Aborted(fmt::format("{} is session {}'s for now", detail::Name(run->key),
                                  static_cast<const std::string&>(run->owner)));
     }
-    t_.SetOwner(*run, request.session);
+    if (!own) t_.SetOwner(*run, request.session);
     run->owner_until = AddSaturated(now_, limits::kTurnClaim);
     run->resends = 0;
-    ++run->deliveries;
+    if (!own) ++run->deliveries;
     Update(*run);
   }
 
   RunSnapshot snapshot;
   snapshot.now = now_;
   snapshot.row = t_.ToRow(*run);
+  if (request.keep) return snapshot;
   const EventId known = request.known_version;
   const bool is_known =
       known > 0 && ((known == run->version && request.known_commit == run->commit_id) ||
@@ -190,8 +221,12 @@ StatusOr<CommitReply> StoreProtocol<Tables>::Commit(TurnCommit&& commit) {
   if (run->status != RunStatus::kRunning) {
     return Aborted(fmt::format("{} is closed", detail::Name(run->key)));
   }
-  if (run->blocked && !commit.session.empty()) {  // a terminate needs no code: it may pass
-    return Aborted(fmt::format("{} is blocked", detail::Name(run->key)));
+  if (detail::Rests(*run) && !commit.session.empty()) {  // a terminate needs no code: it may pass
+    return Aborted(
+        fmt::format("{} is {}", detail::Name(run->key), run->blocked ? "blocked" : "paused"));
+  }
+  if (!detail::IsFor(*run, commit.build_id) && !commit.session.empty()) {
+    return Aborted(fmt::format("{} is pinned to build {}", detail::Name(run->key), *run->pinned));
   }
   if (run->version != commit.expected_version && !MARATHON_MUTANT("no_version_check")) {
     return Aborted(fmt::format("{} is at event {}, not at {}", detail::Name(run->key), run->version,
@@ -256,16 +291,18 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
   for (const HandedOver& handed : commit.handed_over) {
     ActivityRow* row = t_.FindActivity(run.key, handed.id);
     if (row == nullptr) continue;  // only where CheckTurn is broken on purpose
-    t_.EraseActivity(*row);
-    --run.pending_activities;
+    Drop(run, *row);
   }
   run.version = commit.new_version;
   run.commit_id = commit.commit_id;
+  if (commit.pin) run.pinned = commit.build_id.str();
   if (!commit.record.empty()) {
     run.history_bytes += static_cast<int64_t>(commit.record.size());
     t_.AppendRecord(run, commit.new_version, commit.commit_id, std::move(commit.record));
+    if (effects_.events_awaited) effects_.answered.push_back(run.key);
   }
   if (!commit.answers.empty()) SetAnswers(run, commit.answers);
+  if (!commit.attributes.empty()) SetAttributes(run, commit.attributes);
   if (commit.close.has_value()) {
     for (NewActivity& owed : commit.activities) ScheduleActivity(run, std::move(owed), commit.session);
     for (const CanceledActivity& canceled : commit.cancel_activities) {
@@ -298,6 +335,15 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
   if (!commit.session.empty() && run.owner != commit.session) t_.SetOwner(run, commit.session);
   if (!MARATHON_MUTANT("commit_forgets_the_rest")) MakeReady(run, commit.session);
   Update(run);
+}
+
+template <class Tables>
+void StoreProtocol<Tables>::SetAttributes(Run& run, const Labels& changes) {
+  RunLabels labels;
+  if (run.labels) labels = *run.labels;
+  detail::SetLabels(labels.attributes, changes);
+  run.labels.reset();
+  if (!labels.empty()) run.labels = std::move(labels);
 }
 
 template <class Tables>
@@ -338,17 +384,22 @@ void StoreProtocol<Tables>::CancelActivity(Run& run, const CanceledActivity& can
     TellCanceled(*row);
     return Update(*row);
   }
-  if (row->state == ActivityState::kClaimable || row->state == ActivityState::kBackoff) {
+  if (row->state != ActivityState::kClaimed && row->state != ActivityState::kDetached) {
     if (canceled.answer) {
       Append(run, {0, "", ActivityFailed{canceled.id, detail::CanceledFailure(), row->attempt}});
     }
-    t_.EraseActivity(*row);
-    --run.pending_activities;
-    return;
+    return Drop(run, *row);
   }
   row->cancel_requested = true;
   TellCanceled(*row);
   Update(*row);
+}
+
+template <class Tables>
+void StoreProtocol<Tables>::Drop(Run& run, ActivityRow& row) {
+  if (row.state == ActivityState::kDead) --run.dead_letters;
+  --run.pending_activities;
+  t_.EraseActivity(row);
 }
 
 template <class Tables>
@@ -376,9 +427,11 @@ void StoreProtocol<Tables>::Close(Run& run, RunStatus status, bool goes_on) {
   run.status = status;
   run.close_time = now_;
   run.pending_activities = owed;
+  run.dead_letters = 0;
   run.inbox_size = 0;
   run.ready_since = kNever;
   run.blocked.reset();
+  run.paused.reset();
   effects_.closed.push_back(run.key);
   Update(run);
 }
@@ -399,6 +452,9 @@ Status StoreProtocol<Tables>::Block(const RunKey& key, EventId version, BlockInf
     return Aborted(fmt::format("{} is {} at event {}", detail::Name(key),
                                run->status == RunStatus::kRunning ? "open" : "closed",
                                run->version));
+  }
+  if (!detail::IsFor(*run, info.build_id)) {  // it was moved: what did not fit is the build that it left
+    return Aborted(fmt::format("{} is pinned to build {}", detail::Name(run->key), *run->pinned));
   }
   info.since = now_;
   if (info.retry_at != kNever) {
@@ -451,6 +507,7 @@ StatusOr<std::optional<RunSnapshot>> StoreProtocol<Tables>::ReadAwaited(
     const AwaitRequest& request) {
   const Run* run = FindRunOrNewest(request.run);
   if (run == nullptr) return NotFound(fmt::format("no {}", detail::Name(request.run)));
+  if (request.after) return ReadEvents(*run, *request.after);
   StatusOr<std::optional<UpdateAnswer>> answer = ReadAnswer(*run, request);
   if (!answer.ok()) return answer.status();
   if (run->status == RunStatus::kRunning && !answer->has_value()) return std::optional<RunSnapshot>();
@@ -461,6 +518,16 @@ StatusOr<std::optional<RunSnapshot>> StoreProtocol<Tables>::ReadAwaited(
   std::string end = run->status == RunStatus::kRunning ? std::string() : t_.LastRecord(*run);
   if (!end.empty()) snapshot.records.push_back(std::move(end));
   return std::optional<RunSnapshot>(std::move(snapshot));
+}
+
+template <class Tables>
+std::optional<RunSnapshot> StoreProtocol<Tables>::ReadEvents(const Run& run, EventId after) {
+  if (run.status == RunStatus::kRunning && run.version <= after) return std::nullopt;
+  RunSnapshot snapshot;
+  snapshot.now = now_;
+  snapshot.row = t_.ToRow(run);
+  snapshot.more_records = t_.ReadRecords(run, after, limits::kHistoryPageBytes, snapshot.records);
+  return snapshot;
 }
 
 }  // namespace marathon::inline MARATHON_ABI

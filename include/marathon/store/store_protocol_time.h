@@ -217,14 +217,15 @@ void StoreProtocol<Tables>::Update(ActivityRow& row) {
 
 template <class Tables>
 void StoreProtocol<Tables>::HintTurn(const Run& run, const SessionId& preferred) {
-  effects_.hints.push_back(TaskHint{TaskKind::kTurn, run.task_queue, run.key, 0, 0, preferred});
+  effects_.hints.push_back(TaskHint{TaskKind::kTurn, detail::TurnQueue(run), run.key, 0, 0, preferred});
 }
 
 template <class Tables>
 void StoreProtocol<Tables>::HintActivity(const ActivityRow& row) {
   if (IsBuiltIn(row.activity_type)) return;  // due at once
+  if (row.paused) return;
   effects_.hints.push_back(TaskHint{TaskKind::kActivity, row.task_queue, row.key.run, row.key.id,
-                                    row.epoch, SessionId()});
+                                    row.epoch, SessionId(), row.activity_type});
 }
 
 template <class Tables>

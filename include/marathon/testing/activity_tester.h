@@ -10,6 +10,7 @@
 // Thread rule: one thread calls; the activity may use its context and its completion from any.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -23,10 +24,15 @@
 #include <vector>
 
 #include "marathon/activity.h"
+#include "marathon/adapters/memory_blobs.h"
+#include "marathon/adapters/memory_limiter.h"
+#include "marathon/adapters/memory_streams.h"
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/detail/callables.h"
 #include "marathon/status.h"
+#include "marathon/testing/manual_clock.h"
+#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
 
@@ -46,7 +52,7 @@ class ActivityTester {
  public:
   explicit ActivityTester(ActivityTesterOptions options = {}) : options_(std::move(options)) {}
 
-  // Runs it once, and waits until it has completed, on whatever thread. kUnavailable: it said CompleteLater().
+  // Runs it once, and waits until it has completed, on whatever thread. kUnavailable: it said CompleteLater(), or Postpone().
   template <class Fn, class In>
   auto Run(Fn fn, const In& input) {
     return RunAs<typename marathon::detail::CallableTraits<Fn>::Signature>(std::move(fn), Encode(input));
@@ -64,6 +70,9 @@ class ActivityTester {
   // Fires the stop token, as a cancel, a deadline or a shutdown would. Before Run: it is fired from the start.
   void Cancel() { stop_.request_stop(); }
 
+  // Lets time pass for ActivityContext::elapsed(), which begins anew with each Run.
+  void Advance(Duration by) { clock_.Advance(by); }
+
   // The details of all heartbeats so far. REQUIRES: they are of that type.
   template <class T>
   std::vector<T> Heartbeats() const {
@@ -73,11 +82,16 @@ class ActivityTester {
   }
   size_t heartbeat_count() const { return attempt_->heartbeats().size(); }
 
+  // What the activity finds as ctx.blobs(), ctx.streams() and ctx.limiter(): of this tester alone, and kept over its runs.
+  BlobStore& blobs() { return *blobs_; }
+  StreamLog& streams() { return *streams_; }
+  Limiter& limiter() { return *limiter_; }
+
  private:
   class Attempt final : public marathon::detail::ActivityAttempt {
    public:
-    explicit Attempt(std::function<void(const Payload&)> on_heartbeat)
-        : on_heartbeat_(std::move(on_heartbeat)) {}
+    Attempt(std::function<void(const Payload&)> on_heartbeat, const Clock& clock)
+        : on_heartbeat_(std::move(on_heartbeat)), clock_(clock), begun_(clock.Now()) {}
 
     Status Heartbeat(Payload details) override {
       {
@@ -94,6 +108,9 @@ class ActivityTester {
       result_.emplace(marathon::detail::CompletesLater());
       ended_.notify_all();
       return "token";
+    }
+    Duration Elapsed() const override {
+      return std::chrono::duration_cast<Duration>(clock_.Now() - begun_);
     }
     void Finish(marathon::detail::AttemptResult result) override {
       std::lock_guard lock(mutex_);
@@ -112,6 +129,8 @@ class ActivityTester {
 
    private:
     const std::function<void(const Payload&)> on_heartbeat_;
+    const Clock& clock_;
+    const Time begun_;
     mutable std::mutex mutex_;
     std::condition_variable ended_;
     std::vector<Payload> heartbeats_;
@@ -133,20 +152,28 @@ class ActivityTester {
     }
   }
   StatusOr<Payload> RunEncoded(const marathon::detail::ActivityEntry& entry, const Payload& input) {
-    attempt_ = std::make_shared<Attempt>(options_.on_heartbeat);
+    attempt_ = std::make_shared<Attempt>(options_.on_heartbeat, clock_);
     ActivityInfo info{options_.key, options_.activity_type, options_.workflow_type, "default",
-                      options_.attempt, 0, options_.headers};
-    ActivityContext context(std::move(info), options_.last_heartbeat, stop_.get_token(), attempt_);
+                      options_.attempt, 0, options_.attempt, options_.headers};
+    ActivityContext context(std::move(info), options_.last_heartbeat, stop_.get_token(), attempt_, *blobs_,
+                            *streams_, *limiter_);
     entry.run(context, input, attempt_);
     const marathon::detail::AttemptResult result = attempt_->Wait();
     if (const auto* payload = std::get_if<Payload>(&result)) return *payload;
     if (const auto* failure = std::get_if<Failure>(&result)) return FailureStatus(*failure);
+    if (const auto* postponed = std::get_if<marathon::detail::Postponed>(&result)) {
+      return Unavailable("the activity is postponed by " + std::to_string(postponed->delay.count()) + " ms");
+    }
     return Unavailable("the activity said CompleteLater(): its outcome comes from elsewhere");
   }
 
   ActivityTesterOptions options_;
+  ManualClock clock_;
+  std::shared_ptr<BlobStore> blobs_ = NewMemoryBlobs(clock_);
+  std::shared_ptr<StreamLog> streams_ = NewMemoryStreams(clock_);
+  std::shared_ptr<Limiter> limiter_ = NewMemoryLimiter(clock_);
   std::stop_source stop_;
-  std::shared_ptr<Attempt> attempt_ = std::make_shared<Attempt>(nullptr);
+  std::shared_ptr<Attempt> attempt_ = std::make_shared<Attempt>(nullptr, clock_);
 };
 
 }  // namespace marathon::inline MARATHON_ABI::testing

@@ -2,6 +2,12 @@
 
 #include "marathon/testing/audited_state_store.h"
 
+#include <fmt/format.h>
+
+#include <memory>
+#include <utility>
+#include <variant>
+
 namespace marathon::inline MARATHON_ABI::testing {
 
 MARATHON_INLINE void AuditedStateStore::OpenSession(SessionRow row,
@@ -71,12 +77,79 @@ MARATHON_INLINE void AuditedStateStore::TakeTurn(TakeTurnRequest request, Done<R
 
 MARATHON_INLINE void AuditedStateStore::Commit(TurnCommit commit, Done<CommitReply> done) {
   TurnCommit copy = commit;
-  auto heard = [this, copy = std::move(copy), done = std::move(done)](
+  const RunKey run = commit.run;
+  std::vector<UpdateAnswer> answers = commit.answers;
+  auto applied = std::make_shared<bool>(false);
+  auto heard = [this, copy = std::move(copy), applied, done = std::move(done)](
                    StatusOr<CommitReply> reply) mutable {
+    *applied = reply.ok();
     if (reply.ok()) invariants_.Committed(copy, reply->now);
     done(std::move(reply));
   };
   base()->Commit(std::move(commit), std::move(heard));
+  if (*applied) CheckTold(run, answers);
+}
+
+MARATHON_INLINE void AuditedStateStore::CheckTold(const RunKey& run,
+                                                  const std::vector<UpdateAnswer>& answers) {
+  for (const UpdateAnswer& answer : answers) {
+    const bool completed = !std::holds_alternative<UpdateAccepted>(answer.body);
+    for (const auto& [name, request] : awaiting_) {
+      const bool stage = completed || request.stage == UpdateStage::kAccepted;
+      if (!stage || request.run != run || request.update_id != answer.update_id) continue;
+      invariants_.Report("I11", run, fmt::format("who awaits update \"{}\" was not told", answer.update_id));
+    }
+  }
+}
+
+MARATHON_INLINE uint64_t AuditedStateStore::Await(AwaitRequest request, Done<RunSnapshot> done) {
+  if (request.update_id.empty()) return base()->Await(std::move(request), std::move(done));
+  const uint64_t awaiter = ++last_awaiter_;
+  awaiting_.emplace(awaiter, request);
+  const uint64_t name = base()->Await(
+      std::move(request), [this, awaiter, done = std::move(done)](StatusOr<RunSnapshot> end) mutable {
+        awaiting_.erase(awaiter);
+        done(std::move(end));
+      });
+  awaiters_.emplace(name, awaiter);
+  return name;
+}
+
+MARATHON_INLINE void AuditedStateStore::CancelAwait(uint64_t name) {
+  if (const auto found = awaiters_.find(name); found != awaiters_.end()) awaiting_.erase(found->second);
+  base()->CancelAwait(name);
+}
+
+MARATHON_INLINE void AuditedStateStore::Pause(RunKey run, std::string reason, DoneStatus done) {
+  auto heard = [this, run, done = std::move(done)](Status status) mutable {
+    if (status.ok()) invariants_.Paused(run, true);
+    done(std::move(status));
+  };
+  base()->Pause(run, std::move(reason), std::move(heard));
+}
+
+MARATHON_INLINE void AuditedStateStore::Resume(RunKey run, DoneStatus done) {
+  auto heard = [this, run, done = std::move(done)](Status status) mutable {
+    if (status.ok()) invariants_.Paused(run, false);
+    done(std::move(status));
+  };
+  base()->Resume(run, std::move(heard));
+}
+
+MARATHON_INLINE void AuditedStateStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
+  auto heard = [this, run, build_id, done = std::move(done)](Status status) mutable {
+    if (status.ok()) invariants_.Pinned(run, build_id);
+    done(std::move(status));
+  };
+  base()->Pin(run, std::move(build_id), std::move(heard));
+}
+
+MARATHON_INLINE void AuditedStateStore::Delete(RunKey run, DoneStatus done) {
+  auto heard = [this, run, done = std::move(done)](Status status) mutable {
+    if (status.ok()) invariants_.Deleted(run);
+    done(std::move(status));
+  };
+  base()->Delete(run, std::move(heard));
 }
 
 MARATHON_INLINE void AuditedStateStore::ClaimActivities(SessionId session,

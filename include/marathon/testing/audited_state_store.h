@@ -1,10 +1,16 @@
 // AuditedStateStore tells Invariants of every write that its base applied. It stands before the shared
-// store, behind the faults, so that it sees what really happened and not what callers were told.
+// store, behind the faults, so that it sees what really happened and not what callers were told; and it sees to it
+// that whoever awaits an update is told by the write that answers it.
+//
+// The base answers before its calls return, as the memory store does.
 //
 // As thread-safe as Invariants: not.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -28,12 +34,23 @@ class AuditedStateStore final : public ForwardingStateStore {
   void Put(PutRequest request, Done<PutReply> done) override;
   void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) override;
   void Commit(TurnCommit commit, Done<CommitReply> done) override;
+  uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
+  void CancelAwait(uint64_t name) override;
+  void Pause(RunKey run, std::string reason, DoneStatus done) override;
+  void Resume(RunKey run, DoneStatus done) override;
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override;
+  void Delete(RunKey run, DoneStatus done) override;
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override;
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
 
  private:
+  void CheckTold(const RunKey& run, const std::vector<UpdateAnswer>& answers);
+
   Invariants& invariants_;
+  std::map<uint64_t, AwaitRequest> awaiting_;  // an update
+  std::map<uint64_t, uint64_t> awaiters_;      // by the base's names
+  uint64_t last_awaiter_ = 0;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::testing

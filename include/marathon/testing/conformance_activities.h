@@ -18,7 +18,7 @@ TEST_P(StateStoreConformance, AnActivityIsClaimedOnce) {
   const RunKey run = StartedWithActivity("w", "s1", false);
   const auto hints = Hints();
   ASSERT_EQ(hints.size(), 1u);
-  EXPECT_EQ(hints[0], (TaskHint{TaskKind::kActivity, "queue", run, 2, 0, ""}));
+  EXPECT_EQ(hints[0], (TaskHint{TaskKind::kActivity, "queue", run, 2, 0, "", "Work"}));
 
   const auto won = Claim("s1", {ClaimRequest{{run, 2}, 0}});
   ASSERT_TRUE(won.ok());
@@ -134,7 +134,7 @@ TEST_P(StateStoreConformance, ARetryWaitsOutItsDelay) {
   Poll();
   const auto hints = Hints();
   ASSERT_EQ(hints.size(), 1u);
-  EXPECT_EQ(hints[0], (TaskHint{TaskKind::kActivity, "queue", run, 2, 1, ""}));
+  EXPECT_EQ(hints[0], (TaskHint{TaskKind::kActivity, "queue", run, 2, 1, "", "Work"}));
   EXPECT_FALSE(EndAttempt(end)->applied) << "nor now";
   EXPECT_EQ(Claim("s1", {ClaimRequest{{run, 2}, 1}})->at(0).attempt, 2);
 }
@@ -175,6 +175,17 @@ TEST_P(StateStoreConformance, GivingBackForAWhileCountsAsNothing) {
   EXPECT_EQ(row.attempt, 1);
   EXPECT_EQ(row.deliveries, 0);
   EXPECT_FALSE(row.last_failure.has_value());
+}
+
+TEST_P(StateStoreConformance, WhoGivesBackMayLeaveAWord) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = StartedWithActivity("w", "s1", true);
+  AttemptEnd end = End({run, 2}, 1, AttemptEnd::Kind::kGiveBack);
+  end.heartbeat = Payload{"7", Encoding::kJson};
+  ASSERT_TRUE(EndAttempt(end)->applied);
+  EXPECT_EQ(Claim("s1", {ClaimRequest{{run, 2}, 1}})->at(0).heartbeat, end.heartbeat);
+  ASSERT_TRUE(EndAttempt(End({run, 2}, 2, AttemptEnd::Kind::kGiveBack))->applied);
+  EXPECT_EQ(Claim("s1", {ClaimRequest{{run, 2}, 2}})->at(0).heartbeat, end.heartbeat) << "no word, no change";
 }
 
 TEST_P(StateStoreConformance, ADetachedActivityOutlivesItsSession) {

@@ -134,6 +134,36 @@ TEST_P(StateStoreConformance, AStartFoldsWithItsFirstTurn) {
   EXPECT_FALSE(Start(request)->started);
 }
 
+TEST_P(StateStoreConformance, MessagesMayWaitBehindAFirstTurn) {
+  ASSERT_TRUE(Open("s1").ok());
+  StartRequest request = NewStart("w", "s1");
+  request.first_turn = Turn(Run("w"), 0, 3, "");
+  request.first_turn->timers.push_back({3, std::chrono::hours(1)});
+  request.inbox.push_back(Signal("one"));
+  request.inbox.push_back(Signal("two"));
+  const auto reply = Start(request);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(reply->started);
+  EXPECT_TRUE(reply->mine);
+  EXPECT_TRUE(Hints().empty());
+  const RunSnapshot run = ReadAll(Run("w"));
+  EXPECT_EQ(run.row.version, 3);
+  EXPECT_EQ(run.row.inbox_size, 2);
+  EXPECT_EQ(run.row.owner, "s1");
+  ASSERT_EQ(run.inbox.size(), 2u);
+  EXPECT_EQ(std::get<SignalReceived>(run.inbox[0].body).name, "one");
+  EXPECT_EQ(Take(Run("w"), "s1")->inbox.size(), 2u);
+
+  // For nobody in particular, it is hinted; another start gets none of them.
+  StartRequest other = NewStart("v");
+  other.first_turn = Turn(Run("v"), 0, 3, "");
+  other.inbox.push_back(Signal("one"));
+  ASSERT_TRUE(Start(other).ok());
+  EXPECT_EQ(Hints().size(), 1u);
+  EXPECT_FALSE(Start(other)->started);
+  EXPECT_EQ(ReadAll(Run("v")).inbox.size(), 1u);
+}
+
 // ---- Messages
 
 TEST_P(StateStoreConformance, MessagesKeepTheirOrder) {

@@ -179,6 +179,26 @@ TEST_P(StateStoreConformance, OthersTakeATurnWhenTheOwnersTimeIsOver) {
   EXPECT_EQ(ReadAll(run).row.deliveries, 0) << "a commit forgets them";
 }
 
+TEST_P(StateStoreConformance, WhoIsInTheMiddleOfATurnKeepsTheRun) {
+  ASSERT_TRUE(Open("s1").ok());
+  ASSERT_TRUE(Open("s2").ok());
+  const RunKey run = Started("w", "s1");
+  ASSERT_TRUE(Put(run, Signal("go"), "s1")->mine);
+  const auto kept = Keep(run, "s1");
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ(kept->row.version, 2);
+  EXPECT_TRUE(kept->records.empty() && kept->inbox.empty());
+  Advance(limits::kTurnClaim - std::chrono::seconds(1));
+  EXPECT_EQ(Take(run, "s2").status().code(), StatusCode::kAborted);
+  ASSERT_TRUE(Keep(run, "s1").ok());
+  Advance(std::chrono::seconds(2));
+  EXPECT_EQ(Take(run, "s2").status().code(), StatusCode::kAborted) << "it was renewed";
+  EXPECT_EQ(ReadAll(run).row.deliveries, 0) << "nobody took it anew";
+  Advance(limits::kTurnClaim);
+  ASSERT_TRUE(Take(run, "s2").ok()) << "it wears off";
+  EXPECT_EQ(Keep(run, "s1").status().code(), StatusCode::kAborted) << "now it is the other's";
+}
+
 TEST_P(StateStoreConformance, TheRunOfADeadSessionIsAnyones) {
   ASSERT_TRUE(Open("s1").ok());
   ASSERT_TRUE(Open("s2").ok());

@@ -347,6 +347,43 @@ MARATHON_INLINE void FaultyStateStore::Unblock(RunKey run, DoneStatus done) {
                       });
 }
 
+MARATHON_INLINE void FaultyStateStore::Pause(RunKey run, std::string reason, DoneStatus done) {
+  link_->Call<Status>("Pause", Link::Kind::kWrite, std::move(done),
+                      [store = base(), run = std::move(run),
+                       reason = std::move(reason)](DoneStatus d) mutable {
+                        store->Pause(std::move(run), std::move(reason), std::move(d));
+                      });
+}
+
+MARATHON_INLINE void FaultyStateStore::Resume(RunKey run, DoneStatus done) {
+  link_->Call<Status>("Resume", Link::Kind::kWrite, std::move(done),
+                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
+                        store->Resume(std::move(run), std::move(d));
+                      });
+}
+
+MARATHON_INLINE void FaultyStateStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
+  link_->Call<Status>("Pin", Link::Kind::kWrite, std::move(done),
+                      [store = base(), run = std::move(run),
+                       build_id = std::move(build_id)](DoneStatus d) mutable {
+                        store->Pin(std::move(run), std::move(build_id), std::move(d));
+                      });
+}
+
+MARATHON_INLINE void FaultyStateStore::RetryActivity(ActivityKey key, DoneStatus done) {
+  link_->Call<Status>("RetryActivity", Link::Kind::kWrite, std::move(done),
+                      [store = base(), key = std::move(key)](DoneStatus d) mutable {
+                        store->RetryActivity(std::move(key), std::move(d));
+                      });
+}
+
+MARATHON_INLINE void FaultyStateStore::Delete(RunKey run, DoneStatus done) {
+  link_->Call<Status>("Delete", Link::Kind::kWrite, std::move(done),
+                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
+                        store->Delete(std::move(run), std::move(d));
+                      });
+}
+
 MARATHON_INLINE void FaultyStateStore::ClaimActivities(SessionId session,
                                                        std::vector<ClaimRequest> requests,
                                                        Done<std::vector<ActivityRow>> done) {

@@ -64,6 +64,11 @@ class FaultyStateStore final : public ForwardingStateStore {
   void Commit(TurnCommit commit, Done<CommitReply> done) override;
   void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) override;
   void Unblock(RunKey run, DoneStatus done) override;
+  void Pause(RunKey run, std::string reason, DoneStatus done) override;
+  void Resume(RunKey run, DoneStatus done) override;
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override;
+  void RetryActivity(ActivityKey key, DoneStatus done) override;
+  void Delete(RunKey run, DoneStatus done) override;
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override;
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;

@@ -56,6 +56,21 @@ class ForwardingStateStore : public StateStore {
   void Unblock(RunKey run, DoneStatus done) override {
     base_->Unblock(std::move(run), std::move(done));
   }
+  void Pause(RunKey run, std::string reason, DoneStatus done) override {
+    base_->Pause(std::move(run), std::move(reason), std::move(done));
+  }
+  void Resume(RunKey run, DoneStatus done) override {
+    base_->Resume(std::move(run), std::move(done));
+  }
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override {
+    base_->Pin(std::move(run), std::move(build_id), std::move(done));
+  }
+  void RetryActivity(ActivityKey key, DoneStatus done) override {
+    base_->RetryActivity(std::move(key), std::move(done));
+  }
+  void Delete(RunKey run, DoneStatus done) override {
+    base_->Delete(std::move(run), std::move(done));
+  }
 
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override {

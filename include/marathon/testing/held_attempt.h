@@ -34,6 +34,7 @@ class HeldAttempt final : public marathon::detail::ActivityAttempt {
     if (!open()) return Ended();
     return base_->Detach();
   }
+  Duration Elapsed() const override { return open() ? base_->Elapsed() : Duration(0); }
   void Finish(marathon::detail::AttemptResult result) override {
     if (Base base = std::exchange(base_, nullptr)) report_(std::move(base), std::move(result));
   }

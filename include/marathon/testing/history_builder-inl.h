@@ -80,6 +80,12 @@ MARATHON_INLINE HistoryBuilder& HistoryBuilder::ActivityFailed(std::string_view 
   return Add(marathon::ActivityFailed{TakeActivity(activity_type), std::move(failure), attempt});
 }
 
+MARATHON_INLINE HistoryBuilder& HistoryBuilder::LocalActivityStarted(std::string_view activity_type) {
+  Add(marathon::LocalActivityStarted{std::string(activity_type)});
+  activities_[std::string(activity_type)].push_back(last_id());
+  return *this;
+}
+
 // ---- Timers
 
 MARATHON_INLINE HistoryBuilder& HistoryBuilder::TimerStarted(Duration duration) {

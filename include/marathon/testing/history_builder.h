@@ -74,6 +74,8 @@ class HistoryBuilder {
   HistoryBuilder& ActivityScheduled(std::string_view activity_type) {
     return ScheduledWith(activity_type, Payload());
   }
+  // Answered as other activities are, before the next turn.
+  HistoryBuilder& LocalActivityStarted(std::string_view activity_type);
   HistoryBuilder& TimerStarted(Duration duration);
   HistoryBuilder& TimerCanceled();  // the oldest, as above
   template <class T>

@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "marathon/detail/forks.h"
 #include "marathon/detail/run_messages.h"
 #include "marathon/event_codec.h"
 #include "marathon/testing/invariants.h"
@@ -83,6 +84,36 @@ MARATHON_INLINE void Invariants::Taken(const RunSnapshot& taken) {
   }
 }
 
+// To the run, or to the one of its chain that goes on.
+MARATHON_INLINE void Invariants::Paused(const RunKey& key, bool paused) {
+  const Run* run = FindLast(key);
+  if (run == nullptr) return Report("I12", key, "was paused, or resumed, and is unknown");
+  if (trace_) trace_(fmt::format("{} is {}", key.workflow_id, paused ? "paused" : "resumed"));
+  if (paused && run->closed) Report("I12", key, "was paused after its end");
+  runs_[run->key].paused = paused;
+}
+
+MARATHON_INLINE void Invariants::Pinned(const RunKey& key, const std::string& build_id) {
+  const Run* run = FindLast(key);
+  if (run == nullptr || run->closed) return Report("I14", key, "was pinned, and is unknown or closed");
+  if (trace_) trace_(fmt::format("{} is pinned to \"{}\"", key.workflow_id, build_id));
+  runs_[run->key].pinned = build_id;
+}
+
+MARATHON_INLINE void Invariants::CheckBuild(Run& run, const TurnCommit& commit) {
+  const bool other = !run.pinned.empty() && run.pinned != commit.build_id;
+  if (other && !commit.session.empty()) {
+    Report("I14", run.key, fmt::format("build {} took a turn of a run pinned to {}", commit.build_id, run.pinned));
+  }
+  if (commit.pin) run.pinned = commit.build_id.str();
+}
+
+MARATHON_INLINE void Invariants::Deleted(const RunKey& key) {
+  const auto run = runs_.find(key);
+  if (run == runs_.end() || !run->second.closed) return Report("I12", key, "was deleted before its end");
+  run->second.deleted = true;
+}
+
 MARATHON_INLINE void Invariants::Started(const StartRequest& request, const StartReply& reply,
                                          Time now) {
   const auto [it, first] =
@@ -104,7 +135,17 @@ MARATHON_INLINE void Invariants::Started(const StartRequest& request, const Star
     const auto* signal = std::get_if<SignalReceived>(&message.body);
     if (signal != nullptr) run.put.push_back(signal->input.data);
   }
-  if (request.first_turn.has_value()) Apply(run, *request.first_turn, now);
+  const auto* started = request.messages.empty() ? nullptr
+                                                  : std::get_if<WorkflowStarted>(&request.messages.front().body);
+  if (started != nullptr && !marathon::detail::ForksOf(started->headers).empty()) {
+    Keep(run, request, now);
+  } else if (request.first_turn.has_value()) {
+    Apply(run, *request.first_turn, now);
+  }
+  for (const Message& message : request.inbox) {
+    const auto* signal = std::get_if<SignalReceived>(&message.body);
+    if (signal != nullptr) run.put.push_back(signal->input.data);
+  }
 }
 
 // The next run gets the signals that history has and nobody received, and then those that it has not.
@@ -116,6 +157,8 @@ MARATHON_INLINE void Invariants::Continued(const Run& run, const NextRun& next) 
   after.chain = run.chain;
   after.parent = run.parent;
   after.dead_letter = run.dead_letter;
+  after.paused = run.paused;
+  if (next.keeps_pin) after.pinned = run.pinned;
   after.not_before = AddSaturated(run.marker, next.delay);
   size_t unread = run.received.size();
   size_t received = 0;
@@ -161,6 +204,8 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const TurnCommit& commit, Time 
                        commit.expected_version, commit.new_version));
   }
   if (run.closed) return Report("I1", run.key, "a commit after the end");
+  if (run.paused && !commit.session.empty()) Report("I12", run.key, "a turn of a paused run");
+  CheckBuild(run, commit);
   if (commit.expected_version != run.version) {
     return Report("I2", run.key, fmt::format("a commit at version {} of a run at version {}",
                                              commit.expected_version, run.version));
@@ -234,6 +279,8 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     if (row != commit.activities.end() && row->claim) ++activity.epoch;
     activity.resolved = row == commit.activities.end();  // canceled within its own turn
     activity.owed = row != commit.activities.end() && row->owed;
+  } else if (std::holds_alternative<LocalActivityStarted>(event.body)) {
+    run.locals.insert(event.id);
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
     const auto activity = run.activities.find(cancel->scheduled);
     const bool owed = activity != run.activities.end() && activity->second.owed;
@@ -301,6 +348,7 @@ MARATHON_INLINE void Invariants::Inbound(Run& run, const Event& event, Time now)
 
 MARATHON_INLINE void Invariants::ActivityResolved(Run& run, EventId scheduled,
                                                   const Failure* failure) {
+  if (run.locals.erase(scheduled) > 0) return;
   const auto it = run.activities.find(scheduled);
   if (it == run.activities.end()) {
     return Report("I7", run.key, fmt::format("activity {} has a second outcome", scheduled));
@@ -341,6 +389,9 @@ MARATHON_INLINE void Invariants::Claimed(const std::vector<ActivityRow>& rows) {
       return Report("I7", row.key.run,
                     fmt::format("activity {} was claimed after its end", row.key.id));
     }
+    if (run->second.paused && !IsBuiltIn(row.activity_type)) {
+      Report("I12", row.key.run, fmt::format("activity {} of a paused run was claimed", row.key.id));
+    }
     if (row.epoch <= it->second.epoch) {
       Report("I7", row.key.run, fmt::format("activity {} was claimed twice at epoch {}", row.key.id,
                                             row.epoch));
@@ -357,7 +408,8 @@ MARATHON_INLINE void Invariants::Claimed(const std::vector<ActivityRow>& rows) {
 MARATHON_INLINE void Invariants::Ended(const AttemptEnd& end, const AttemptReply& reply) {
   if (!reply.applied) return;
   if (trace_) {
-    static constexpr std::string_view kKinds[] = {"ends", "retries", "gives back", "detaches"};
+    static constexpr std::string_view kKinds[] = {"ends", "retries", "gives back", "detaches",
+                                                   "gives up"};
     trace_(fmt::format("{} activity {} of {} at epoch {}", kKinds[static_cast<size_t>(end.kind)],
                        end.key.id, end.key.run.workflow_id, end.epoch));
   }
@@ -365,6 +417,7 @@ MARATHON_INLINE void Invariants::Ended(const AttemptEnd& end, const AttemptReply
   if (run == runs_.end()) return Report("I7", end.key.run, "an attempt of a run unknown");
   const auto it = run->second.activities.find(end.key.id);
   if (it == run->second.activities.end()) return;  // canceled; nobody wants to know
+  if (end.kind == AttemptEnd::Kind::kDead && on_held_) on_held_(end.key);
   if (it->second.resolved) {
     return Report("I7", end.key.run, fmt::format("activity {} ended twice", end.key.id));
   }
@@ -392,6 +445,7 @@ MARATHON_INLINE void Invariants::SessionExpired(const SessionId& session, Time n
 MARATHON_INLINE void Invariants::Compare(const RunSnapshot& stored) {
   const Run* run = Find(stored.row.key);
   if (run == nullptr) return Report("I3", stored.row.key, "is in the store and was never started");
+  if (stored.row.pinned.value_or("") != run->pinned) Report("I14", run->key, "is stored as pinned to another build");
   if (stored.row.version != run->version || stored.row.status != run->status) {
     Report("I3", run->key, fmt::format("is stored at version {}, and was acknowledged at {}",
                                        stored.row.version, run->version));
@@ -399,6 +453,24 @@ MARATHON_INLINE void Invariants::Compare(const RunSnapshot& stored) {
   if (stored.records != run->records) {
     Report("I3", run->key, "its history is not what was acknowledged");
   }
+  RunLabels labels;
+  bool begun = false;  // one that was ended before its first turn has no such event
+  for (const std::string& bytes : run->records) {
+    const StatusOr<Record> record = DecodeRecord(bytes);
+    for (const Event& event : record.ok() ? record->events : History()) {
+      if (const auto* started = std::get_if<WorkflowStarted>(&event.body)) {
+        begun = true;
+        labels = {started->memo, started->attributes};
+      } else if (const auto* set = std::get_if<AttributesSet>(&event.body)) {
+        marathon::detail::SetLabels(labels.attributes, set->attributes);
+      }
+    }
+  }
+  if (begun && stored.row.labels.value_or(RunLabels()) != labels) {
+    Report("I13", run->key, "has other labels than its history says");
+  }
 }
 
 }  // namespace marathon::inline MARATHON_ABI::testing
+
+#include "marathon/testing/invariants_forks-inl.h"

@@ -12,9 +12,12 @@
 //   I9  history survives decoding and encoding, and replays
 //   I10 in the end nothing is left: no message, no activity, no timer, no session
 //   I11 each acknowledged update is accepted and answered once, or rejected, which leaves no event
+//   I12 a paused run goes no further: no turn, and no attempt begins; a deleted one was closed
+//   I13 a run has the labels that its history says, and is listed and counted by them
+//   I14 only the build that a run is pinned to takes its turns
 //
-// This class checks I1, I2, I3, I5, I6, I7, I9's bytes and I11's events; the Simulator the rest. AuditedStateStore
-// feeds it. Not safe from several threads.
+// This class checks I1, I2, I3, I5, I6, I7, I9's bytes, I11's events, I12, I13's rows and I14; the Simulator the rest.
+// AuditedStateStore feeds it. Not safe from several threads.
 #pragma once
 
 #include <cstdint>
@@ -52,11 +55,13 @@ class Invariants {
     Time not_before{};                    // of the first
     std::vector<std::string> records;
     std::map<EventId, Activity> activities;
+    std::set<EventId> locals;             // local activities that have not ended
     std::map<EventId, Time> timers;       // pending: when they are due
     std::map<EventId, uint64_t> fired;    // messages that timers put into the inbox
     std::map<EventId, Time> canceled;     // activities that the code canceled, and when
     std::vector<std::string> put;         // signals acknowledged, by payload, in order
     std::vector<std::string> received;    // signals in history
+    size_t kept_signals = 0;              // of these: those of the turns that a fork has kept
     EventBody end;                        // once closed
     bool cancel_requested = false;
     std::map<EventId, std::string> updates;  // accepted and not completed: their ids
@@ -64,6 +69,9 @@ class Invariants {
     RunKey next;                          // once closed: the run that goes on, if one does
     std::optional<ActivityKey> parent;    // of its chain
     std::map<EventId, std::string> children;  // their workflow ids
+    bool paused = false;
+    std::string pinned;                   // empty: it is not
+    bool deleted = false;
     bool dead_letter = false;             // an activity was given up because it met too many crashes
   };
 
@@ -72,6 +80,8 @@ class Invariants {
   const RunKey& culprit() const { return culprit_; }  // the run that it is about
   // Told of every write in a line each.
   void SetTrace(std::function<void(const std::string&)> trace) { trace_ = std::move(trace); }
+  // Told of each activity that is held as a dead letter.
+  void SetOnHeld(std::function<void(const ActivityKey&)> on_held) { on_held_ = std::move(on_held); }
   void Report(std::string_view which, const RunKey& run, std::string_view what);
 
   const std::map<RunKey, Run>& runs() const { return runs_; }
@@ -96,6 +106,9 @@ class Invariants {
   void Put(const PutRequest& request, const PutReply& reply);
   void Committed(const TurnCommit& commit, Time now);
   void Taken(const RunSnapshot& taken);
+  void Paused(const RunKey& run, bool paused);  // or resumed
+  void Pinned(const RunKey& run, const std::string& build_id);
+  void Deleted(const RunKey& run);
   void Claimed(const std::vector<ActivityRow>& rows);
   void Ended(const AttemptEnd& end, const AttemptReply& reply);
   void SessionRenewed(const SessionId& session, Time now, Duration lease);
@@ -107,9 +120,11 @@ class Invariants {
 
  private:
   void Apply(Run& run, const TurnCommit& commit, Time now);
+  void Keep(Run& run, const StartRequest& request, Time now);
   void Apply(Run& run, const Event& event, const TurnCommit& commit, Time now);
   void Inbound(Run& run, const Event& event, Time now);
   void Answered(const Run& run, const TurnCommit& commit);
+  void CheckBuild(Run& run, const TurnCommit& commit);
   void ActivityResolved(Run& run, EventId scheduled, const Failure* failure);
   void Continued(const Run& run, const NextRun& next);
   void Closed(Run& run, const TurnCommit& commit, const EventBody& end);
@@ -123,6 +138,7 @@ class Invariants {
   uint64_t dead_letters_ = 0;
   std::string violation_;
   std::function<void(const std::string&)> trace_;
+  std::function<void(const ActivityKey&)> on_held_;
   RunKey culprit_;
 };
 

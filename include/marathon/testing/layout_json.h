@@ -53,7 +53,8 @@ inline constexpr std::array kNames<RunStatus> = {"running",  "completed",  "fail
                                                  "canceled", "terminated", "timed_out",
                                                  "continued_as_new"};
 template <>
-inline constexpr std::array kNames<ActivityState> = {"claimable", "claimed", "backoff", "detached"};
+inline constexpr std::array kNames<ActivityState> = {"claimable", "claimed", "backoff", "detached",
+                                                     "dead"};
 template <>
 inline constexpr std::array kNames<Owed> = {"no", "at_end", "now"};
 

@@ -38,7 +38,10 @@ inline constexpr std::string_view kMutants[] = {
     "delay_ignored",              // a run that is to wait takes its first turn at once
     "close_drops_owed",           // the end of a run forgets its children
     "detach_forgets_the_end",     // … those that are about to start
+    "pause_ignored",              // a paused run takes its turns
+    "pin_ignored",                // a pinned run is anyone's
     "update_not_told",            // who waits for an update is not told of its answer
+    "fork_forgets_pending",       // a fork does not begin anew what was pending
 };
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).

@@ -13,6 +13,7 @@ inline std::string DescribePending(const ActivityRow& row) {
                                  row.attempt);
   if (row.task_queue != "default") text += fmt::format(", on queue \"{}\"", row.task_queue);
   if (row.state == ActivityState::kDetached) text += ", to be completed from outside";
+  if (row.state == ActivityState::kDead) text += ", a dead letter";
   if (row.last_failure.has_value()) text += ", failed last with: " + ToString(*row.last_failure);
   return text;
 }
@@ -21,6 +22,7 @@ inline std::string DescribeOpenRun(StateStore& store, const RunRow& row) {
   std::string text = fmt::format("\"{}\" ({}), at event {}", row.key.workflow_id.view(),
                                  row.workflow_type, row.version);
   if (row.blocked.has_value()) text += "; blocked: " + row.blocked->reason;
+  if (row.paused.has_value()) text += "; paused: " + row.paused->reason;
   if (row.task_queue != "default") text += fmt::format("; on queue \"{}\"", row.task_queue);
   ReadRequest request;
   request.run = row.key;

@@ -108,13 +108,6 @@ MARATHON_INLINE Status RewindingStateStore::SetOutlet(std::shared_ptr<TaskQueue>
   return base_->SetOutlet(outlet_);
 }
 
-MARATHON_INLINE Done<RunSnapshot> RewindingStateStore::Stamped(Done<RunSnapshot> done) {
-  return [this, done = std::move(done)](StatusOr<RunSnapshot> reply) mutable {
-    if (reply.ok()) reply->incarnation = incarnation_;
-    done(std::move(reply));
-  };
-}
-
 // ---- Writes
 
 MARATHON_INLINE void RewindingStateStore::OpenSession(SessionRow row,
@@ -135,10 +128,10 @@ MARATHON_INLINE void RewindingStateStore::ExpireSession(SessionId session, DoneS
   Note(&StateStore::ExpireSession, std::move(done), std::move(session));
 }
 MARATHON_INLINE void RewindingStateStore::Start(StartRequest request, Done<StartReply> done) {
-  Note(&StateStore::Start, std::move(done), std::move(request));
+  Note(&StateStore::Start, Stamped(std::move(done)), std::move(request));
 }
 MARATHON_INLINE void RewindingStateStore::Put(PutRequest request, Done<PutReply> done) {
-  Note(&StateStore::Put, std::move(done), std::move(request));
+  Note(&StateStore::Put, Stamped(std::move(done)), std::move(request));
 }
 MARATHON_INLINE void RewindingStateStore::TakeTurn(TakeTurnRequest request,
                                                    Done<RunSnapshot> done) {
@@ -158,12 +151,30 @@ MARATHON_INLINE void RewindingStateStore::Block(RunKey run, EventId version, Blo
 MARATHON_INLINE void RewindingStateStore::Unblock(RunKey run, DoneStatus done) {
   Note(&StateStore::Unblock, std::move(done), std::move(run));
 }
+MARATHON_INLINE void RewindingStateStore::Pause(RunKey run, std::string reason, DoneStatus done) {
+  Note(&StateStore::Pause, std::move(done), std::move(run), std::move(reason));
+}
+MARATHON_INLINE void RewindingStateStore::Resume(RunKey run, DoneStatus done) {
+  Note(&StateStore::Resume, std::move(done), std::move(run));
+}
+MARATHON_INLINE void RewindingStateStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
+  Note(&StateStore::Pin, std::move(done), std::move(run), std::move(build_id));
+}
+MARATHON_INLINE void RewindingStateStore::RetryActivity(ActivityKey key, DoneStatus done) {
+  Note(&StateStore::RetryActivity, std::move(done), std::move(key));
+}
+MARATHON_INLINE void RewindingStateStore::Delete(RunKey run, DoneStatus done) {
+  Note(&StateStore::Delete, std::move(done), std::move(run));
+}
 MARATHON_INLINE void RewindingStateStore::ClaimActivities(SessionId session,
                                                           std::vector<ClaimRequest> requests,
                                                           Done<std::vector<ActivityRow>> done) {
   Note(&StateStore::ClaimActivities, std::move(done), std::move(session), std::move(requests));
 }
 MARATHON_INLINE void RewindingStateStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
+  if (end.incarnation != 0 && end.incarnation != incarnation_) {
+    return done(FailedPrecondition("the store has lost its last writes since the attempt did its work"));
+  }
   Note(&StateStore::EndAttempt, std::move(done), std::move(end));
 }
 MARATHON_INLINE void RewindingStateStore::Heartbeat(HeartbeatRequest request,

@@ -50,6 +50,11 @@ class RewindingStateStore final : public StateStore {
   void Commit(TurnCommit commit, Done<CommitReply> done) override;
   void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) override;
   void Unblock(RunKey run, DoneStatus done) override;
+  void Pause(RunKey run, std::string reason, DoneStatus done) override;
+  void Resume(RunKey run, DoneStatus done) override;
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override;
+  void RetryActivity(ActivityKey key, DoneStatus done) override;
+  void Delete(RunKey run, DoneStatus done) override;
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override;
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
@@ -84,7 +89,14 @@ class RewindingStateStore final : public StateStore {
   template <class Method, class Answer, class... Request>
   void Note(Method method, Answer done, Request... request);
   void AwaitAtBase(uint64_t name);
-  Done<RunSnapshot> Stamped(Done<RunSnapshot> done);
+  // With this incarnation in the reply.
+  template <class Reply>
+  Done<Reply> Stamped(Done<Reply> done) {
+    return [this, done = std::move(done)](StatusOr<Reply> reply) mutable {
+      if (reply.ok()) reply->incarnation = incarnation_;
+      done(std::move(reply));
+    };
+  }
   void TellWatchers();
 
   ReplayedClock clock_;

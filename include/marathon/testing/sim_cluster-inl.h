@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include "marathon/testing/sim_cluster.h"
@@ -10,12 +11,10 @@
 
 namespace marathon::inline MARATHON_ABI::testing {
 
-MARATHON_INLINE SimCluster::SimCluster(SimWorld& world, std::shared_ptr<StateStore> store,
-                                       std::shared_ptr<TaskQueue> queue, Options options,
+MARATHON_INLINE SimCluster::SimCluster(SimWorld& world, Ports ports, Options options,
                                        FaultCounts& counts)
     : world_(world),
-      store_(std::move(store)),
-      queue_(std::move(queue)),
+      ports_(std::move(ports)),
       options_(std::move(options)),
       counts_(counts),
       random_(world.Fork("cluster")),
@@ -78,9 +77,11 @@ MARATHON_INLINE void SimCluster::Boot(size_t index) {
   std::shared_ptr<const Registry> registry =
       is_client ? std::make_shared<const Registry>() : options_.registry(process);
   EngineOptions engine = options_.engine;
+  if (options_.builds > 1) engine.build_id += std::to_string(index % static_cast<size_t>(options_.builds));
   engine.log = std::make_shared<SimLogSink>(world_, process.runtime.actor());
-  process.host = Host::Create(process.runtime, process.store, process.queue, std::move(registry),
-                              std::move(engine));
+  process.host = Host::Create(process.runtime,
+                              {process.store, process.queue, ports_.blobs, ports_.streams, ports_.limiter},
+                              std::move(registry), std::move(engine));
   process.host->Open([](const Status&) {});
 }
 
@@ -89,13 +90,13 @@ MARATHON_INLINE void SimCluster::Attach(SimProcess& process, size_t index) {
   const bool is_client = index + 1 == processes_.size();
   if (is_client) rates.crash_after_write = 0;
   process.store = std::make_shared<FaultyStateStore>(
-      store_, process.runtime,
+      ports_.store, process.runtime,
       FaultyStateStore::Options{
           .rates = rates,
           .counts = &counts_,
           .on_crash = [this, index] { Crash(index); },
           .server_deaths = options_.server_deaths});
-  process.queue = std::make_shared<FaultyTaskQueue>(queue_, process.runtime, rates, &counts_);
+  process.queue = std::make_shared<FaultyTaskQueue>(ports_.queue, process.runtime, rates, &counts_);
 }
 
 MARATHON_INLINE void SimCluster::Crash(size_t index) {

@@ -38,6 +38,7 @@ class SimCluster {
  public:
   struct Options {
     int workers = 3;
+    int builds = 1;  // so many: workers are of one after another
     FaultRates rates;
     EngineOptions engine;  // `log` is replaced by the world's trace
     const uint64_t* server_deaths = nullptr;  // see FaultyStateStore::Options
@@ -48,8 +49,8 @@ class SimCluster {
   };
 
   // `world` and `counts` must outlive it. The cluster's end is the end of all there is in its world.
-  SimCluster(SimWorld& world, std::shared_ptr<StateStore> store, std::shared_ptr<TaskQueue> queue,
-             Options options, FaultCounts& counts);
+  // Faults come between the processes and store and queue; what is beside them is reached without.
+  SimCluster(SimWorld& world, Ports ports, Options options, FaultCounts& counts);
   ~SimCluster();
 
   // Starts all processes and the faults.
@@ -76,8 +77,7 @@ class SimCluster {
   void TurnClock(SimProcess& process);
 
   SimWorld& world_;
-  std::shared_ptr<StateStore> store_;
-  std::shared_ptr<TaskQueue> queue_;
+  const Ports ports_;
   Options options_;
   FaultCounts& counts_;
   SeededRandom random_;

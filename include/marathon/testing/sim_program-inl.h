@@ -31,10 +31,13 @@ inline constexpr RetryPolicy kSimRetry{.initial_interval = Duration(200),
 inline constexpr RetryPolicy kSimThreeTries{.initial_interval = Duration(200),
                                             .maximum_attempts = 3};
 
+inline constexpr RetryPolicy kSimSlowRetry{.initial_interval = Duration(7'000)};
+
 inline ActivityOptions SimOptionsFor(const SimWork& work) {
   ActivityOptions options;
   const bool is_short = work.mode == SimWork::Mode::kOverruns || work.id / 100 % 2 == 0;
   options.start_to_close_timeout = is_short ? kSimDeadline : kSimLongDeadline;
+  options.hold_dead_letter = work.id % 2 == 0;
   if (work.mode == SimWork::Mode::kBeats) options.heartbeat_timeout = Duration(3'000);
   options.retry = work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
   return options;
@@ -99,6 +102,22 @@ inline Workflow<std::string> SimFan(WorkflowContext& ctx, SimStep step) {
     log += SimOutcome(outcome);
   }
   co_return log;
+}
+
+inline Workflow<std::string> SimLocal(WorkflowContext& ctx, SimStep step) {
+  LocalOptions options{.start_to_close_timeout = kSimDeadline};
+  options.retry = step.work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
+  LocalOptions slow = options;  // beyond what a worker waits for itself
+  if (step.count % 2 == 0 && step.work.mode != SimWork::Mode::kExhausts) slow.retry = &kSimSlowRetry;
+  SimWork endless = SimPart(step.work, 2);
+  endless.busy_ms += 60'000;
+  const auto first = ctx.StartLocal(kSimWork, step.work.Pack(), slow);
+  const auto second = ctx.StartLocal(kSimQuickWork, SimPart(step.work, 1).Pack(), options);
+  auto third = ctx.StartLocal(kSimWork, endless.Pack(), options);
+  const Outcome<int64_t> quick = co_await ctx.Try(second);
+  third.Cancel();
+  const Outcome<int64_t> busy = co_await ctx.Try(first);
+  co_return SimOutcome(busy) + SimOutcome(quick);
 }
 
 inline Workflow<std::string> SimRace(WorkflowContext& ctx, SimStep step) {
@@ -211,6 +230,7 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
       co_return SimOutcome(outcome);
     }
     case SimStep::Kind::kFan: co_return co_await SimFan(ctx, step);
+    case SimStep::Kind::kLocal: co_return co_await SimLocal(ctx, step);
     case SimStep::Kind::kSleep: {
       const Time before = ctx.Now();
       co_await ctx.Sleep(Duration(step.millis));
@@ -249,6 +269,7 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
     case SimStep::Kind::kRecord: {
       const uint64_t random = ctx.Random();
       const uint64_t recorded = co_await ctx.SideEffect([random] { return random; });
+      ctx.SetAttributes({{"step", std::to_string(step.work.id)}, {"early", ""}});
       co_return recorded == random ? "e," : "other,";
     }
     case SimStep::Kind::kRace: co_return co_await SimRace(ctx, step);
@@ -282,7 +303,7 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition,
       SimStep::Kind::kHandler, SimStep::Kind::kScope,   SimStep::Kind::kVersion,
       SimStep::Kind::kChild,   SimStep::Kind::kToldChild, SimStep::Kind::kLeftChild,
-      SimStep::Kind::kGuard,   SimStep::Kind::kContinue};
+      SimStep::Kind::kGuard,   SimStep::Kind::kContinue, SimStep::Kind::kLocal};
   SimProgram program;
   if (random.Below(8) == 0) {
     program.steps.push_back(
@@ -357,6 +378,13 @@ MARATHON_INLINE bool SimProgram::Throws() const {
   return !steps.empty() && steps.back().kind == SimStep::Kind::kThrow;
 }
 
+MARATHON_INLINE bool SimProgram::HasChildren() const {
+  return std::any_of(steps.begin(), steps.end(), [](const SimStep& step) {
+    using enum SimStep::Kind;
+    return step.kind == kChild || step.kind == kToldChild || step.kind == kLeftChild || step.kind == kGuard;
+  });
+}
+
 MARATHON_INLINE std::string SimProgram::Expected() const {
   std::string log;
   int64_t received = 0;
@@ -372,6 +400,7 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
         break;
       case SimStep::Kind::kBranches:
       case SimStep::Kind::kCondition:
+      case SimStep::Kind::kLocal:
         log += internal::SimExpected(step.work);
         log += internal::SimExpected(internal::SimPart(step.work, 1));
         break;
@@ -414,7 +443,8 @@ MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::s
       program.steps.erase(program.steps.begin(), program.steps.begin() + static_cast<ptrdiff_t>(i) + 1);
       const std::string rest =
           fmt::format("[{}n,|{}]{}", log, fmt::join(signals, ","), program.ToText());
-      co_await ctx.ContinueAsNew(rest);
+      const bool upgrade = i % 2 == 0;  // matters where runs are pinned
+      co_await ctx.ContinueAsNew(rest, {.upgrade = upgrade});
     }
     const std::string line = co_await internal::SimSingleStep(ctx, program.steps[i], signals);
     log += line;

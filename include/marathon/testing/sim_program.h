@@ -59,13 +59,14 @@ struct SimStep {
     kWork = 'W',      // one activity
     kQuick = 'Q',     // one that blocks
     kFan = 'F',       // `count` activities at once
+    kLocal = 'L',     // two local activities at once, and a third that is canceled
     kSleep = 'T',     // `millis`
     kReceive = 'R',   // the next signal
     kHandler = 'H',   // the next signal, by a handler
     kPatient = 'P',   // the next signal, in rounds of `millis`
     kBranches = 'B',  // two branches, each an activity and a sleep
     kCondition = 'U',  // until two branches, an activity each, have both said so
-    kRecord = 'E',    // a side effect
+    kRecord = 'E',    // a side effect, and attributes
     kRace = 'X',      // an activity against a timer; both are awaited in the end
     kScope = 'S',     // an activity and a timer in a scope that is canceled after `millis`
     kVersion = 'V',   // a version of a change, asked for twice
@@ -97,6 +98,7 @@ struct SimProgram {
   // Signals it receives. They are the numbers 0, 1, 2 …, sent in this order.
   int64_t Receives() const;
   bool Throws() const;
+  bool HasChildren() const;
   // What a run that is not terminated must return, or, if Throws(), say in its failure.
   std::string Expected() const;
 };

@@ -15,6 +15,7 @@
 
 #include "marathon/adapters/memory.h"
 #include "marathon/errors.h"
+#include "marathon/detail/forks.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
 #include "marathon/store/hint_outbox.h"
@@ -36,10 +37,13 @@ namespace internal {
 class SimLedger {
  public:
 
-  SimLedger(SimWorld& world, Invariants& invariants)
-      : world_(world), invariants_(invariants) {}
+  SimLedger(SimWorld& world, Invariants& invariants) : world_(world), invariants_(invariants) {
+    SeededRandom random = world_.Fork("limits");
+    if (random.Below(4) == 0) limits_.max_concurrent = static_cast<int>(random.Between(1, 3));
+    if (random.Below(6) == 0) limits_.max_per_second = 5;
+  }
 
-  std::shared_ptr<const Registry> CodeFor(SimProcess& process);
+  std::shared_ptr<const Registry> CodeFor(SimProcess& process, Versioning versioning);
   uint64_t late_starts() const { return late_starts_; }
   // Whether somebody has done the work that `input` says, under this idempotency key.
   bool IsDone(const std::string& key, const Payload& input) const {
@@ -52,18 +56,21 @@ class SimLedger {
   // A cancel may pass a worker that is about to begin; an outcome may not, but for faults.
   void Begin(ActivityContext& ctx) {
     const ActivityKey& key = ctx.info().key;
+    if (ctx.info().local > 0) return;  // the store knows nothing of it
     late_starts_ += invariants_.IsResolved(key) && invariants_.CanceledAt(key) == kNever;
   }
   // Whoever works on something that was canceled must have been told in reasonable time.
   void CheckStop(const ActivityContext& ctx, uint64_t life);
   // The outcome that `work` has at this attempt.
   StatusOr<int64_t> End(ActivityContext& ctx, const SimWork& work);
+  // `running`: how many do in this process.
   void Run(SimProcess& process, ActivityContext& ctx, const SimWork& work,
-           ActivityCompletion<int64_t> done);
+           ActivityCompletion<int64_t> done, std::shared_ptr<int> running);
 
   SimWorld& world_;
   Invariants& invariants_;
   std::set<std::pair<std::string, std::string>> done_;
+  ActivityLimits limits_;
   uint64_t late_starts_ = 0;
   uint64_t life_ = 0;
 };
@@ -71,6 +78,7 @@ class SimLedger {
 inline void SimLedger::CheckStop(const ActivityContext& ctx, uint64_t life) {
   if (life != life_) return;
   constexpr Duration kReasonable{50'000};  // a pause, and several renewals that fail
+  if (ctx.info().local > 0) return;
   const ActivityKey& key = ctx.info().key;
   const Time canceled = invariants_.CanceledAt(key);
   if (ctx.stop_token().stop_requested() || canceled == kNever) return;
@@ -93,8 +101,13 @@ inline StatusOr<int64_t> SimLedger::End(ActivityContext& ctx, const SimWork& wor
 }
 
 inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimWork& work,
-                           ActivityCompletion<int64_t> done) {
+                           ActivityCompletion<int64_t> done, std::shared_ptr<int> running) {
   Begin(ctx);
+  const bool counts = ctx.info().local == 0;
+  if (counts && ++*running > limits_.max_concurrent && limits_.max_concurrent > 0) {
+    invariants_.Report("I7", ctx.info().key.run,
+                       fmt::format("{} activities run where {} may", *running, limits_.max_concurrent));
+  }
   const bool overruns = work.mode == SimWork::Mode::kOverruns && ctx.attempt() == 1;
   const int64_t busy_ms = overruns ? kSimDeadline.count() + 1'500 : work.busy_ms;
   const ActorId actor = process.runtime.actor();
@@ -107,8 +120,10 @@ inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimW
     }
   }
   world_.After(actor, busy_ms * 1'000, "work done",
-               [this, &ctx, work, ended, life = life_, done = std::move(done)]() mutable {
+               [this, &ctx, work, ended, counts, running, life = life_,
+                done = std::move(done)]() mutable {
                  *ended = true;
+                 if (counts) --*running;
                  CheckStop(ctx, life);
                  StatusOr<int64_t> outcome = End(ctx, work);
                  if (outcome.ok()) return done.Complete(*outcome);
@@ -116,13 +131,14 @@ inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimW
                });
 }
 
-inline std::shared_ptr<const Registry> SimLedger::CodeFor(SimProcess& process) {
+inline std::shared_ptr<const Registry> SimLedger::CodeFor(SimProcess& process, Versioning versioning) {
   auto registry = std::make_shared<Registry>();
-  registry->Bind(kSimWorkflow, RunSimProgram);
-  registry->Bind(kSimWork, [this, &process](ActivityContext& ctx, const int64_t& input,
-                                            ActivityCompletion<int64_t> done) {
-    Run(process, ctx, SimWork::Unpack(input), std::move(done));
-  });
+  registry->Bind(kSimWorkflow, RunSimProgram, {.versioning = versioning});
+  const auto work = [this, &process, running = std::make_shared<int>(0)](
+                        ActivityContext& ctx, const int64_t& input, ActivityCompletion<int64_t> done) {
+    Run(process, ctx, SimWork::Unpack(input), std::move(done), running);
+  };
+  registry->Bind(kSimWork, work, limits_);
   registry->Bind(kSimQuickWork, [this](ActivityContext& ctx, const int64_t& input) {
     Begin(ctx);
     return End(ctx, SimWork::Unpack(input));
@@ -142,6 +158,9 @@ struct SimJob {
   bool disordered = false;   // a signal was on its way when those before it were lost
   bool terminate = false;    // asked for at some time
   bool cancel = false;       // the same
+  bool pause = false;        // … and resumed
+  bool is_fork = false;      // of another
+  bool none = false;         // … that could not be
   Duration start_delay{0};
   std::optional<RunKey> run;
   std::optional<EventBody> end;  // as AwaitEnd told
@@ -188,6 +207,9 @@ class Simulation {
   void SendSignal(SimJob& job);
   void TerminateJob(SimJob& job);
   void CancelJob(SimJob& job);
+  void PauseJob(SimJob& job, bool pause);  // or resumes it
+  void MoveJob(SimJob& job);               // to some build, or any
+  void RetryActivity(SimJob& job);
   void QueryJob(SimJob& job);
   void UpdateJob(SimJob& job);
   void SendUpdate(SimJob& job, int64_t number);
@@ -196,6 +218,12 @@ class Simulation {
   bool HasDeadLetter(const SimJob& job) const;
   void PlanInterruptions(SimJob& job, int64_t within_ms);
   void AwaitJob(SimJob& job, const RunKey& run);
+  static std::string ForkId(const SimJob& job) { return job.id + "-fork"; }
+  bool MayFork(const SimJob& job) const;
+  void ForkJob(SimJob& job);
+  void OnForked(SimJob& fork, const StatusOr<StartReply>& forked);
+  // Somebody at the store follows a run, and those after it in its chain, from behind an event on.
+  void Follow(const RunKey& run, EventId after);
   // Whether the job's chain of runs has come to its end.
   bool HasEnded(const SimJob& job) const { return invariants_.FindLast(*job.run)->closed; }
   void After(int64_t low_ms, int64_t high_ms, std::string_view label, Callback<void()> work) {
@@ -214,13 +242,17 @@ class Simulation {
   bool Broken() const { return !invariants_.violation().empty(); }
 
   bool AllEnded() const;
+  void PlanUnblocking();
   void RunUntilAllEnded();
   void CheckJob(SimJob& job);
   void CheckEnd(SimJob& job, const Invariants::Run& run);
+  static bool MetAnOrphan(const Invariants::Run& run);
   void CheckStored(const RunKey& run);
   std::string DescribeStored(const RunKey& run);
   void CheckWork(const Invariants::Run& run);
   void CheckQuiescence();
+  void CheckDeletes();
+  void CheckLists();
 
   SimOptions options_;
   SimWorld world_;
@@ -236,9 +268,11 @@ class Simulation {
   std::unique_ptr<SimCluster> cluster_;
   std::deque<SimJob> jobs_;
   std::vector<std::shared_ptr<Request>> requests_;
+  std::map<RunKey, std::vector<std::string>> followed_;  // what Follow was told: records
   uint64_t life_ = 0;           // how often the store has gone back
   uint64_t lost_writes_ = 0;
   bool losing_ = false;
+  bool pins_ = false;
   int64_t virtual_micros_ = 0;  // until all was done
 };
 
@@ -261,6 +295,10 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
       if (!losing_) world_.Trace(kWorldActor, line);
     });
   }
+  invariants_.SetOnHeld([this](const ActivityKey& key) {
+    After(500, 10'000, "operator: requeue",
+          [this, key] { store_->RetryActivity(key, [](const Status&) {}); });
+  });
   const bool loses_tail = LosesTail(options, world_.Fork("tail"));
   if (loses_tail) {
     rewinding_ = std::make_shared<RewindingStateStore>(
@@ -272,10 +310,14 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
   if (loses_tail || IsSplit(options, world_.Fork("domains"))) SplitDomains(cluster.rates);
   cluster.engine = DrawKnobs();
   cluster.server_deaths = &life_;
-  cluster.registry = [this](SimProcess& process) { return ledger_.CodeFor(process); };
+  // Now and then runs are pinned to one of two builds, which differ in nothing else.
+  pins_ = world_.Fork("builds").Below(3) == 0;
+  if (pins_) cluster.builds = 2;
+  cluster.registry = [this](SimProcess& process) {
+    return ledger_.CodeFor(process, pins_ ? Versioning::kPinned : Versioning::kAutoUpgrade);
+  };
   cluster.on_crash = [this](const SimProcess& process) { OnCrash(process); };
-  cluster_ =
-      std::make_unique<SimCluster>(world_, store_, memory_.queue, std::move(cluster), counts_);
+  cluster_ = std::make_unique<SimCluster>(world_, Ports{store_, memory_.queue}, std::move(cluster), counts_);
 }
 
 MARATHON_INLINE bool Simulation::IsSplit(const SimOptions& options, SeededRandom random) {
@@ -315,6 +357,7 @@ MARATHON_INLINE void Simulation::PlanLosses() {
 MARATHON_INLINE void Simulation::LoseTail() {
   ++life_;
   ledger_.BeginNewLife();
+  followed_.clear();
   for (SimJob& job : jobs_) job.disordered |= job.sent > 1 && IsAsking(job);
   for (const std::shared_ptr<Request>& request : requests_) request->answered |= request->reads;
   const double exponent = 3 + 4 * random_.Real();
@@ -347,6 +390,7 @@ MARATHON_INLINE EngineOptions Simulation::DrawKnobs() {
   engine.lease = Duration(kLeases[random.Below(3)]);
   engine.verify_determinism = random.Below(4) == 0;
   engine.build_id = "simulated";
+  if (random.Below(8) == 0) engine.max_activities_per_second = 20;
   return engine;
 }
 
@@ -354,12 +398,24 @@ MARATHON_INLINE EngineOptions Simulation::DrawKnobs() {
 
 MARATHON_INLINE bool Simulation::AllEnded() const {
   for (const SimJob& job : jobs_) {
-    if (!job.end.has_value()) return false;
+    if (!job.end.has_value() && !job.none) return false;
   }
   for (const std::shared_ptr<Request>& request : requests_) {
     if (!request->answered) return false;
   }
   return jobs_.size() > 0 && invariants_.FindUnsettled(rewinding_ == nullptr) == nullptr;
+}
+
+// Turns that take long, for they wait for local activities, may meet five crashes in a row. When these are over, an
+// operator looks at what is blocked.
+MARATHON_INLINE void Simulation::PlanUnblocking() {
+  for (const int64_t at_ms : {60'000, 600'000, 1'800'000}) {
+    After(at_ms, at_ms, "operator: unblock", [this] {
+      for (const auto& [key, run] : invariants_.runs()) {
+        if (!run.closed) store_->Unblock(key, [](const Status&) {});
+      }
+    });
+  }
 }
 
 MARATHON_INLINE void Simulation::RunUntilAllEnded() {
@@ -372,6 +428,7 @@ MARATHON_INLINE void Simulation::RunUntilAllEnded() {
                                : world_.IsIdle()             ? "though nothing is left to happen"
                                                              : "after hours without faults";
   for (const SimJob& job : jobs_) {
+    if (job.none) continue;
     const Invariants::Run* run = job.run.has_value() ? invariants_.FindLast(*job.run) : nullptr;
     if (run == nullptr) return Violation("I4", job, fmt::format("has not started {}", how));
     if (!run->closed) return Violation("I4", job, fmt::format("has not ended {}", how));
@@ -390,7 +447,23 @@ MARATHON_INLINE void Simulation::RunUntilAllEnded() {
 MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
   const Invariants::Run& last = *invariants_.FindLast(*job.run);
   if (*job.end != last.end) Violation("I3", job, "awaiting it told another end than its history");
+  const auto followed = followed_.find(last.key);
+  if (followed == followed_.end() || followed->second != last.records) {
+    Violation("I3", job, "whoever follows it was not told all of its history");
+  }
   CheckEnd(job, last);
+}
+
+// An orphan may have the workflow id of a child that is started anew, which cannot be sent a signal then.
+MARATHON_INLINE bool Simulation::MetAnOrphan(const Invariants::Run& run) {
+  for (const std::string& bytes : run.records) {
+    const StatusOr<Record> record = DecodeRecord(bytes);
+    for (const Event& event : record->events) {
+      const auto* failed = std::get_if<ActivityFailed>(&event.body);
+      if (failed != nullptr && failed->failure.type == failure_type::kNotStarted) return true;
+    }
+  }
+  return false;
 }
 
 MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& run) {
@@ -411,8 +484,7 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
     return Violation("I8", job, fmt::format("returned {}, not {}", completed->result.data, expected));
   }
   const auto* failed = std::get_if<WorkflowFailed>(&run.end);
-  // An orphan may have the workflow id of a child that is started anew.
-  if (failed != nullptr && life_ > 0 && failed->failure.type == failure_type::kNotStarted) return;
+  if (failed != nullptr && life_ > 0 && MetAnOrphan(run)) return;
   if (failed != nullptr && job.program.Throws() &&
       failed->failure.message == job.program.Expected()) {
     return;
@@ -449,6 +521,8 @@ MARATHON_INLINE std::string Simulation::DescribeStored(const RunKey& key) {
                        static_cast<const std::string&>(row.owner));
     if (row.ready_since != kNever) text += ", ready";
     if (row.blocked.has_value()) text += ", blocked: " + row.blocked->reason;
+    if (row.paused.has_value()) text += ", paused: " + row.paused->reason;
+    if (row.pinned.has_value()) text += ", pinned to " + *row.pinned;
     for (const Message& message : stored->inbox) text += "; waits: " + Describe(message.body);
     for (const ActivityRow& a : stored->activities) {
       text += fmt::format("; activity {}: state {}, attempt {}, deliveries {}, epoch {}, session {}",
@@ -464,6 +538,7 @@ MARATHON_INLINE std::string Simulation::DescribeStored(const RunKey& key) {
 
 MARATHON_INLINE void Simulation::CheckWork(const Invariants::Run& run) {
   std::map<EventId, Payload> inputs;
+  std::vector<marathon::detail::KeptTurns> kept;
   for (const std::string& bytes : run.records) {
     const StatusOr<Record> record = DecodeRecord(bytes);
     for (const Event& event : record->events) {
@@ -471,9 +546,14 @@ MARATHON_INLINE void Simulation::CheckWork(const Invariants::Run& run) {
       if (scheduled != nullptr && !IsBuiltIn(scheduled->activity_type)) {
         inputs[event.id] = scheduled->input;
       }
+      if (const auto* started = std::get_if<WorkflowStarted>(&event.body)) {
+        kept = marathon::detail::ForksOf(started->headers);
+      }
       const auto* completed = std::get_if<ActivityCompleted>(&event.body);
       if (completed == nullptr || !inputs.contains(completed->scheduled)) continue;
-      const std::string key = fmt::format("{}/{}", run.key.run_id, completed->scheduled);
+      const auto its = std::find_if(kept.begin(), kept.end(), [&](const auto& turns) { return event.id <= turns.until; });
+      const std::string_view worked_for = its == kept.end() ? run.key.run_id.view() : std::string_view(its->run_id);
+      const std::string key = fmt::format("{}/{}", worked_for, completed->scheduled);
       const Payload& input = inputs[completed->scheduled];
       const int64_t result = SimWork::Unpack(Decode<int64_t>(input).value_or(0)).Result();
       if (ledger_.IsDone(key, input) && completed->result == *Encode(result)) continue;
@@ -507,6 +587,51 @@ MARATHON_INLINE void Simulation::CheckQuiescence() {
   }
 }
 
+// A list by a job's name has the runs of its chain and its fork's, as far as they are there, and no others.
+MARATHON_INLINE void Simulation::CheckLists() {
+  for (const SimJob& job : jobs_) {
+    if (job.is_fork) continue;  // it has the other's name
+    std::set<RunKey> expected, listed;
+    for (const auto& [key, run] : invariants_.runs()) {
+      const bool its = key.workflow_id == job.id || key.workflow_id == ForkId(job);
+      if (!run.deleted && its) expected.insert(key);
+    }
+    ListRequest request;
+    request.attributes = {{"job", job.id}};
+    request.limit = 2;
+    for (bool more = true; more; more = !request.page_token.empty()) {
+      memory_.store->List(request, [&](const StatusOr<ListReply>& page) {
+        for (const RunRow& row : page->runs) listed.insert(row.key);
+        request.page_token = page->next_page_token;
+      });
+    }
+    request.count_only = true;
+    memory_.store->List(request, [&](const StatusOr<ListReply>& all) {
+      if (listed == expected && all->count == static_cast<int64_t>(expected.size())) return;
+      Violation("I13", job, fmt::format("{} runs are listed and {} counted, of {}", listed.size(), all->count,
+                                        expected.size()));
+    });
+  }
+}
+
+// Every other run that has ended is deleted, and nothing goes with it.
+MARATHON_INLINE void Simulation::CheckDeletes() {
+  bool other = false;
+  for (const auto& [key, run] : invariants_.runs()) {
+    if (!run.closed || std::exchange(other, !other)) continue;
+    store_->Delete(key, [this, &key](const Status& status) {
+      if (!status.ok()) invariants_.Report("I12", key, MessageOf(status));
+    });
+  }
+  for (const auto& [key, run] : invariants_.runs()) {
+    if (!run.closed) continue;
+    if (!run.deleted) CheckStored(key);
+    memory_.store->Read({.run = key}, [this, &key, &run](const StatusOr<RunSnapshot>& stored) {
+      if (stored.ok() == run.deleted) invariants_.Report("I12", key, "was deleted, and is there, or is not");
+    });
+  }
+}
+
 MARATHON_INLINE SimReport Simulation::Run() {
   cluster_->Begin();
   Plan();
@@ -517,10 +642,11 @@ MARATHON_INLINE SimReport Simulation::Run() {
     world_.RunUntil(heal);
     cluster_->Heal();
     if (outlet_ != nullptr) outlet_->SetRates(FaultRates::None());
+    PlanUnblocking();
     RunUntilAllEnded();
   }
   for (SimJob& job : jobs_) {
-    if (!Broken()) CheckJob(job);
+    if (!Broken() && !job.none) CheckJob(job);
   }
   for (const auto& [key, run] : invariants_.runs()) {
     if (Broken()) break;
@@ -529,6 +655,8 @@ MARATHON_INLINE SimReport Simulation::Run() {
     CheckWork(run);
   }
   if (!Broken()) CheckQuiescence();
+  if (!Broken()) CheckDeletes();
+  if (!Broken()) CheckLists();
 
   SimReport report;
   report.seed = options_.seed;
@@ -557,4 +685,5 @@ MARATHON_INLINE SimReport Simulate(const SimOptions& options) {
 
 }  // namespace marathon::inline MARATHON_ABI::testing
 
+#include "marathon/testing/simulator_forks-inl.h"
 #include "marathon/testing/simulator_users-inl.h"

@@ -1,5 +1,5 @@
-// Simulation, second half: its users. They start jobs, signal, cancel, terminate, ask and await, and call again
-// where a process could not answer.
+// Simulation, second half: its users. They start jobs, signal, cancel, terminate, pause, retry, ask and await, and call
+// again where a process could not answer.
 #pragma once
 
 #include <fmt/format.h>
@@ -25,15 +25,33 @@ MARATHON_INLINE void Simulation::PlanJob(size_t index) {
   if (random_.Below(3) == 0) job.signals += random_.Between(1, 3);  // these race with its end
   job.terminate = random_.Below(10) == 0;
   job.cancel = random_.Below(10) == 0;
+  job.pause = random_.Below(5) == 0;
   if (random_.Below(6) == 0) job.start_delay = Duration(random_.Between(1, 30'000));
   const int times = random_.Below(3) == 0 ? 2 : 1;
   After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
   PlanInterruptions(job, 80'000);
+  if (random_.Below(4) == 0 && MayFork(job)) {
+    After(1'000, 90'000, "user: fork", [this, &job] { ForkJob(job); });
+  }
 }
 
 MARATHON_INLINE void Simulation::PlanInterruptions(SimJob& job, int64_t within_ms) {
   if (job.terminate) After(2'000, within_ms, "user: terminate", [this, &job] { TerminateJob(job); });
   if (job.cancel) After(2'000, within_ms, "user: cancel", [this, &job] { CancelJob(job); });
+  if (job.pause) {
+    // The last one comes behind every pause that was asked for, however late that was done.
+    constexpr int64_t kLate = 60'000;
+    After(0, within_ms, "user: pause", [this, &job] { PauseJob(job, true); });
+    After(0, within_ms + 20'000, "user: resume", [this, &job] { PauseJob(job, false); });
+    After(within_ms + kLate, within_ms + kLate, "user: resume",
+          [this, &job] { PauseJob(job, false); });
+  }
+  for (size_t i = pins_ ? random_.Below(4) : 0; i > 0; --i) {
+    After(0, within_ms, "user: move", [this, &job] { MoveJob(job); });
+  }
+  for (size_t i = random_.Below(3); i > 0; --i) {
+    After(0, within_ms, "user: retry", [this, &job] { RetryActivity(job); });
+  }
   for (size_t i = random_.Below(4); i > 0; --i) {
     After(0, within_ms, "user: query", [this, &job] { QueryJob(job); });
   }
@@ -84,12 +102,15 @@ MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
       call.options.workflow_id = job.id;
       call.options.request_id = job.id + "/start";
       call.options.start_delay = job.start_delay;
+      call.options.memo = {{"program", "a random one"}};
+      call.options.attributes = {{"job", job.id}, {"early", "yes"}};
       if (job.program.Attempts() > 1) {
         call.options.retry = RetryPolicy{.initial_interval = Duration(500),
                                          .maximum_attempts = job.program.Attempts()};
       }
-      host.Start(std::move(call), [this, &job, answered](const StatusOr<RunKey>& run) {
-        if (answered(run.status())) OnStarted(job, run);
+      host.Start(std::move(call), [this, &job, answered](const StatusOr<StartReply>& started) {
+        if (!answered(started.status())) return;
+        OnStarted(job, started.ok() ? StatusOr<RunKey>(started->run) : started.status());
       });
     });
   }
@@ -119,7 +140,8 @@ MARATHON_INLINE void Simulation::OnStarted(SimJob& job, const StatusOr<RunKey>& 
   }
   job.run = *run;
   AwaitJob(job, *job.run);
-  if (job.signals == 0) return;
+  Follow(*job.run, 0);
+  if (job.sent >= job.signals) return;
   AfterInThisLife(0, 3'000, "user: signal", [this, &job] { SendSignal(job); });
 }
 
@@ -162,6 +184,52 @@ MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
       if (!answered(status) || status.ok()) return;
       if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
       Violation("I1", job, fmt::format("cancel got: {}", MessageOf(status)));
+    });
+  });
+}
+
+MARATHON_INLINE void Simulation::PauseJob(SimJob& job, bool pause) {
+  if (!job.run.has_value() || job.end.has_value()) return;
+  const auto ask = [this, &job, pause, run = *job.run](Host& host, Answered answered) {
+    auto done = [this, &job, pause, answered](const Status& status) {
+      if (!answered(status) || status.ok()) return;
+      if (pause && HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
+      Violation("I12", job, fmt::format("{} got: {}", pause ? "pause" : "resume", MessageOf(status)));
+    };
+    if (pause) return host.Pause(run, "the user thinks", std::move(done));
+    const auto resume = [](StateStore& store, const RunKey& key, DoneStatus one) {
+      store.Resume(key, std::move(one));
+    };
+    host.Operate(run, resume, std::move(done));
+  };
+  Ask((pause ? "pause " : "resume ") + job.id, job, ask);
+}
+
+MARATHON_INLINE void Simulation::MoveJob(SimJob& job) {
+  if (!job.run.has_value() || job.end.has_value()) return;
+  static constexpr std::string_view kBuilds[] = {"", "simulated0", "simulated1"};
+  const std::string build(kBuilds[random_.Below(3)]);
+  Ask(fmt::format("move {} to \"{}\"", job.id, build), job, [this, &job, build, run = *job.run](
+                                                                Host& host, Answered answered) {
+    host.Pin(run, build, [this, &job, answered](const Status& status) {
+      if (!answered(status) || status.ok()) return;
+      if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
+      Violation("I14", job, fmt::format("a move got: {}", MessageOf(status)));
+    });
+  });
+}
+
+// Whatever event that is: of an activity that waits for its next attempt, now and then.
+MARATHON_INLINE void Simulation::RetryActivity(SimJob& job) {
+  if (!job.run.has_value() || job.end.has_value()) return;
+  const ActivityKey key{*job.run, random_.Between(3, 30)};
+  Ask(fmt::format("retry {} {}", job.id, key.id), job, [this, &job, key](Host& host, Answered answered) {
+    const auto retry = [id = key.id](StateStore& store, const RunKey& run, DoneStatus one) {
+      store.RetryActivity({run, id}, std::move(one));
+    };
+    host.Operate(key.run, retry, [this, &job, answered](const Status& status) {
+      if (!answered(status) || status.ok() || status.code() == StatusCode::kNotFound) return;
+      Violation("I7", job, fmt::format("a retry got: {}", MessageOf(status)));
     });
   });
 }
@@ -262,6 +330,20 @@ MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
     });
   };
   Ask("await " + job.id, job, await, true);
+}
+
+MARATHON_INLINE void Simulation::Follow(const RunKey& run, EventId after) {
+  AwaitRequest request{run};
+  request.after = after;
+  store_->Await(std::move(request), [this, run, life = life_](const StatusOr<RunSnapshot>& told) {
+    if (life != life_) return;  // told of what is no more
+    if (!told.ok()) return invariants_.Report("I3", run, MessageOf(told.status()));
+    std::vector<std::string>& records = followed_[run];
+    records.insert(records.end(), told->records.begin(), told->records.end());
+    if (IsOpen(told->row)) return Follow(run, told->row.version);
+    const auto& links = told->row.links;
+    if (links && !links->next_run_id.empty()) Follow({run.workflow_id, links->next_run_id}, 0);
+  });
 }
 
 }  // namespace marathon::inline MARATHON_ABI::testing::internal

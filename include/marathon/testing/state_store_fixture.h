@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 
 #include "marathon/config.h"
 #include "marathon/event_codec.h"
+#include "marathon/labels.h"
 #include "marathon/limits.h"
 #include "marathon/state_store.h"
 #include "marathon/status.h"
@@ -52,6 +54,7 @@ class RecordingWatcher final : public StoreWatcher {
 class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
  protected:
   using Reply = StatusOr<CommitReply>;
+  using Names = std::vector<std::string>;
 
   StateStoreConformance() : harness_(GetParam().make()) {}
   ~StateStoreConformance() override { queue().StopReceiving(kObserver); }
@@ -115,7 +118,7 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     if (kind == AttemptEnd::Kind::kFinal) {
       end.outcome = ActivityCompleted{.scheduled = key.id, .result = {"2", Encoding::kJson}};
     }
-    if (kind == AttemptEnd::Kind::kRetry) end.failure.emplace().message = "failed";
+    if (kind == AttemptEnd::Kind::kRetry || kind == AttemptEnd::Kind::kDead) end.failure.emplace().message = "failed";
     return end;
   }
 
@@ -156,16 +159,42 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
       store().TakeTurn(TakeTurnRequest{run, session, known, commit}, std::move(done));
     });
   }
+  StatusOr<RunSnapshot> TakeAs(const Id& build_id, const RunKey& run, const SessionId& session) {
+    return Await<StatusOr<RunSnapshot>>(*harness_, [&](auto done) {
+      store().TakeTurn(TakeTurnRequest{.run = run, .session = session, .build_id = build_id}, std::move(done));
+    });
+  }
+  StatusOr<RunSnapshot> Keep(const RunKey& run, const SessionId& session) {
+    return Await<StatusOr<RunSnapshot>>(*harness_, [&](auto done) {
+      store().TakeTurn(TakeTurnRequest{run, session, 0, 0, /*keep=*/true}, std::move(done));
+    });
+  }
   Reply Commit(const TurnCommit& commit) {
     return Await<Reply>(*harness_, [&](auto done) { store().Commit(commit, std::move(done)); });
   }
-  Status Block(const RunKey& run, EventId version, Time retry_at = kNever) {
+  Status Block(const RunKey& run, EventId version, Time retry_at = kNever, const std::string& build = "build") {
     return Await<Status>(*harness_, [&](auto done) {
-      store().Block(run, version, BlockInfo{"build", "reason", 1, {}, retry_at}, std::move(done));
+      store().Block(run, version, BlockInfo{build, "reason", 1, {}, retry_at}, std::move(done));
     });
   }
   Status Unblock(const RunKey& run) {
     return Await<Status>(*harness_, [&](auto done) { store().Unblock(run, std::move(done)); });
+  }
+  Status Pause(const RunKey& run, const std::string& reason = "why") {
+    return Await<Status>(*harness_,
+                         [&](auto done) { store().Pause(run, reason, std::move(done)); });
+  }
+  Status Resume(const RunKey& run) {
+    return Await<Status>(*harness_, [&](auto done) { store().Resume(run, std::move(done)); });
+  }
+  Status Pin(const RunKey& run, const std::string& build_id) {
+    return Await<Status>(*harness_, [&](auto done) { store().Pin(run, build_id, std::move(done)); });
+  }
+  Status RetryActivity(const ActivityKey& key) {
+    return Await<Status>(*harness_, [&](auto done) { store().RetryActivity(key, std::move(done)); });
+  }
+  Status Delete(const RunKey& run) {
+    return Await<Status>(*harness_, [&](auto done) { store().Delete(run, std::move(done)); });
   }
   StatusOr<std::vector<ActivityRow>> Claim(const SessionId& session,
                                            std::vector<ClaimRequest> requests) {
@@ -206,6 +235,38 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     return reply.ok() ? *std::move(reply) : ListReply();
   }
 
+  // The workflow ids that a list gives, page by page.
+  Names Listed(ListRequest request) {
+    Names ids;
+    for (int pages = 0; pages < 100; ++pages) {
+      const ListReply reply = List(request);
+      for (const RunRow& row : reply.runs) ids.push_back(row.key.workflow_id.str());
+      request.page_token = reply.next_page_token;
+      if (request.page_token.empty()) return ids;
+    }
+    ADD_FAILURE() << "the pages have no end";
+    return ids;
+  }
+  int64_t Count(ListRequest request) {
+    request.count_only = true;
+    const ListReply reply = List(request);
+    EXPECT_TRUE(reply.runs.empty());
+    EXPECT_EQ(reply.next_page_token, "");
+    return reply.count;
+  }
+
+  // ---- Labels
+  static StartRequest Labeled(const std::string& id, Labels attributes, Labels memo = {}) {
+    StartRequest request = NewStart(id);
+    request.labels = {std::move(memo), std::move(attributes)};
+    return request;
+  }
+  static TurnCommit Setting(TurnCommit turn, Labels attributes) {
+    turn.attributes = std::move(attributes);
+    return turn;
+  }
+  RunLabels LabelsOf(const RunKey& run) { return ReadAll(run).row.labels.value_or(RunLabels()); }
+
   // ---- Scenes
   // A run of session `session` at version 2 with an empty inbox; `commit` adds to its first turn.
   RunKey Started(const std::string& id, const SessionId& session, TurnCommit commit = {}) {
@@ -213,6 +274,9 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     TurnCommit turn = Turn(Run(id), 0, 2, session, 1);
     turn.activities = std::move(commit.activities);
     turn.timers = std::move(commit.timers);
+    turn.attributes = std::move(commit.attributes);
+    turn.build_id = std::move(commit.build_id);
+    turn.pin = commit.pin;
     const Reply reply = Commit(turn);
     EXPECT_TRUE(reply.ok()) << reply.status();
     return Run(id);
@@ -221,6 +285,18 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     TurnCommit commit;
     commit.activities.push_back(Activity(2, claim));
     return Started(id, session, std::move(commit));
+  }
+  // The same, of build `build_id`, to which it is pinned.
+  RunKey StartedBy(const Id& build_id, const std::string& id, const SessionId& session, TurnCommit commit = {}) {
+    commit.build_id = build_id;
+    commit.pin = true;
+    return Started(id, session, std::move(commit));
+  }
+  // Has session "s1" claim the run's only activity and give it up, so that it is dead.
+  void LetDie(const RunKey& run) {
+    const ActivityRow row = OnlyActivity(run);
+    ASSERT_EQ(Claim("s1", {{row.key, row.epoch}})->size(), 1u);
+    ASSERT_TRUE(EndAttempt(End(row.key, row.epoch + 1, AttemptEnd::Kind::kDead))->applied);
   }
   ActivityRow OnlyActivity(const RunKey& run) {
     RunSnapshot snapshot = ReadAll(run);
@@ -306,9 +382,18 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
   StatusOr<RunSnapshot> AwaitUpdate(const RunKey& run, const std::string& id,
                                     UpdateStage stage = UpdateStage::kCompleted,
                                     const TurnCommit* meanwhile = nullptr) {
+    return AwaitWhile({run, id, stage}, meanwhile);
+  }
+  StatusOr<RunSnapshot> AwaitEvent(const RunKey& run, EventId after,
+                                   const TurnCommit* meanwhile = nullptr) {
+    AwaitRequest request{run};
+    request.after = after;
+    return AwaitWhile(request, meanwhile);
+  }
+  StatusOr<RunSnapshot> AwaitWhile(const AwaitRequest& request, const TurnCommit* meanwhile) {
     return Await<StatusOr<RunSnapshot>>(*harness_, [&](auto done) {
       auto told = std::make_shared<int>(0);
-      store().Await({run, id, stage}, [told, done = std::move(done)](auto snapshot) mutable {
+      store().Await(request, [told, done = std::move(done)](auto snapshot) mutable {
         ++*told;
         done(std::move(snapshot));
       });
@@ -335,6 +420,15 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     return Await<StatusOr<std::vector<Delivery>>>(*harness_, [&](auto done) {
       queue().Receive(ReceiveRequest{session, kind, {"queue"}, max}, std::move(done));
     });
+  }
+  // Whose turns wait in a task queue, for anyone or `session`. REQUIRES: some do.
+  std::set<RunKey> TurnsIn(const std::string& task_queue, const SessionId& session) {
+    auto deliveries = Await<StatusOr<std::vector<Delivery>>>(*harness_, [&](auto done) {
+      queue().Receive(ReceiveRequest{session, TaskKind::kTurn, {task_queue}, 100}, std::move(done));
+    });
+    std::set<RunKey> runs;
+    for (const Delivery& delivery : deliveries.value_or(std::vector<Delivery>())) runs.insert(delivery.hint.run);
+    return runs;
   }
 
  private:

@@ -43,6 +43,9 @@ class StoreHarness {
   // Whether a hint that prefers a session waits for it wherever it is. Of a queue that cannot address sessions,
   // anyone may get it.
   virtual bool HintsWaitForTheirSession() { return true; }
+  // Whether blobs, streams and limits are forgotten by the clock that Advance turns. A server that expires them goes by
+  // its own.
+  virtual bool ForgetsByItsClock() { return true; }
   // How many entries of the due index all polls so far have looked at, if the adapter can tell.
   virtual std::optional<int64_t> DueVisited() { return std::nullopt; }
 };

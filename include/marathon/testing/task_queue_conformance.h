@@ -31,7 +31,7 @@ class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
     return TaskHint{TaskKind::kTurn, task_queue, {run, run + "-run"}, 0, 0, preferred};
   }
   static TaskHint Activity(const std::string& run, EventId id) {
-    return TaskHint{TaskKind::kActivity, "queue", {run, run + "-run"}, id, 0, ""};
+    return TaskHint{TaskKind::kActivity, "queue", {run, run + "-run"}, id, 0, "", "Work"};
   }
   static ReceiveRequest From(const SessionId& session, int max = 100,
                              std::vector<std::string> task_queues = {"queue"}) {

@@ -133,6 +133,7 @@ MARATHON_INLINE TestEnvironment::TestEnvironment(const Registry& registry,
   engine.task_queues = std::move(options.task_queues);
   engine.verify_determinism = options.verify_determinism;
   engine.cache_runs = options.cache_runs;
+  engine.max_activities_per_second = options.max_activities_per_second;
   engine.lease = limits::kRestingLease;  // nobody dies here: no need to renew it more often
   engine.build_id = "test";
   engine.log = options.log ? std::move(options.log) : NewStderrLogSink();

@@ -43,6 +43,7 @@ struct TestEnvironmentOptions {
   // As in EngineOptions. Of long loops, a replay of the whole run after every turn is too much.
   bool verify_determinism = true;
   size_t cache_runs = 10'000;
+  double max_activities_per_second = 0;
   std::shared_ptr<LogSink> log{};
 
   // How long one Result without a timeout waits, in virtual time; then it gives kDeadlineExceeded, and what

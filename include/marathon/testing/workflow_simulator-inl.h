@@ -68,9 +68,10 @@ MARATHON_INLINE WorkflowSimulation::WorkflowSimulation(SimScenario scenario,
       world_(seed, {.trace_lines = options.trace_lines}),
       random_(world_.Fork("workflow simulation")),
       memory_(NewMemoryPorts(world_)),
-      ports_{std::make_shared<AuditedStateStore>(memory_.store, invariants_), memory_.queue},
+      ports_{std::make_shared<AuditedStateStore>(memory_.store, invariants_), memory_.queue,
+             memory_.blobs, memory_.streams, memory_.limiter},
       user_runtime_(std::make_shared<BlockingSimRuntime>(world_, "user", BlockingSimRuntime::Limits{})),
-      cluster_(world_, ports_.store, ports_.queue, ClusterOptions(), report.counts) {}
+      cluster_(world_, ports_, ClusterOptions(), report.counts) {}
 
 // Small caches reach what roomy ones hide.
 MARATHON_INLINE EngineOptions WorkflowSimulation::DrawKnobs() {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "beside.h"
 #include "marathon/adapters/redis.h"
 #include "marathon/limits.h"
 #include "partitions.h"
@@ -25,11 +26,14 @@ Status ReadNumber(std::string_view what, std::string_view text, int64_t least, i
   return InvalidArgument(fmt::format("{} {}: write a number from {} to {}", what, text, least, most));
 }
 
-Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value) {
+constexpr int64_t kHour = 3'600'000;  // in milliseconds
+constexpr int64_t kTenYears = 3'650 * 24 * kHour;
+
+Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value, int64_t most = kHour) {
   const auto text = url.Find(key);
   if (!text) return {};
   int64_t millis = 0;
-  if (Status status = ReadNumber(key, *text, 1, 3'600'000, &millis); !status.ok()) return status;
+  if (Status status = ReadNumber(key, *text, 1, most, &millis); !status.ok()) return status;
   *value = Duration(millis);
   return {};
 }
@@ -79,7 +83,8 @@ Status ReadPlaces(const BackendUrl& url, detail::RedisAddress* address,
 
 StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls, Runtime& runtime) {
   if (Status status = url.CheckParameters(
-          {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout", "resend"});
+          {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout", "resend",
+           "blob_keep", "stream_keep"});
       !status.ok()) {
     return status;
   }
@@ -95,6 +100,8 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls,
   if (status.ok()) status = ReadMillis(url, "connect_timeout", &address.connect_timeout);
   if (status.ok()) status = ReadMillis(url, "reply_timeout", &address.reply_timeout);
   if (status.ok()) status = ReadMillis(url, "resend", &options.resend);
+  if (status.ok()) status = ReadMillis(url, "blob_keep", &options.blob_keep, kTenYears);
+  if (status.ok()) status = ReadMillis(url, "stream_keep", &options.stream_keep, kTenYears);
   int64_t partitions = 0;
   if (const auto text = url.Find("partitions"); text && status.ok()) {
     status = ReadNumber("partitions", *text, 1, 1024, &partitions);
@@ -107,7 +114,9 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls,
   auto store = detail::RedisPartitions::Open(std::move(address), std::move(places), name_space,
                                              static_cast<int>(partitions), options, runtime);
   if (!store.ok()) return store.status();
-  return Ports{*store, *store};
+  return Ports{*store, *store, std::make_shared<detail::RedisBlobs>(*store),
+               std::make_shared<detail::RedisStreams>(*store),
+               std::make_shared<detail::RedisLimiter>(*store)};
 }
 
 }  // namespace

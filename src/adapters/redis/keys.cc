@@ -90,19 +90,21 @@ std::optional<DueEntry> ParseDueName(std::string_view name) {
 }
 
 std::string RedisName(const TaskHint& hint) {
-  return fmt::format("{}:{}:{}:{}{}", hint.activity, hint.epoch, hint.preferred.size(),
-                     hint.preferred, RedisName(hint.run));
+  return fmt::format("{}:{}:{}:{}{}:{}{}", hint.activity, hint.epoch, hint.preferred.size(),
+                     hint.preferred, hint.activity_type.size(), hint.activity_type, RedisName(hint.run));
 }
 
 bool ParseHintName(std::string_view name, TaskHint* hint) {
   const auto activity = TakeNumber(name);
   const auto epoch = activity ? TakeNumber(name) : std::nullopt;
   const auto preferred = epoch ? TakeText(name) : std::nullopt;
-  auto run = preferred ? ParseRedisName(name) : std::nullopt;
+  const auto type = preferred ? TakeText(name) : std::nullopt;
+  auto run = type ? ParseRedisName(name) : std::nullopt;
   if (!run) return false;
   hint->activity = *activity;
   hint->epoch = *epoch;
   hint->preferred = *preferred;
+  hint->activity_type = *type;
   hint->run = *std::move(run);
   return true;
 }
@@ -120,6 +122,17 @@ RedisKeys::RedisKeys(std::string_view name_space, int partition)
       meta(prefix + "meta"),
       probe(prefix + "probe"),
       due_channel(prefix + "soon") {}
+
+size_t RedisPartitionOf(std::string_view name, size_t partitions) {
+  if (partitions <= 1) return 0;
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (const char byte : name) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211u;
+  return (hash ^ (hash >> 32)) % partitions;
+}
+
+std::string RedisKeys::Attribute(std::string_view name, std::string_view text) const {
+  return Of("x:", fmt::format("{}:{}{}", name.size(), name, text));
+}
 
 std::string RedisKeys::Of(std::string_view kind, std::string_view name) const {
   std::string key;

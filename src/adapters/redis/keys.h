@@ -31,6 +31,9 @@ std::string RedisName(const TaskHint& hint);
 // False: not one.
 bool ParseHintName(std::string_view name, TaskHint* hint);
 
+// Which of `partitions` has a name, such as a workflow id. Never changes.
+size_t RedisPartitionOf(std::string_view name, size_t partitions);
+
 class RedisKeys {
  public:
   // Keys of a partition share its tag, and so a slot of a cluster.
@@ -44,8 +47,16 @@ class RedisKeys {
   std::string DedupeKeys(std::string_view name) const { return Of("k:", name); }
   std::string Answers(std::string_view name) const { return Of("u:", name); }
   std::string Timers(std::string_view name) const { return Of("t:", name); }
+  // Of the runs that have an attribute, as `runs` has all
+  std::string Attribute(std::string_view name, std::string_view text) const;
   // Of a workflow id
   std::string Workflow(std::string_view workflow_id) const { return Of("w:", workflow_id); }
+
+  // ---- Beside the runs: a blob by its digest, a stream, and a limit
+  std::string Blob(std::string_view sha256) const { return Of("b:", sha256); }
+  std::string Stream(std::string_view name) const { return Of("s:", name); }
+  std::string Frames(std::string_view name) const { return Of("f:", name); }
+  std::string Limit(std::string_view key) const { return Of("l:", key); }
 
   // ---- Of a session
   std::string Held(std::string_view session) const { return Of("held:", session); }
@@ -59,6 +70,7 @@ class RedisKeys {
   // ---- Channels
   std::string CancelChannel(std::string_view session) const { return Of("cancel:", session); }
   std::string StoreChannel(std::string_view store) const { return Of("store:", store); }
+  std::string FrameChannel(std::string_view stream) const { return Of("frames:", stream); }
   // Of the queues of one kind and name; the message is the key of the one that was empty.
   std::string QueueChannel(TaskKind kind, std::string_view task_queue) const {
     return WakeChannel(Queue(kind, task_queue, ""));

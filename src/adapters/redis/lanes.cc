@@ -61,6 +61,7 @@ void RedisLanes::Try(std::unique_ptr<Transaction> transaction) {
   const Time now = *transaction->now;
   tables.Begin();
   transaction->effects = Effects();
+  transaction->effects.events_awaited = true;  // by other stores, perhaps
   transaction->awaited.clear();
   RedisTransaction view{tables, now, transaction->effects, transaction->awaited, resend_};
   for (const auto& operation : transaction->operations) operation->Apply(view);

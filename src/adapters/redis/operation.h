@@ -43,4 +43,14 @@ void RedisStore::Enqueue(std::string lane, Together together, Body body,
   });
 }
 
+// These replies may be followed by user code, which may hang, and would hold up all others on the loop.
+template <class Reply>
+Done<Reply> RedisStore::OnTurnLane(Done<Reply> done) {
+  return [this, done = std::move(done)](StatusOr<Reply> reply) mutable {
+    shared_.runtime.Post(Lane::kTurn, [done = std::move(done), reply = std::move(reply)]() mutable {
+      done(std::move(reply));
+    });
+  };
+}
+
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -61,26 +61,32 @@ void RedisPartitions::Close() {
   shared_.loop.Stop();
 }
 
-// FNV-1a: which partition has a workflow id never changes.
-RedisStore& RedisPartitions::Of(std::string_view workflow_id) const {
-  if (stores_.size() == 1) return *stores_.front();
-  uint64_t hash = 14695981039346656037u;
-  for (const char byte : workflow_id) {
-    hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211u;
-  }
-  return *stores_[(hash ^ (hash >> 32)) % stores_.size()];
+// FNV-1a: which partition has a name never changes.
+RedisStore& RedisPartitions::Of(std::string_view name) const {
+  return *stores_[RedisPartitionOf(name, stores_.size())];
 }
 
 // ---- Of one run
 
+// Each partition counts its own incarnations, and who starts a run or puts a message ends its activity in another one,
+// perhaps: a reply that many partitions could have given names none.
+template <class Reply>
+Done<Reply> RedisPartitions::ForAnyPartition(Done<Reply> done) const {
+  if (stores_.size() == 1) return done;
+  return [done = std::move(done)](StatusOr<Reply> reply) mutable {
+    if (reply.ok()) reply->incarnation = 0;
+    done(std::move(reply));
+  };
+}
+
 void RedisPartitions::Start(StartRequest request, Done<StartReply> done) {
   RedisStore& store = Of(request.run.workflow_id);
-  store.Start(std::move(request), std::move(done));
+  store.Start(std::move(request), ForAnyPartition(std::move(done)));
 }
 
 void RedisPartitions::Put(PutRequest request, Done<PutReply> done) {
   RedisStore& store = Of(request.run.workflow_id);
-  store.Put(std::move(request), std::move(done));
+  store.Put(std::move(request), ForAnyPartition(std::move(done)));
 }
 
 void RedisPartitions::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
@@ -101,6 +107,31 @@ void RedisPartitions::Block(RunKey run, EventId version, BlockInfo info, DoneSta
 void RedisPartitions::Unblock(RunKey run, DoneStatus done) {
   RedisStore& store = Of(run.workflow_id);
   store.Unblock(std::move(run), std::move(done));
+}
+
+void RedisPartitions::Pause(RunKey run, std::string reason, DoneStatus done) {
+  RedisStore& store = Of(run.workflow_id);
+  store.Pause(std::move(run), std::move(reason), std::move(done));
+}
+
+void RedisPartitions::Resume(RunKey run, DoneStatus done) {
+  RedisStore& store = Of(run.workflow_id);
+  store.Resume(std::move(run), std::move(done));
+}
+
+void RedisPartitions::Pin(RunKey run, std::string build_id, DoneStatus done) {
+  RedisStore& store = Of(run.workflow_id);
+  store.Pin(std::move(run), std::move(build_id), std::move(done));
+}
+
+void RedisPartitions::RetryActivity(ActivityKey key, DoneStatus done) {
+  RedisStore& store = Of(key.run.workflow_id);
+  store.RetryActivity(std::move(key), std::move(done));
+}
+
+void RedisPartitions::Delete(RunKey run, DoneStatus done) {
+  RedisStore& store = Of(run.workflow_id);
+  store.Delete(std::move(run), std::move(done));
 }
 
 void RedisPartitions::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {

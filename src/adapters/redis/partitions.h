@@ -49,6 +49,11 @@ class RedisPartitions final : public StateStore, public TaskQueue {
   void Commit(TurnCommit commit, Done<CommitReply> done) override;
   void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) override;
   void Unblock(RunKey run, DoneStatus done) override;
+  void Pause(RunKey run, std::string reason, DoneStatus done) override;
+  void Resume(RunKey run, DoneStatus done) override;
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override;
+  void RetryActivity(ActivityKey key, DoneStatus done) override;
+  void Delete(RunKey run, DoneStatus done) override;
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override;
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
@@ -72,6 +77,9 @@ class RedisPartitions final : public StateStore, public TaskQueue {
   int64_t due_visited() const;
 
  private:
+  friend class RedisBlobs;
+  friend class RedisLimiter;
+  friend class RedisStreams;
   struct MergedList;
 
   RedisPartitions(RedisAddress address, std::vector<RedisPlace> places, std::string name_space,
@@ -79,12 +87,16 @@ class RedisPartitions final : public StateStore, public TaskQueue {
   Status OpenStores(int partitions);
   void Close();
 
-  RedisStore& Of(std::string_view workflow_id) const;
+  template <class Reply>
+  Done<Reply> ForAnyPartition(Done<Reply> done) const;
+  // Which partition has a workflow id, the digest of a blob, a stream, or a limit.
+  RedisStore& Of(std::string_view name) const;
   // Gives each hint to its partition; on the loop's thread.
   void SendHints(std::vector<TaskHint> hints, DoneStatus done);
   // Calls all partitions; `done` gets all their answers.
   template <class Result, class Call>
   void OnAll(Call call, Callback<void(std::vector<Result>)> done);
+  void Count(ListRequest request, Done<ListReply> done);
   void ListFrom(const std::shared_ptr<MergedList>& list, std::vector<int> limits,
                 Callback<void(std::vector<StatusOr<ListReply>>)> done);
 

@@ -239,7 +239,21 @@ std::vector<std::string> SplitTokens(std::string_view text, size_t count) {
 
 }  // namespace
 
+void RedisPartitions::Count(ListRequest request, Done<ListReply> done) {
+  using Reply = StatusOr<ListReply>;
+  const auto count = [request](RedisStore& store, Done<ListReply> one) {
+    store.List(request, std::move(one));
+  };
+  OnAll<Reply>(count, [done = std::move(done)](std::vector<Reply> replies) mutable {
+    if (Status error = FirstError(replies); !error.ok()) return done(std::move(error));
+    ListReply all;
+    for (const Reply& reply : replies) all.count += reply->count;
+    done(std::move(all));
+  });
+}
+
 void RedisPartitions::List(ListRequest request, Done<ListReply> done) {
+  if (request.count_only) return Count(std::move(request), std::move(done));
   auto list = std::make_shared<MergedList>();
   list->tokens = SplitTokens(request.page_token, stores_.size());
   list->request = std::move(request);

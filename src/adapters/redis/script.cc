@@ -36,7 +36,7 @@ void RedisScript::Send(RedisStep step, std::optional<Time> now,
   const RedisCommand command = step.Command("EVALSHA", digest_, now);
   connection_.Send(command, [this, now, step = std::move(step),
                              done = std::move(done)](RedisConnection::Reply reply) mutable {
-    const bool writes = step.writes() > 0;
+    const bool writes = step.changes();
     const bool forgotten =
         reply.ok() && reply->is_error() && reply->text().starts_with("NOSCRIPT");
     if (!forgotten) return Answer(reply, writes, done);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "marathon/config.h"
 #include "marathon/time.h"
@@ -35,9 +36,21 @@ class RedisStep {
     AddCall(write_, name, key, args...);
   }
 
+  // A write that is among the reads, for the sake of its reply. Its last arguments are `last`.
+  template <class... Args>
+  void Change(std::string_view name, std::string_view key, const std::vector<std::string>& last,
+              const Args&... args) {
+    changes_ = true;
+    ++reads_;
+    read_.Add(name).Add(Key(key)).Add(sizeof...(args) + last.size());
+    (read_.Add(args), ...);
+    for (const std::string& one : last) read_.Add(one);
+  }
+
   int checks() const { return checks_; }
   int reads() const { return reads_; }
   int writes() const { return writes_; }
+  bool changes() const { return changes_ || writes_ > 0; }
 
   // `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked.
   RedisCommand Command(std::string_view how, std::string_view script, std::optional<Time> now) const;
@@ -52,6 +65,7 @@ class RedisStep {
   std::map<std::string, int64_t, std::less<>> keys_;
   RedisCommand key_names_, check_, read_, write_;
   int checks_ = 0, reads_ = 0, writes_ = 0;
+  bool changes_ = false;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -11,23 +11,6 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-// These replies may be followed by user code, which may hang, and would hold up all others on the loop.
-template <class Reply>
-Done<Reply> RedisStore::OnTurnLane(Done<Reply> done) {
-  return [this, done = std::move(done)](StatusOr<Reply> reply) mutable {
-    shared_.runtime.Post(Lane::kTurn, [done = std::move(done), reply = std::move(reply)]() mutable {
-      done(std::move(reply));
-    });
-  };
-}
-
-Done<RunSnapshot> RedisStore::Stamped(Done<RunSnapshot> done) {
-  return [this, done = std::move(done)](StatusOr<RunSnapshot> reply) mutable {
-    if (reply.ok()) reply->incarnation = incarnation_;
-    done(std::move(reply));
-  };
-}
-
 // ---- Runs
 
 void RedisStore::Start(StartRequest request, Done<StartReply> done) {
@@ -38,7 +21,7 @@ void RedisStore::Start(StartRequest request, Done<StartReply> done) {
         tx.tables.GuessNoRun();
         return tx.protocol().Start(StartRequest(request));
       },
-      std::move(done));
+      Stamped(std::move(done)));
 }
 
 void RedisStore::Put(PutRequest request, Done<PutReply> done) {
@@ -48,7 +31,7 @@ void RedisStore::Put(PutRequest request, Done<PutReply> done) {
       [request = std::move(request)](RedisTransaction& tx) {
         return tx.protocol().Put(PutRequest(request));
       },
-      std::move(done));
+      Stamped(std::move(done)));
 }
 
 void RedisStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
@@ -89,6 +72,52 @@ void RedisStore::Unblock(RunKey run, DoneStatus done) {
   Enqueue<Status>(
       std::move(lane), Together::kNo,
       [run = std::move(run)](RedisTransaction& tx) { return tx.protocol().Unblock(run); },
+      std::move(done));
+}
+
+// ---- What operators do
+
+void RedisStore::Pause(RunKey run, std::string reason, DoneStatus done) {
+  std::string lane = RedisLanes::OfWorkflow(run.workflow_id);
+  Enqueue<Status>(
+      std::move(lane), Together::kNo,
+      [run = std::move(run), reason = std::move(reason)](RedisTransaction& tx) {
+        return tx.protocol().Pause(run, std::string(reason));
+      },
+      std::move(done));
+}
+
+void RedisStore::Resume(RunKey run, DoneStatus done) {
+  std::string lane = RedisLanes::OfWorkflow(run.workflow_id);
+  Enqueue<Status>(
+      std::move(lane), Together::kNo,
+      [run = std::move(run)](RedisTransaction& tx) { return tx.protocol().Resume(run); },
+      std::move(done));
+}
+
+void RedisStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
+  std::string lane = RedisLanes::OfWorkflow(run.workflow_id);
+  Enqueue<Status>(
+      std::move(lane), Together::kNo,
+      [run = std::move(run), build_id = std::move(build_id)](RedisTransaction& tx) {
+        return tx.protocol().Pin(run, std::string(build_id));
+      },
+      std::move(done));
+}
+
+void RedisStore::RetryActivity(ActivityKey key, DoneStatus done) {
+  std::string lane = RedisLanes::OfWorkflow(key.run.workflow_id);
+  Enqueue<Status>(
+      std::move(lane), Together::kNo,
+      [key = std::move(key)](RedisTransaction& tx) { return tx.protocol().RetryActivity(key); },
+      std::move(done));
+}
+
+void RedisStore::Delete(RunKey run, DoneStatus done) {
+  std::string lane = RedisLanes::OfWorkflow(run.workflow_id);
+  Enqueue<Status>(
+      std::move(lane), Together::kNo,
+      [run = std::move(run)](RedisTransaction& tx) { return tx.protocol().Delete(run); },
       std::move(done));
 }
 
@@ -144,7 +173,10 @@ void RedisStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
   std::string lane = RedisLanes::OfWorkflow(end.key.run.workflow_id);
   Enqueue<StatusOr<AttemptReply>>(
       std::move(lane), Together::kYes,
-      [end = std::move(end)](RedisTransaction& tx) {
+      [this, end = std::move(end)](RedisTransaction& tx) -> StatusOr<AttemptReply> {
+        if (end.incarnation != 0 && end.incarnation != incarnation_) {
+          return FailedPrecondition("the connection to Redis has been lost since the attempt did its work");
+        }
         return tx.protocol().EndAttempt(AttemptEnd(end));
       },
       std::move(done));
@@ -186,7 +218,8 @@ void RedisStore::LookForAnswer(const AwaitRequest& request, Callback<void(Answer
         if (request.run.run_id.empty()) return tx.protocol().Read({.run = request.run});  // which one?
         Answer answer = tx.protocol().ReadAwaited(request);
         if (!answer.ok() || answer->has_value()) return answer;
-        tx.tables.writes().Write("AWAIT", keys_.Run(RedisName(request.run)), writer_.id);
+        const bool before_end = request.after || !request.update_id.empty();
+        tx.tables.writes().Write("AWAIT", keys_.Run(RedisName(request.run)), writer_.id, before_end ? "e" : "w");
         return answer;
       },
       std::move(done));
@@ -214,10 +247,12 @@ void RedisStore::AwaitAnswer(uint64_t awaiter, const AwaitRequest& request) {
 // Something has become true of it, or may have while this store did not listen.
 void RedisStore::LookAtAwaited(const RunKey& run) {
   if (run.run_id.empty()) return;
+  const auto mine = static_cast<size_t>(partition_);
+  if (RedisPartitionOf(run.workflow_id, static_cast<size_t>(partitions_)) != mine) return;  // another's
   for (const AwaitRequest& request : hub_.AwaitedOf(run)) {
     LookForAnswer(request, [this, request](Answer answer) {
       if (answer.ok() && answer->has_value()) return hub_.AnswerAwaiters({request, **std::move(answer)});
-      if (answer.status().code() != StatusCode::kNotFound) return;
+      if (answer.ok() || !commands_.connected()) return;  // it is noted; or the next connection looks again
       hub_.AnswerAwaiters({request, answer.status()});
     });
   }

@@ -27,7 +27,11 @@
 #include "marathon/config.h"
 #include "marathon/runtime.h"
 #include "marathon/state_store.h"
+#include "marathon/blob_store.h"
+#include "marathon/limiter.h"
 #include "marathon/store/local_hub.h"
+#include "marathon/store/stream_readers.h"
+#include "marathon/stream_log.h"
 #include "marathon/task_queue.h"
 #include "nodes.h"
 #include "script.h"
@@ -43,6 +47,7 @@ struct RedisShared {
   RedisNodes nodes;
   std::set<std::string> warned;  // about what; the loop's
   LocalHub hub;
+  StreamReaders readers;
   RedisLoop loop;
   // Publishes hints, each in its partition. Of the loop.
   std::function<void(std::vector<TaskHint>)> send_hints;
@@ -72,6 +77,11 @@ class RedisStore final : public StateStore,
   void Commit(TurnCommit commit, Done<CommitReply> done) override;
   void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) override;
   void Unblock(RunKey run, DoneStatus done) override;
+  void Pause(RunKey run, std::string reason, DoneStatus done) override;
+  void Resume(RunKey run, DoneStatus done) override;
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override;
+  void RetryActivity(ActivityKey key, DoneStatus done) override;
+  void Delete(RunKey run, DoneStatus done) override;
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override;
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
@@ -81,6 +91,17 @@ class RedisStore final : public StateStore,
   void List(ListRequest request, Done<ListReply> done) override;
   uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;
   void CancelAwait(uint64_t name) override { hub_.TakeAwaiter(name); }
+
+  // ---- Beside the runs (store_beside.cc). What is asked has been checked.
+  void PutBlob(const BlobRef& ref, std::string bytes, DoneStatus done);
+  void GetBlob(const BlobRef& ref, Done<std::string> done);
+  void Append(AppendFrames request, Done<uint64_t> done);
+  // Answers a reader that is in RedisShared::readers, when there is an answer.
+  void AnswerReader(StreamReaders::Reader reader);
+  void Trim(const std::string& stream, uint64_t seq, DoneStatus done);
+  void Acquire(AcquireLimit request, Done<Permit> done);
+  void Settle(SettleLimit request, DoneStatus done);
+  void ClearLimit(const std::string& key, DoneStatus done);
 
   // ---- This partition's part of the task queue; on the loop's thread
   void SendHints(std::vector<TaskHint> hints, DoneStatus done);
@@ -124,7 +145,14 @@ class RedisStore final : public StateStore,
   void Enqueue(std::string lane, Together together, Body body, Callback<void(Reply)> done);
   template <class Reply>
   Done<Reply> OnTurnLane(Done<Reply> done);
-  Done<RunSnapshot> Stamped(Done<RunSnapshot> done);
+  // With this incarnation in the reply.
+  template <class Reply>
+  Done<Reply> Stamped(Done<Reply> done) {
+    return [this, done = std::move(done)](StatusOr<Reply> reply) mutable {
+      if (reply.ok()) reply->incarnation = incarnation_;
+      done(std::move(reply));
+    };
+  }
   void SpreadInStep(RedisTransaction& transaction) override;
   void SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) override;
   void EndSession(SessionId session, bool died, DoneStatus done);
@@ -143,6 +171,9 @@ class RedisStore final : public StateStore,
   void FetchFor(TaskKind kind, const std::string& task_queue);
   void ReturnOwnQueues(const SessionId& session);
   void LookAtDue();
+  void ListenToFrames(const std::string& stream);
+  void LookForFrames(const StreamReaders::Reader& reader);
+  std::string LimitTime() const;  // for the script; empty: the server's
 
   RedisShared& shared_;
   LocalHub& hub_;
@@ -155,6 +186,8 @@ class RedisStore final : public StateStore,
   RedisScript script_;
   RedisLanes lanes_;
   std::unordered_map<std::string, Listener> listeners_;  // by channel
+  std::set<std::string> streams_;                        // those that are listened to
+  size_t streams_max_ = 0;                               // when to look for which of them nobody reads any more
   std::set<SessionId> receiving_;                        // sessions that the server knows to receive
   uint64_t incarnation_ = 0;  // a server that is back may be another one, or may have lost something
   int partitions_ = 0;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "marathon/limits.h"
+#include "marathon/store/protocol_rules.h"
 #include "marathon/store/row_codec.h"
 #include "operation.h"
 #include "store.h"
@@ -181,8 +182,10 @@ class RedisStore::ListPage : public std::enable_shared_from_this<ListPage> {
   // Runs below a number, newest first; 0: from the newest.
   void Look(int64_t below) {
     const std::string from = below == 0 ? "+inf" : fmt::format("({}", below);
+    const Labels& wanted = request_.attributes;
+    const RedisKeys& keys = store_->keys_;
     RedisStep step;
-    step.Read("ZRANGE", store_->keys_.runs, from, "-inf", "BYSCORE", "REV", "LIMIT", 0, kRunsAtOnce,
+    step.Read("ZRANGE", wanted.empty() ? keys.runs : keys.Attribute(wanted[0].first, wanted[0].second), from, "-inf", "BYSCORE", "REV", "LIMIT", 0, kRunsAtOnce,
               "WITHSCORES");
     store_->script_.Send(std::move(step), std::nullopt,
                          [self = shared_from_this()](const StatusOr<RedisStepReply>& reply) {
@@ -217,15 +220,14 @@ class RedisStore::ListPage : public std::enable_shared_from_this<ListPage> {
         return done_(std::move(reply_));
       }
       auto row = DecodeRow<RunRow>(rows[i].text());  // a damaged one is nobody's to list
-      if (row.ok() && Fits(*row)) reply_.runs.push_back(*std::move(row));
+      if (!row.ok() || !Fits(request_, *row)) continue;
+      if (request_.count_only) {
+        ++reply_.count;
+      } else {
+        reply_.runs.push_back(*std::move(row));
+      }
     }
     Look(numbers_.back());
-  }
-
-  bool Fits(const RunRow& row) const {
-    return (request_.workflow_type.empty() || row.workflow_type == request_.workflow_type) &&
-           (!request_.status || row.status == *request_.status) &&
-           (!request_.blocked_only || row.blocked.has_value());
   }
 
   RedisStore* const store_;

@@ -114,6 +114,8 @@ RedisTables::Run* RedisTables::AddRun(const RunKey& key, Stamped<RunRow> stored,
   run.stamp = std::move(stored.stamp);
   run.due = run.stored_due = stored.due;
   run.stored_ready = ReadyIn(run);
+  run.stored_version = run.version;
+  if (run.labels) run.indexed = run.labels->attributes;
   Expect(RedisStep::Check::kEquals, keys_.Run(run.name), "s", run.stamp, answer);
   return &run;
 }
@@ -127,6 +129,10 @@ RedisTables::Run* RedisTables::FindRun(const RunKey& key) {
     return AddRun(key, known->second, nullptr);
   }
   const std::string name = RedisName(key);
+  if (guess_no_run_ && !known_.newest) {
+    Expect(RedisStep::Check::kAbsent, keys_.Run(name), "s", "", nullptr);
+    return nullptr;
+  }
   const Answer* answer = Ask("HMGET", keys_.Run(name), "s", "r", "d");
   if (answer == nullptr) return BlankRun();
   const RedisReply& reply = answer->reply;
@@ -169,6 +175,10 @@ RedisTables::Run* RedisTables::FindRunByRequest(const std::string& workflow_id,
                                                 const std::string& request_id) {
   const std::string key = keys_.Workflow(workflow_id);
   const std::string field = "q" + request_id;
+  if (guess_no_run_ && !known_.newest && !newest_) {
+    Expect(RedisStep::Check::kAbsent, key, field, "", nullptr);
+    return nullptr;
+  }
   const Answer* answer = Ask("HGET", key, field);
   if (answer == nullptr) return BlankRun();
   if (answer->reply.is_nil()) {
@@ -208,6 +218,7 @@ void RedisTables::EraseRun(Run& run) {
     writes_.Write("DEL", key);
   }
   EraseTimers(run);
+  IndexAttributes(run, {});
   const std::string workflow = keys_.Workflow(run.key.workflow_id);
   writes_.Write("UNNAME", workflow, "n", run.key.run_id);
   writes_.Write("UNNAME", workflow, "q" + run.request_id, run.key.run_id);
@@ -225,6 +236,21 @@ void RedisTables::WriteRun(Run& run) {
   const std::string ready = ReadyIn(run);
   MoveMember(run.name, run.stored_ready.empty() ? "" : keys_.Ready(run.stored_ready),
              ready.empty() ? "" : keys_.Ready(ready));
+  if (run.labels || !run.indexed.empty()) {
+    IndexAttributes(run, run.labels ? run.labels->attributes : Labels());
+  }
+}
+
+// Has the run found by these and no others.
+void RedisTables::IndexAttributes(Run& run, const Labels& attributes) {
+  for (const auto& label : run.indexed) {
+    if (HasLabels(attributes, {label})) continue;
+    writes_.Write("ZREM", keys_.Attribute(label.first, label.second), run.name);
+  }
+  for (const auto& label : attributes) {
+    if (HasLabels(run.indexed, {label})) continue;
+    writes_.Write("FILE", keys_.Attribute(label.first, label.second), writes_.Key(keys_.runs), run.name);
+  }
 }
 
 void RedisTables::WriteDue(const std::string& index, const std::string& member, Time stored,
@@ -269,14 +295,19 @@ CommitId RedisTables::CommitAt(const Run& run, EventId version) {
 
 bool RedisTables::ReadRecords(const Run& run, EventId after, size_t max_bytes,
                               std::vector<std::string>& out) {
-  if (after >= run.version) return false;
-  const Answer* answer =
-      Ask("PAGE", keys_.History(run.name), StreamId(after), run.version - after, max_bytes);
-  if (answer == nullptr) return false;
-  for (size_t i = 1; i + 2 < answer->reply.size(); i += 3) {
-    out.emplace_back(answer->reply[i + 2].text());
+  if (after < run.stored_version) {
+    const Answer* answer =
+        Ask("PAGE", keys_.History(run.name), StreamId(after), run.stored_version - after, max_bytes);
+    if (answer == nullptr) return false;
+    for (size_t i = 1; i + 2 < answer->reply.size(); i += 3) {
+      out.emplace_back(answer->reply[i + 2].text());
+    }
+    if (answer->reply[0].number() != 0) return true;
   }
-  return answer->reply[0].number() != 0;
+  if (!run.last_record || after >= run.version) return false;
+  if (!out.empty()) return true;  // by itself, in the next page
+  out.push_back(*run.last_record);
+  return false;
 }
 
 std::string RedisTables::LastRecord(const Run& run) {

@@ -52,6 +52,8 @@ class RedisTables {
     Time due = kNever;
     Time stored_due = kNever;
     std::string stored_ready;  // in whose set of ready runs it is
+    Labels indexed;            // attributes by which it is found
+    EventId stored_version = 0;
     std::optional<std::string> last_record;  // if written by this transaction
     std::set<std::string> new_keys;
     std::map<std::string, std::string> new_answers;
@@ -186,6 +188,7 @@ class RedisTables {
   bool IsDue(const DueEntry& entry, Time now);
 
   void WriteRun(Run& run);
+  void IndexAttributes(Run& run, const Labels& attributes);
   void WriteItem(Item& item);
   void WriteDue(const std::string& index, const std::string& member, Time stored, Time due);
   void MoveMember(const std::string& member, const std::string& from, const std::string& to);

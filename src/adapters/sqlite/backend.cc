@@ -7,6 +7,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "beside.h"
 #include "marathon/adapters/sqlite.h"
 #include "marathon/limits.h"
 #include "store.h"
@@ -14,15 +15,17 @@
 namespace marathon::inline MARATHON_ABI {
 namespace {
 
-Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value) {
+constexpr Duration kHour{3'600'000};
+constexpr Duration kTenYears = 24 * 3'650 * kHour;
+
+Status ReadMillis(const BackendUrl& url, std::string_view key, Duration most, Duration* value) {
   const auto text = url.Find(key);
   if (!text) return Status();
   int64_t millis = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), millis);
-  if (error != std::errc() || end != text->data() + text->size() || millis < 0 ||
-      millis > 3'600'000) {
-    return InvalidArgument(
-        fmt::format("{}={} is not a number of milliseconds, at most an hour", key, *text));
+  if (error != std::errc() || end != text->data() + text->size() || millis < 0 || millis > most.count()) {
+    return InvalidArgument(fmt::format("{}={} is not a number of milliseconds, at most {}", key, *text,
+                                       most == kHour ? "an hour" : "ten years"));
   }
   *value = Duration(millis);
   return Status();
@@ -30,7 +33,8 @@ Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value) 
 
 Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
   if (Status status = url.CheckParameters(
-          {"namespace", "synchronous", "check", "busy_timeout", "poll_interval", "resend"});
+          {"namespace", "synchronous", "check", "busy_timeout", "poll_interval", "resend", "blob_keep",
+           "stream_keep", "transaction_limit"});
       !status.ok()) {
     return status;
   }
@@ -48,13 +52,19 @@ Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
     options->check = *check == "auto" ? Check::kAuto
                                       : (*check == "quick" ? Check::kQuick : Check::kNone);
   }
-  if (Status status = ReadMillis(url, "busy_timeout", &options->busy_timeout); !status.ok()) {
-    return status;
+  const struct {
+    std::string_view key;
+    Duration most;
+    Duration* value;
+  } times[] = {{"busy_timeout", kHour, &options->busy_timeout},
+               {"poll_interval", kHour, &options->poll_interval},
+               {"resend", kHour, &options->resend},
+               {"blob_keep", kTenYears, &options->blob_keep},
+               {"stream_keep", kTenYears, &options->stream_keep},
+               {"transaction_limit", kHour, &options->transaction_limit}};
+  for (const auto& time : times) {
+    if (Status status = ReadMillis(url, time.key, time.most, time.value); !status.ok()) return status;
   }
-  if (Status status = ReadMillis(url, "poll_interval", &options->poll_interval); !status.ok()) {
-    return status;
-  }
-  if (Status status = ReadMillis(url, "resend", &options->resend); !status.ok()) return status;
   if (options->resend == Duration(0)) return InvalidArgument("resend: at least 1 ms");
   return Status();
 }
@@ -91,7 +101,10 @@ StatusOr<Ports> OpenSqlite(const BackendUrl& url, SqliteOptions options, Runtime
   }
   auto store = detail::SqliteStore::Open(*path, name_space, options, runtime);
   if (!store.ok()) return store.status();
-  return Ports{*store, *store};
+  return Ports{*store, *store, std::make_shared<detail::SqliteBlobs>(*store),
+               std::make_shared<detail::SqliteStreams>(*store),
+               std::make_shared<detail::SqliteLimiter>(*store),
+               std::make_shared<detail::SqliteTransactions>(*store)};
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include "database.h"
 #include "marathon/adapters/sqlite.h"
 #include "marathon/event_codec.h"
+#include "marathon/store/blob_rules.h"
+#include "marathon/store/protocol_rules.h"
 #include "marathon/store/row_codec.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -43,11 +45,12 @@ Status ForEach(SqliteConnection& db, const char* sql, Check check) {
   return status;
 }
 
+// Run 0 is nobody: it may have the last record of one that is gone.
 Status CheckReferences(SqliteConnection& db) {
-  for (const char* table : {"names", "log", "inbox", "seen_keys", "activities", "timers"}) {
+  for (const char* table : {"names", "log", "inbox", "seen_keys", "activities", "timers", "attributes"}) {
     Status status = ExpectNothing(
         db, fmt::format("{} has rows of a run that is not there", table),
-        fmt::format("SELECT run FROM {} WHERE run NOT IN (SELECT id FROM runs) LIMIT 1", table));
+        fmt::format("SELECT run FROM {} WHERE run <> 0 AND run NOT IN (SELECT id FROM runs) LIMIT 1", table));
     if (!status.ok()) return status;
   }
   return ExpectNothing(db, "a run that cannot be found by its name",
@@ -58,7 +61,7 @@ Status CheckReferences(SqliteConnection& db) {
 Status CheckRuns(SqliteConnection& db) {
   return ForEach(
       db,
-      "SELECT id, status, blocked, workflow_type, queue, ready, row, "
+      "SELECT id, status, conditions, workflow_type, queue, ready, row, "
       "(SELECT count(*) FROM inbox WHERE run = runs.id), "
       "(SELECT count(*) FROM activities WHERE run = runs.id), "
       "coalesce((SELECT max(version) FROM log WHERE run = runs.id), 0) FROM runs",
@@ -66,8 +69,8 @@ Status CheckRuns(SqliteConnection& db) {
         const StatusOr<RunRow> row = DecodeRow<RunRow>(at.Bytes(6));
         if (!row.ok()) return row.status();
         const bool same = at.Int(1) == static_cast<int64_t>(row->status) &&
-                          (at.Int(2) != 0) == row->blocked.has_value() &&
-                          at.Bytes(3) == row->workflow_type && at.Bytes(4) == row->task_queue &&
+                          at.Int(2) == static_cast<int64_t>(detail::Conditions(*row)) &&
+                          at.Bytes(3) == row->workflow_type && at.Bytes(4) == detail::TurnQueue(*row) &&
                           (at.IsNull(5) ? kNever : FromMicros(at.Int(5))) == row->ready_since &&
                           at.Int(7) == row->inbox_size && at.Int(8) == row->pending_activities &&
                           at.Int(9) == row->version;
@@ -77,10 +80,29 @@ Status CheckRuns(SqliteConnection& db) {
       });
 }
 
+Status CheckAttributes(SqliteConnection& db) {
+  SqliteStatement find(db, "SELECT count(*) FROM attributes WHERE ns = ?1 AND name = ?2 AND value = ?3 AND run = ?4");
+  return ForEach(db, "SELECT id, ns, row, coalesce(n, 0) FROM runs LEFT JOIN "
+                     "(SELECT run, count(*) AS n FROM attributes GROUP BY run) ON run = id",
+                 [&](const SqliteCursor& at) {
+                   const StatusOr<RunRow> row = DecodeRow<RunRow>(at.Bytes(2));
+                   if (!row.ok()) return row.status();
+                   const Labels attributes = row->labels ? row->labels->attributes : Labels();
+                   bool same = at.Int(3) == static_cast<int64_t>(attributes.size());
+                   for (const auto& [name, text] : attributes) {
+                     SqliteCursor found = find.Query(at.Int(1), name, text, at.Int(0));
+                     same = same && found.Next() && found.Int(0) == 1;
+                   }
+                   return same ? Status()
+                               : DataLoss(fmt::format("run {} is found by other attributes than it has",
+                                                      row->key.run_id));
+                 });
+}
+
 Status CheckHistories(SqliteConnection& db) {
   int64_t run = 0;
   EventId last = 0;
-  return ForEach(db, "SELECT run, version, commit_id, record FROM log ORDER BY run, version",
+  return ForEach(db, "SELECT run, version, commit_id, record FROM log WHERE run <> 0 ORDER BY run, version",
                  [&](const SqliteCursor& at) {
                    if (std::exchange(run, at.Int(0)) != at.Int(0)) last = 0;
                    const StatusOr<Record> record = DecodeRecord(at.Bytes(3));
@@ -104,13 +126,49 @@ Status CheckActivities(SqliteConnection& db) {
         const StatusOr<ActivityRow> row = DecodeRow<ActivityRow>(at.Bytes(4));
         if (!row.ok()) return row.status();
         const bool same = at.Int(0) == row->key.id && at.Bytes(1) == row->task_queue &&
-                          at.IsNull(2) == (row->state != ActivityState::kClaimable) &&
+                          at.IsNull(2) == !IsClaimable(*row) &&
                           at.IsNull(3) == (row->state != ActivityState::kClaimed) &&
                           (at.IsNull(3) || at.Bytes(3) == row->session);
         return same ? Status()
                     : DataLoss(fmt::format("activity {} of run {} does not agree with its columns",
                                            row->key.id, row->key.run.run_id));
       });
+}
+
+Status CheckBlobs(SqliteConnection& db) {
+  Status status = ExpectNothing(
+      db, "a blob's name and bytes are not both there",
+      "SELECT id FROM blobs WHERE id NOT IN (SELECT blob FROM blob_bytes) UNION ALL "
+      "SELECT blob FROM blob_bytes WHERE blob NOT IN (SELECT id FROM blobs) LIMIT 1");
+  if (!status.ok()) return status;
+  return ForEach(db, "SELECT sha256, bytes FROM blobs JOIN blob_bytes ON blobs.id = blob",
+                 [](const SqliteCursor& at) {
+                   const std::string_view bytes = at.Bytes(1);
+                   return detail::CheckBlob({at.String(0), bytes.size()}, bytes);
+                 });
+}
+
+Status CheckStreams(SqliteConnection& db) {
+  for (const char* table : {"stream_steps", "frames"}) {
+    Status status = ExpectNothing(
+        db, fmt::format("{} has rows of a stream that is not there", table),
+        fmt::format("SELECT stream FROM {} WHERE stream NOT IN (SELECT id FROM streams) LIMIT 1", table));
+    if (!status.ok()) return status;
+  }
+  return ExpectNothing(
+      db, "a stream does not have the frames that it says",
+      "SELECT id FROM streams LEFT JOIN (SELECT stream, count(*) AS n, min(seq) AS low, max(seq) AS high "
+      "FROM frames GROUP BY stream) ON stream = id WHERE coalesce(n, 0) <> last - first + 1 OR "
+      "(n > 0 AND (low <> first OR high <> last)) LIMIT 1");
+}
+
+Status CheckLimits(SqliteConnection& db) {
+  return ExpectNothing(
+      db, "a limit or a bucket of one is not right",
+      "SELECT limit_id FROM limit_units WHERE limit_id NOT IN (SELECT id FROM limits) OR "
+      "min(own_size, own_span, own_full, told_size, told_span, told_full) < 0 OR "
+      "(own_size > 0 AND own_span = 0) OR (told_size > 0 AND told_span = 0) UNION ALL "
+      "SELECT id FROM limits WHERE kept_until < at OR paused_until > at LIMIT 1");
 }
 
 Status CheckOthers(SqliteConnection& db) {
@@ -135,7 +193,8 @@ Status CheckSqliteFile(const std::string& path) {
   Status status = ExpectNothing(
       db, "a page or an index", "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'");
   for (const auto& check :
-       {CheckReferences, CheckRuns, CheckHistories, CheckActivities, CheckOthers}) {
+       {CheckReferences, CheckRuns, CheckAttributes, CheckHistories, CheckActivities, CheckBlobs, CheckStreams, CheckLimits,
+        CheckOthers}) {
     if (status.ok()) status = check(db);
   }
   return status;

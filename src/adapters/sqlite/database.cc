@@ -137,7 +137,8 @@ Status Configure(SqliteConnection& db, const SqliteOptions& options) {
   return db.Exec(fmt::format("PRAGMA journal_mode = WAL; PRAGMA synchronous = {};"
                              "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"
                              "PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
-                             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;{}",
+                             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+                             "PRAGMA foreign_keys = ON;{}",  // of users' tables: ours have none
                              options.full_sync ? "FULL" : "NORMAL",
                              options.max_pages > 0
                                  ? fmt::format("PRAGMA max_page_count = {};", options.max_pages)

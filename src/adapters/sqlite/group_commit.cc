@@ -1,6 +1,7 @@
 #include "group_commit.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -22,9 +23,12 @@ GroupCommit::Statements::Statements(SqliteConnection& db)
 void GroupCommit::Enqueue(std::unique_ptr<SqliteOperation> operation) {
   {
     std::unique_lock lock(mutex_);
-    if (closed_) {
+    if (closed_ || alone_ == std::this_thread::get_id()) {
+      Status refusal = closed_ ? Cancelled("the store is closed")
+                               : FailedPrecondition("a transactional activity asks its store for something that waits "
+                                                    "for its own end: do that in another activity");
       lock.unlock();
-      return operation->Finish(Cancelled("the store is closed"));
+      return operation->Finish(std::move(refusal));
     }
     queue_.push_back(std::move(operation));
     // A leader looks again when it is done.
@@ -65,9 +69,9 @@ void GroupCommit::Lead() {
   std::unique_lock lock(mutex_);
   scheduled_ = false;
   const auto has_work = [this] { return !closed_ && (woken_ || !queue_.empty()); };
-  if (leading_ || !has_work()) return;
-  LeadOneBatch(lock);
-  if (scheduled_ || !has_work()) return;
+  if (!leading_ && has_work()) LeadOneBatch(lock);
+  LetNextAlone();
+  if (leading_ || scheduled_ || !has_work()) return;
   scheduled_ = true;
   lock.unlock();
   Schedule();
@@ -105,6 +109,66 @@ void GroupCommit::LeadOneBatch(std::unique_lock<std::mutex>& lock) {
   if (deposed) return;
   leading_ = false;
   led_.notify_all();
+}
+
+// ---- Alone
+
+void GroupCommit::RunAlone(std::unique_ptr<SqliteOperation> operation) {
+  if (Status status = BeginAlone(); !status.ok()) return operation->Finish(std::move(status));
+  Batch batch;
+  batch.push_back(std::move(operation));
+  std::vector<Status> results(1);
+  Commit(batch, results);
+  EndAlone();
+  batch[0]->Finish(std::move(results[0]));
+}
+
+Status GroupCommit::BeginAlone() {
+  std::unique_lock lock(mutex_);
+  if (closed_) return Cancelled("the store is closed");
+  if (IsLed() || !queue_.empty() || !waiting_alone_.empty()) {
+    auto ready = runtime_->NewOneShot();
+    waiting_alone_.push_back(ready);
+    if (!leading_ && !scheduled_) {
+      scheduled_ = true;
+      lock.unlock();
+      Schedule();
+    } else {
+      lock.unlock();
+    }
+    ready->Wait(OneShot::kForever);
+    lock.lock();
+  } else {
+    leading_ = true;
+    reporting_since_ = 0;
+    ++term_;
+  }
+  alone_ = std::this_thread::get_id();
+  return {};
+}
+
+void GroupCommit::LetNextAlone() {
+  if (leading_ || waiting_alone_.empty()) return;
+  leading_ = true;
+  reporting_since_ = 0;
+  ++term_;
+  waiting_alone_.front()->Set();
+  waiting_alone_.pop_front();
+}
+
+void GroupCommit::EndAlone() {
+  std::unique_lock lock(mutex_);
+  alone_ = {};
+  lock.unlock();
+  hooks_->OnIdle();
+  lock.lock();
+  leading_ = false;
+  led_.notify_all();
+  if (queue_.empty()) LetNextAlone();
+  if (leading_ || scheduled_ || (queue_.empty() && !woken_)) return;
+  scheduled_ = true;
+  lock.unlock();
+  Schedule();
 }
 
 // The last one here and now, the others by whoever is free: a report may be followed by user code, which may

@@ -8,10 +8,13 @@
 // Reports run workflow code, which may hang: a leader that has been reporting for long is deposed, and
 // another leads while it still does.
 //
+// An operation that calls users' code runs alone instead: on its caller's thread, which leads meanwhile. Those that wait
+// for that come in the order they asked, each after a batch of the others.
+//
 // One operation's failure is not another's: when SQLite fails a step, or refuses the commit, the
 // transaction is rolled back and its operations are run again, each in one of its own.
 //
-// Safe from any thread. Operations run on runtime threads of the turn lane.
+// Safe from any thread. Operations run on runtime threads of the turn lane, but for those that run alone.
 #pragma once
 
 #include <condition_variable>
@@ -19,6 +22,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -60,6 +64,10 @@ class GroupCommit : public std::enable_shared_from_this<GroupCommit> {
 
   void Enqueue(std::unique_ptr<SqliteOperation> operation);
 
+  // Runs an operation in a transaction of its own, on this thread, and once only. Blocks until it is finished. Whatever this
+  // thread enqueues from within it is refused: it could wait for an answer that nobody can give.
+  void RunAlone(std::unique_ptr<SqliteOperation> operation);
+
   // Has somebody lead, and so call OnIdle(), even if nothing is queued.
   void Wake();
 
@@ -77,6 +85,10 @@ class GroupCommit : public std::enable_shared_from_this<GroupCommit> {
   bool IsLed();
   void Schedule();
   void Lead();
+  Status BeginAlone();
+  void EndAlone();
+  // With mutex_ held: lets the next that waits to run alone lead, if nobody does.
+  void LetNextAlone();
   void LeadOneBatch(std::unique_lock<std::mutex>& lock);
   void Commit(Batch& batch, std::vector<Status>& results);
   void Report(Batch& batch, std::vector<Status>& results);
@@ -100,6 +112,8 @@ class GroupCommit : public std::enable_shared_from_this<GroupCommit> {
   uint64_t term_ = 0;            // of the leader; he who finds another was deposed
   int64_t reporting_since_ = 0;  // monotonic; 0: the leader is not reporting
   bool closed_ = false;
+  std::deque<std::shared_ptr<OneShot>> waiting_alone_;
+  std::thread::id alone_;  // who runs alone
 
   // The leader's. Gone when closed, since they must not outlive the connection.
   struct Statements {

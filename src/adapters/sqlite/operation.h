@@ -22,8 +22,11 @@ class SqliteStore::Operation final : public SqliteOperation {
 
   void Apply() override {
     effects_ = Effects();
+    effects_.events_awaited = store_->hub_.AwaitsEvents();
     awaited_.clear();
-    Transaction transaction{*store_->tables_, store_->now_, effects_, store_->options_.resend};
+    Transaction transaction{*store_->tables_,      *store_->blob_table_, *store_->stream_table_,
+                            *store_->limit_table_, store_->now_,         effects_,
+                            store_->options_.resend};
     reply_.emplace(body_(transaction));
     for (const std::vector<RunKey>* runs : {&effects_.closed, &effects_.answered}) {
       for (const RunKey& run : *runs) AnswerAwaited(transaction, run);
@@ -57,6 +60,13 @@ class SqliteStore::Operation final : public SqliteOperation {
   Effects effects_;
   std::vector<Awaited> awaited_;  // what came true with this operation
 };
+
+template <class Reply, class Body>
+void SqliteStore::RunAlone(Body body, Callback<void(Reply)> done) {
+  if (Status status = CheckProcess(); !status.ok()) return done(std::move(status));
+  commits_->RunAlone(
+      std::make_unique<Operation<Reply, Body>>(this, Access::kWrite, std::move(body), std::move(done)));
+}
 
 template <class Reply, class Body>
 void SqliteStore::Enqueue(Access access, Body body, Callback<void(Reply)> done) {

@@ -3,7 +3,7 @@
 //
 // Rows are blobs (store/row_codec.h: versioned, checksummed) beside the few columns that are looked for.
 // A run is known by a small integer everywhere but in `names`. `log` takes one row a commit, at its end,
-// and is never changed: that is what makes a commit cheap. The partial indexes hold only what waits, so
+// and is hardly ever changed: that is what makes a commit cheap. The partial indexes hold only what waits, so
 // finding it costs the same however much sleeps or is finished.
 #pragma once
 
@@ -16,6 +16,7 @@ inline constexpr const char* kSqliteMigrations[] = {
     R"sql(
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('settled', 0);
+INSERT INTO meta VALUES ('erased', 0);  -- how many runs
 CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 
 -- How a run is found. kind 0: the newest run of the workflow id (name ''); 1: by run id; 2: by request.
@@ -24,7 +25,8 @@ CREATE TABLE names (
   run INTEGER NOT NULL, PRIMARY KEY (ns, workflow_id, kind, name)) WITHOUT ROWID;
 
 CREATE TABLE runs (
-  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, status INTEGER NOT NULL, blocked INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, status INTEGER NOT NULL,
+  conditions INTEGER NOT NULL,  -- blocked, paused, dead letters: Conditions of protocol_rules.h
   workflow_type TEXT NOT NULL, queue TEXT NOT NULL,
   ready INTEGER,  -- ready_since; NULL: not ready
   due INTEGER,    -- NULL: nothing
@@ -72,6 +74,51 @@ CREATE TABLE canceled (
   event INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (ns, session, workflow_id, run_id, event)) WITHOUT ROWID;
 )sql",
+    // 2: what stands beside the runs. Bytes are apart from what changes with each use of them.
+    R"sql(
+CREATE TABLE blobs (
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
+  kept_until INTEGER NOT NULL, UNIQUE (ns, sha256));
+CREATE INDEX blobs_kept ON blobs (ns, kept_until);
+CREATE TABLE blob_bytes (blob INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+
+CREATE TABLE streams (
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, name BLOB NOT NULL,
+  first INTEGER NOT NULL, last INTEGER NOT NULL,  -- of the frames that are kept; first > last: none
+  kept_until INTEGER NOT NULL, UNIQUE (ns, name));
+CREATE INDEX streams_kept ON streams (ns, kept_until);
+CREATE TABLE stream_steps (
+  stream INTEGER NOT NULL, step BLOB NOT NULL, fence INTEGER NOT NULL, written INTEGER NOT NULL,
+  last INTEGER NOT NULL, PRIMARY KEY (stream, step)) WITHOUT ROWID;
+CREATE TABLE frames (
+  stream INTEGER NOT NULL, seq INTEGER NOT NULL, bytes BLOB NOT NULL,
+  PRIMARY KEY (stream, seq)) WITHOUT ROWID;
+)sql",
+    // 3: limits, their buckets in microseconds: LimitBucket of limit_rules.h.
+    R"sql(
+CREATE TABLE limits (
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
+  paused_until INTEGER NOT NULL, kept_until INTEGER NOT NULL, UNIQUE (ns, key));
+CREATE INDEX limits_kept ON limits (ns, kept_until);
+CREATE TABLE limit_units (
+  limit_id INTEGER NOT NULL, unit TEXT NOT NULL,
+  own_size INTEGER NOT NULL, own_span INTEGER NOT NULL, own_full INTEGER NOT NULL,
+  told_size INTEGER NOT NULL, told_span INTEGER NOT NULL, told_full INTEGER NOT NULL,
+  PRIMARY KEY (limit_id, unit)) WITHOUT ROWID;
+)sql",
+    // 4: which runs have an attribute.
+    R"sql(
+CREATE TABLE attributes (
+  ns INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, run INTEGER NOT NULL,
+  PRIMARY KEY (ns, name, value, run)) WITHOUT ROWID;
+)sql",
 };
+
+// All tables that these make. In the same file are users' own, so later steps make only such as begin with marathon_, and
+// so do their indexes.
+inline constexpr const char* kSqliteTables[] = {
+    "meta", "namespaces", "names", "runs", "log", "inbox", "seen_keys",
+    "activities", "timers", "sessions", "canceled", "blobs", "blob_bytes", "streams",
+    "stream_steps", "frames", "limits", "limit_units", "attributes"};
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -29,13 +29,21 @@ struct SqliteTables::Statements {
   SqliteStatement last_run{db, "SELECT max(id) FROM runs"};
   SqliteStatement load_run{db, "SELECT row, due FROM runs WHERE id = ?1"};
   SqliteStatement insert_run{db,
-                             "INSERT INTO runs (id, status, blocked, ready, due, row, ns, "
-                             "workflow_type, queue) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
+                             "INSERT INTO runs (id, status, conditions, ready, due, row, queue, "
+                             "ns, workflow_type) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
   SqliteStatement update_run{db,
-                             "UPDATE runs SET status = ?2, blocked = ?3, ready = ?4, due = ?5, "
-                             "row = ?6 WHERE id = ?1"};
+                             "UPDATE runs SET status = ?2, conditions = ?3, ready = ?4, due = ?5, "
+                             "row = ?6, queue = ?7 WHERE id = ?1"};
   SqliteStatement erase_run{db, "DELETE FROM runs WHERE id = ?1"};
-  SqliteStatement erase_log{db, "DELETE FROM log WHERE run = ?1"};
+  SqliteStatement count_erased{db, "UPDATE meta SET value = value + 1 WHERE name = 'erased'"};
+  SqliteStatement erased{db, "SELECT value FROM meta WHERE name = 'erased'"};
+  // The last row stays, as nobody's, until it is not the last: no other gets its number then.
+  SqliteStatement keep_last_log{db,
+                                "UPDATE log SET run = 0, version = 0, commit_id = 0, record = '' "
+                                "WHERE run = ?1 AND id = (SELECT max(id) FROM log)"};
+  SqliteStatement erase_log{db,
+                            "DELETE FROM log WHERE run = ?1 OR "
+                            "(run = 0 AND id < (SELECT max(id) FROM log))"};
   SqliteStatement erase_activities{db, "DELETE FROM activities WHERE run = ?1"};
   SqliteStatement all_ready_runs{
       db, "SELECT id FROM runs WHERE ns = ?1 AND ready IS NOT NULL ORDER BY ready, id"};
@@ -43,8 +51,15 @@ struct SqliteTables::Statements {
                              "SELECT id FROM runs WHERE ns = ?1 AND queue = ?2 AND "
                              "ready IS NOT NULL AND id <= ?3 ORDER BY ready LIMIT ?4"};
   SqliteStatement list_runs{db,
-                            "SELECT id, ns, status, blocked, workflow_type, row FROM runs "
+                            "SELECT id, ns, status, conditions, workflow_type, row FROM runs "
                             "WHERE id < ?1 ORDER BY id DESC LIMIT ?2"};
+  SqliteStatement list_runs_with{
+      db,
+      "SELECT runs.id, runs.ns, status, conditions, workflow_type, row FROM attributes JOIN runs ON runs.id = run "
+      "WHERE attributes.ns = ?1 AND name = ?2 AND value = ?3 AND run < ?4 ORDER BY run DESC LIMIT ?5"};
+  SqliteStatement add_attribute{db, "INSERT OR IGNORE INTO attributes VALUES (?1, ?2, ?3, ?4)"};
+  SqliteStatement erase_attribute{
+      db, "DELETE FROM attributes WHERE ns = ?1 AND name = ?2 AND value = ?3 AND run = ?4"};
   SqliteStatement set_aside_run{db, "UPDATE runs SET ready = NULL, due = NULL WHERE id = ?1"};
   SqliteStatement set_aside_activities{
       db, "UPDATE activities SET claimable = NULL, due = NULL WHERE run = ?1"};

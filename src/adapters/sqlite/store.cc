@@ -26,6 +26,10 @@ StatusOr<std::shared_ptr<SqliteStore>> SqliteStore::Open(const std::string& path
   std::shared_ptr<SqliteStore> store(
       new SqliteStore(path, name_space, *ns, *std::move(connection), options, runtime));
   store->commits_->SetOwner(store);
+  if (!options.user_schema.empty()) {
+    Status made = store->guard_->RunScript(options.user_schema, "SqliteOptions::user_schema");
+    if (!made.ok()) return made;
+  }
   return store;
 }
 
@@ -40,11 +44,16 @@ SqliteStore::SqliteStore(std::string path, const std::string& name_space, int64_
       runtime_(runtime),
       connection_(std::move(connection)),
       tables_(std::make_unique<SqliteTables>(*connection_, ns)),
+      blob_table_(std::make_unique<SqliteBlobTable>(*connection_, ns, options.blob_keep)),
+      stream_table_(std::make_unique<SqliteStreamTable>(*connection_, ns, options.stream_keep)),
+      limit_table_(std::make_unique<SqliteLimitTable>(*connection_, ns)),
+      guard_(std::make_unique<SqliteGuard>(*connection_, runtime)),
       checkpointer_(
           std::make_unique<WalCheckpointer>(&runtime, connection_.get(), path_, options.full_sync)),
       commits_(std::make_shared<GroupCommit>(&runtime, connection_.get(),
                                              static_cast<SqliteTransactionHooks*>(this))) {
   scanned_.log = tables_->LastLogRow();
+  scanned_.erased = tables_->RunsErased();
   opened_runs_ = tables_->LastRun();
   static_cast<void>(connection_->TakeError());  // the first transaction will tell
 }
@@ -56,6 +65,10 @@ SqliteStore::~SqliteStore() {
     new std::shared_ptr<GroupCommit>(std::move(commits_));
     static_cast<void>(checkpointer_.release());
     static_cast<void>(tables_.release());
+    static_cast<void>(blob_table_.release());
+    static_cast<void>(stream_table_.release());
+    static_cast<void>(limit_table_.release());
+    static_cast<void>(guard_.release());
     static_cast<void>(connection_.release());
     return;
   }
@@ -127,6 +140,47 @@ void SqliteStore::Unblock(RunKey run, DoneStatus done) {
   Enqueue<Status>(
       Access::kWrite,
       [run = std::move(run)](Transaction& tx) { return tx.protocol().Unblock(run); },
+      std::move(done));
+}
+
+// ---- What operators do
+
+void SqliteStore::Pause(RunKey run, std::string reason, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [run = std::move(run), reason = std::move(reason)](Transaction& tx) {
+        return tx.protocol().Pause(run, std::string(reason));
+      },
+      std::move(done));
+}
+
+void SqliteStore::Resume(RunKey run, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [run = std::move(run)](Transaction& tx) { return tx.protocol().Resume(run); },
+      std::move(done));
+}
+
+void SqliteStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [run = std::move(run), build_id = std::move(build_id)](Transaction& tx) {
+        return tx.protocol().Pin(run, std::string(build_id));
+      },
+      std::move(done));
+}
+
+void SqliteStore::RetryActivity(ActivityKey key, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [key = std::move(key)](Transaction& tx) { return tx.protocol().RetryActivity(key); },
+      std::move(done));
+}
+
+void SqliteStore::Delete(RunKey run, DoneStatus done) {
+  Enqueue<Status>(
+      Access::kWrite,
+      [run = std::move(run)](Transaction& tx) { return tx.protocol().Delete(run); },
       std::move(done));
 }
 
@@ -217,6 +271,7 @@ void SqliteStore::ListBelow(ListRequest request, int64_t below, ListReply reply,
        done = std::move(done)](Page page) mutable {
         if (!page.ok()) return done(page.status());
         const int found = static_cast<int>(page->runs.size());
+        reply.count += page->count;
         std::move(page->runs.begin(), page->runs.end(), std::back_inserter(reply.runs));
         if (page->next != 0 && found < limit) {
           return ListBelow(std::move(request), page->next, std::move(reply), std::move(done));

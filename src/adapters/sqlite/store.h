@@ -19,16 +19,21 @@
 #include <utility>
 #include <vector>
 
+#include "blob_table.h"
 #include "connection.h"
 #include "group_commit.h"
+#include "guard.h"
+#include "limit_table.h"
 #include "marathon/adapters/sqlite.h"
 #include "marathon/config.h"
 #include "marathon/runtime.h"
 #include "marathon/state_store.h"
 #include "marathon/store/local_hub.h"
 #include "marathon/store/store_protocol.h"
+#include "marathon/store/stream_readers.h"
 #include "marathon/task_queue.h"
 #include "session_lock.h"
+#include "stream_table.h"
 #include "tables.h"
 #include "wal_checkpointer.h"
 
@@ -70,6 +75,11 @@ class SqliteStore final : public StateStore,
   void Commit(TurnCommit commit, Done<CommitReply> done) override;
   void Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) override;
   void Unblock(RunKey run, DoneStatus done) override;
+  void Pause(RunKey run, std::string reason, DoneStatus done) override;
+  void Resume(RunKey run, DoneStatus done) override;
+  void Pin(RunKey run, std::string build_id, DoneStatus done) override;
+  void RetryActivity(ActivityKey key, DoneStatus done) override;
+  void Delete(RunKey run, DoneStatus done) override;
   void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
                        Done<std::vector<ActivityRow>> done) override;
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
@@ -90,9 +100,17 @@ class SqliteStore final : public StateStore,
   void StopReceiving(const SessionId& session) override;
 
  private:
+  friend class SqliteBlobs;
+  friend class SqliteLimiter;
+  friend class SqliteStreams;
+  friend class SqliteTransactions;
+
   // What an operation sees of its transaction.
   struct Transaction {
     SqliteTables& tables;
+    SqliteBlobTable& blobs;
+    SqliteStreamTable& streams;
+    SqliteLimitTable& limits;
     Time now;
     Effects& effects;
     Duration resend;
@@ -110,9 +128,13 @@ class SqliteStore final : public StateStore,
   // Queues `body`, which makes a Reply (Status, or a StatusOr) of a Transaction. It may run twice.
   template <class Reply, class Body>
   void Enqueue(Access access, Body body, Callback<void(Reply)> done);
+  // The same at once, on this thread, by itself and once only. `done` is called before it returns.
+  template <class Reply, class Body>
+  void RunAlone(Body body, Callback<void(Reply)> done);
   Status CheckProcess() const;
   void ListBelow(ListRequest request, int64_t below, ListReply reply, Done<ListReply> done);
   void LookForAnswer(uint64_t awaiter, AwaitRequest request);
+  void LookForFrames(const StreamReaders::Reader& reader);  // (beside.cc)
 
   // SqliteTransactionHooks
   void OnBegin() override;
@@ -127,6 +149,7 @@ class SqliteStore final : public StateStore,
   struct Scan {
     int64_t writes = -1;  // of tables_->foreign_writes(); -1: not at all
     int64_t log = 0;      // row of the log
+    int64_t erased = 0;   // of tables_->RunsErased()
   };
   // … and in one queue.
   struct QueueScan {
@@ -151,11 +174,16 @@ class SqliteStore final : public StateStore,
   const SqliteOptions options_;
   Runtime& runtime_;
   LocalHub hub_;
+  StreamReaders readers_;
 
   std::unique_ptr<SqliteConnection> connection_;
 
   // The leader's.
   std::unique_ptr<SqliteTables> tables_;
+  std::unique_ptr<SqliteBlobTable> blob_table_;
+  std::unique_ptr<SqliteStreamTable> stream_table_;
+  std::unique_ptr<SqliteLimitTable> limit_table_;
+  std::unique_ptr<SqliteGuard> guard_;
   std::unique_ptr<WalCheckpointer> checkpointer_;
   Time now_{};
   int64_t opened_runs_ = 0;         // the last run when this store was opened

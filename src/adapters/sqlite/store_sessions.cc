@@ -173,7 +173,7 @@ void SqliteStore::Look() {
   look_.store(true);
   commits_->Wake();
   if (options_.poll_interval == Duration(0)) return;
-  bool keep = hub_.IsAwaited();
+  bool keep = hub_.IsAwaited() || !readers_.empty();
   if (!keep) {
     std::lock_guard lock(mutex_);
     keep = !locks_.empty();
@@ -189,7 +189,11 @@ void SqliteStore::OnIdle() {
   if (changed || HasUnscannedQueue()) {
     Enqueue<StatusOr<Scan>>(
         Access::kRead, [this](Transaction& tx) { return ScanForeignWork(tx); },
-        [this](const StatusOr<Scan>& scan) {
+        [this, changed](const StatusOr<Scan>& scan) {
+          // Behind the scan: what is written from now on, the next look finds.
+          if (changed) {
+            for (const auto& reader : readers_.All()) LookForFrames(reader);
+          }
           if (scan.ok()) {
             scanned_ = *scan;
           } else {  // the next look tries again
@@ -223,14 +227,16 @@ bool SqliteStore::HasUnscannedQueue() {
 }
 
 StatusOr<SqliteStore::Scan> SqliteStore::ScanForeignWork(Transaction& tx) {
-  const Scan scan{tx.tables.foreign_writes(), tx.tables.LastLogRow()};
+  const Scan scan{tx.tables.foreign_writes(), tx.tables.LastLogRow(), tx.tables.RunsErased()};
   for (const auto& queue : hub_.AwaitedQueues()) {
     QueueScan& state = queue_scans_[queue];
     if (state.unfinished || state.writes != scan.writes) ScanQueue(tx, queue, state);
   }
   if (scan.writes == scanned_.writes) return scan;
   tx.effects.closed = tx.tables.RunsClosedSince(scanned_.log);
-  tx.effects.answered = hub_.RunsOfAwaitedUpdates();  // perhaps: a rejection is not in the log
+  // Perhaps: a rejection is not in the log, nor is a run that has been erased since it was closed.
+  tx.effects.answered =
+      scan.erased == scanned_.erased ? hub_.RunsAwaitedOpen() : hub_.AwaitedRuns();
   tx.effects.NoteDue(tx.tables.EarliestDue());
   tx.effects.NoteDue(tx.tables.EarliestDueSession());
   others_ = tx.tables.Sessions();
@@ -269,7 +275,9 @@ void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::stri
   } else {
     for (const auto& [run, row] : tx.tables.ClaimableActivities(name, last, kHintsAtOnce)) {
       ++found;
-      give(run, {kind, name, row->key.run, row->key.id, row->epoch, SessionId()}, row->epoch);
+      give(run, {kind, name, row->key.run, row->key.id, row->epoch, SessionId(), row->activity_type},
+           static_cast<int64_t>(static_cast<uint64_t>(row->epoch) +
+                                static_cast<uint64_t>(ToMicros(row->available_at))));  // both grow
     }
   }
   state.unfinished = held_back || found == kHintsAtOnce;

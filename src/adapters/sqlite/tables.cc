@@ -84,6 +84,7 @@ SqliteTables::Run* SqliteTables::LoadRun(int64_t id) {
   run->id = id;
   run->due = cursor.IsNull(1) ? kNever : FromMicros(cursor.Int(1));
   run->stored = true;
+  if (run->labels) run->indexed = run->labels->attributes;
   Run* const admitted = run.get();
   runs_by_id_[id] = admitted;
   runs_[admitted->key] = std::move(run);
@@ -174,14 +175,28 @@ void SqliteTables::StoreDirtyRuns() {
 void SqliteTables::StoreRun(Run& run) {
   const std::string bytes = EncodeRow(run);
   const auto store = [&](SqliteStatement& statement, const auto&... more) {
-    statement.Run(run.id, run.status, run.blocked.has_value(), SqliteInstant{run.ready_since},
+    statement.Run(run.id, run.status, Conditions(run), SqliteInstant{run.ready_since},
                   SqliteInstant{run.due}, SqliteBlob{bytes}, more...);
   };
   if (std::exchange(run.stored, true)) {
-    store(sql_->update_run);
+    store(sql_->update_run, TurnQueue(run));
   } else {
-    store(sql_->insert_run, ns_, run.workflow_type, run.task_queue);
+    store(sql_->insert_run, TurnQueue(run), ns_, run.workflow_type);
   }
+  if (run.labels || !run.indexed.empty()) {
+    IndexAttributes(run, run.labels ? run.labels->attributes : Labels());
+  }
+}
+
+// Has the run found by these and no others.
+void SqliteTables::IndexAttributes(Run& run, const Labels& attributes) {
+  for (const auto& label : run.indexed) {
+    if (!HasLabels(attributes, {label})) sql_->erase_attribute.Run(ns_, label.first, label.second, run.id);
+  }
+  for (const auto& label : attributes) {
+    if (!HasLabels(run.indexed, {label})) sql_->add_attribute.Run(ns_, label.first, label.second, run.id);
+  }
+  run.indexed = attributes;
 }
 
 void SqliteTables::EraseRun(Run& run) {
@@ -189,11 +204,14 @@ void SqliteTables::EraseRun(Run& run) {
   const int64_t id = run.id;
   sql_->erase_names.Run(ns_, run.key.workflow_id, id);
   sql_->erase_run.Run(id);
+  sql_->count_erased.Run();
+  sql_->keep_last_log.Run(id);
   sql_->erase_log.Run(id);
   sql_->erase_messages.Run(id, INT64_MAX);
   sql_->erase_keys.Run(id);
   sql_->erase_activities.Run(id);
   sql_->erase_timers.Run(id);
+  IndexAttributes(run, {});
   std::erase(dirty_, &run);
   activities_.erase(activities_.lower_bound({id, INT64_MIN}), activities_.upper_bound({id, INT64_MAX}));
   Forget(run);
@@ -234,19 +252,25 @@ SqliteTables::RunPage SqliteTables::ListRuns(const ListRequest& request, int64_t
   StoreDirtyRuns();
   RunPage page;
   int looked_at = 0;
-  SqliteCursor cursor = sql_->list_runs.Query(below, scan);
+  const Labels& wanted_labels = request.attributes;
+  SqliteCursor cursor =
+      wanted_labels.empty()
+          ? sql_->list_runs.Query(below, scan)
+          : sql_->list_runs_with.Query(ns_, wanted_labels[0].first, wanted_labels[0].second, below, scan);
   while (cursor.Next()) {
     const int64_t id = cursor.Int(0);
-    const bool wanted =
-        cursor.Int(1) == ns_ &&
-        (!request.status || cursor.Int(2) == static_cast<int64_t>(*request.status)) &&
-        (!request.blocked_only || cursor.Int(3) != 0) &&
-        (request.workflow_type.empty() || cursor.Bytes(4) == request.workflow_type);
-    if (wanted) {
-      if (static_cast<int>(page.runs.size()) == limit) return page;  // `next` is the last one in it
+    const bool wanted = cursor.Int(1) == ns_ &&
+                        Fits(request, static_cast<RunStatus>(cursor.Int(2)), cursor.Bytes(4),
+                             static_cast<uint32_t>(cursor.Int(3)));
+    if (wanted && request.count_only && !AsksForRows(request)) {
+      ++page.count;
+    } else if (wanted) {
       // A damaged run is named by whoever reads it; a list goes on without it.
       StatusOr<RunRow> row = DecodeRow<RunRow>(cursor.Bytes(5));
-      if (row.ok()) page.runs.push_back(*std::move(row));
+      const bool fits = row.ok() && FitsRow(request, *row);
+      if (fits && static_cast<int>(page.runs.size()) == limit) return page;  // `next` is the last one in it
+      if (fits && request.count_only) ++page.count;
+      if (fits && !request.count_only) page.runs.push_back(*std::move(row));
     }
     page.next = id;
     ++looked_at;
@@ -265,10 +289,13 @@ int64_t SqliteTables::LastLogRow() {
   return cursor.Next() ? cursor.Int(0) : 0;
 }
 
+int64_t SqliteTables::RunsErased() {
+  SqliteCursor cursor = sql_->erased.Query();
+  return cursor.Next() ? cursor.Int(0) : 0;
+}
+
 std::vector<RunKey> SqliteTables::RunsClosedSince(int64_t log_row) {
   StoreDirtyRuns();
-  // Numbers are used again once the newest records have been erased, with the last run of all.
-  if (LastLogRow() < log_row) log_row = 0;
   std::vector<int64_t> ids;
   {
     SqliteCursor cursor = sql_->closed_since.Query(log_row, RunStatus::kRunning, ns_);

@@ -33,6 +33,7 @@ struct SqliteRun : RunRow {
   Time due = kNever;
   bool stored = false;  // there is a row for it
   bool dirty = false;   // … which is out of date
+  Labels indexed;       // attributes by which it is found
 };
 
 class SqliteTables {
@@ -109,6 +110,7 @@ class SqliteTables {
   struct RunPage {
     std::vector<RunRow> runs;
     int64_t next = 0;  // go on below this id; 0: that was all
+    int64_t count = 0;  // of those that fit, with count_only
   };
   // Runs below id `below`, newest first, having looked at no more than `scan` of them.
   RunPage ListRuns(const ListRequest& request, int64_t below, int limit, int scan);
@@ -121,6 +123,7 @@ class SqliteTables {
   std::vector<SessionRow> Sessions();
   int64_t DueSteps() const;  // SQLite's, in looking at the due index
   int64_t LastLogRow();
+  int64_t RunsErased();  // ever
   // Runs that have a record after this row of the log, and are closed.
   std::vector<RunKey> RunsClosedSince(int64_t log_row);
 
@@ -142,6 +145,7 @@ class SqliteTables {
   ItemId IdOf(const ActivityKey& key);
   void StoreDirtyRuns();
   void StoreRun(Run& run);
+  void IndexAttributes(Run& run, const Labels& attributes);
   void Forget(Run& run);
   void ForgetAll();
   void WriteActivity(SqliteStatement& statement, ItemId id, const ActivityRow& row, Time due);

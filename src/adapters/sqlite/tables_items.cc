@@ -60,7 +60,7 @@ ActivityRow* SqliteTables::FindActivity(const RunKey& run, EventId id) {
 void SqliteTables::WriteActivity(SqliteStatement& statement, ItemId id, const ActivityRow& row,
                                  Time due) {
   const std::string bytes = EncodeRow(row);
-  const SqliteInstant claimable{row.state == ActivityState::kClaimable ? row.available_at : kNever};
+  const SqliteInstant claimable{IsClaimable(row) ? row.available_at : kNever};
   const std::string* session = row.state == ActivityState::kClaimed ? &row.session : nullptr;
   if (&statement == &sql_->insert_activity) {
     statement.Run(id.first, id.second, claimable, session, SqliteInstant{due}, SqliteBlob{bytes}, ns_,

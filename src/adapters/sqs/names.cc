@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "sigv4.h"
+#include "marathon/detail/sha256.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
@@ -46,6 +46,7 @@ std::string EncodeSqsHint(const TaskHint& hint) {
   if (hint.kind == TaskKind::kActivity) {
     body["a"] = hint.activity;
     body["e"] = hint.epoch;
+    body["t"] = hint.activity_type;
   }
   if (!hint.preferred.empty()) body["p"] = hint.preferred;
   return body.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
@@ -54,7 +55,7 @@ std::string EncodeSqsHint(const TaskHint& hint) {
 StatusOr<TaskHint> DecodeSqsHint(std::string_view text, TaskKind kind,
                                  std::string_view task_queue) {
   const json body = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  const Status no_hint = InvalidArgument("not a hint");
+  Status no_hint = InvalidArgument("not a hint");
   if (!body.is_object()) return no_hint;
   const auto string = [&](const char* name, auto* out) {
     const auto found = body.find(name);
@@ -75,7 +76,8 @@ StatusOr<TaskHint> DecodeSqsHint(std::string_view text, TaskKind kind,
   if (!number("v", &version) || version < kVersion) return no_hint;
   if (version > kVersion) return Unimplemented("a hint of a newer format");
   if (!string("w", &hint.run.workflow_id) || !string("r", &hint.run.run_id)) return no_hint;
-  if (kind == TaskKind::kActivity && (!number("a", &hint.activity) || !number("e", &hint.epoch))) {
+  if (kind == TaskKind::kActivity && (!number("a", &hint.activity) || !number("e", &hint.epoch) ||
+                                      !string("t", &hint.activity_type))) {
     return no_hint;
   }
   string("p", &hint.preferred);

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cctype>
+
+#include "marathon/detail/sha256.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
@@ -41,12 +42,6 @@ std::pair<std::string, std::string> Canonical(const std::pair<std::string, std::
 }
 
 }  // namespace
-
-std::string Sha256Hex(std::string_view bytes) {
-  unsigned char out[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), out);
-  return Hex({reinterpret_cast<const char*>(out), sizeof out});
-}
 
 std::string AwsDate(Time time) {
   const time_t seconds = static_cast<time_t>(ToMicros(time) / 1'000'000);

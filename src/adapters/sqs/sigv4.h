@@ -39,6 +39,4 @@ HttpHeaders SignAwsRequest(const AwsRequest& request, const AwsKeys& keys, const
 // "20150830T123600Z"
 std::string AwsDate(Time time);
 
-std::string Sha256Hex(std::string_view bytes);
-
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -14,7 +14,10 @@
 
 local STALE_MICROS = 5000000
 
-local verbs = {}
+local verbs = setmetatable({}, {__newindex = function(all, name, verb)
+  if rawget(all, name) then error(name .. ' is there twice') end
+  rawset(all, name, verb)
+end})
 
 -- Entries of a stream behind id `after`: no more than `count`, and after the first one no more than `bytes`.
 -- {1 if there are more, id, first value, second value, id, …}
@@ -92,6 +95,11 @@ function verbs.ENTER(index, counter, member)
   redis.call('ZADD', index, redis.call('INCR', KEYS[tonumber(counter)]), member)
 end
 
+-- … under the number that it has in `index`.
+function verbs.FILE(file, index, member)
+  redis.call('ZADD', file, redis.call('ZSCORE', KEYS[tonumber(index)], member), member)
+end
+
 -- Removes a field that has this value.
 function verbs.UNNAME(names, field, value)
   if redis.call('HGET', names, field) == value then redis.call('HDEL', names, field) end
@@ -142,35 +150,79 @@ function verbs.TIMERS(timers, due, run)
   redis.call('DEL', timers)
 end
 
--- Notes that store `id` awaits the end of a run, or of an update to it.
-function verbs.AWAIT(run, id)
+-- Notes in `field` that store `id` awaits the end of a run ('w'), or something that may come before it ('e').
+function verbs.AWAIT(run, id, field)
   if redis.call('EXISTS', run) == 0 then return end
-  local awaiting = redis.call('HGET', run, 'w') or ''
+  local awaiting = redis.call('HGET', run, field) or ''
   if not string.find(awaiting, ' ' .. id .. ' ', 1, true) then
-    redis.call('HSET', run, 'w', awaiting .. ' ' .. id .. ' ')
+    redis.call('HSET', run, field, awaiting .. ' ' .. id .. ' ')
   end
 end
 
--- Tells the stores that await something of a run, but for `sender`, which knows. Whoever is told and still waits
--- enters itself again, so that no store stays that has gone.
-function verbs.ANSWERED(run, prefix, name, sender)
-  local awaiting = redis.call('HGET', run, 'w') or ''
+-- Tells the stores noted in `field`, but for `sender`, which knows. Whoever is told and still waits enters itself again,
+-- so that no store stays that has gone.
+local function tell_awaiting(run, field, prefix, name, sender)
+  local awaiting = redis.call('HGET', run, field) or ''
   local stays = false
   for id in string.gmatch(awaiting, '%S+') do
     if id == sender then stays = true else redis.call('PUBLISH', prefix .. id, name) end
   end
   if stays then
-    redis.call('HSET', run, 'w', ' ' .. sender .. ' ')
+    redis.call('HSET', run, field, ' ' .. sender .. ' ')
   elseif awaiting ~= '' then
-    redis.call('HDEL', run, 'w')
+    redis.call('HDEL', run, field)
   end
 end
 
--- … and will not again: it has ended.
+-- Something of a run has come that may be awaited before its end.
+function verbs.ANSWERED(run, prefix, name, sender) tell_awaiting(run, 'e', prefix, name, sender) end
+
+-- It has ended, and nothing more will come.
 function verbs.CLOSED(run, prefix, name, sender)
-  verbs.ANSWERED(run, prefix, name, sender)
-  redis.call('HDEL', run, 'w')
+  for _, field in ipairs{'w', 'e'} do
+    tell_awaiting(run, field, prefix, name, sender)
+    redis.call('HDEL', run, field)
+  end
 end
+
+-- Appends frames of `step` to a stream, but for those that it has written under this fence already; tells readers.
+-- `written`: how many the caller knows of. Fences are of 20 digits, and so compared as text.
+-- {0, number of the step's newest frame}, {1} if a higher fence has written, {2, frames there are} if there is a gap
+function verbs.APPEND(stream, frames, channel, keep, step, fence, written, ...)
+  frames = KEYS[tonumber(frames)]
+  local held, there, newest = fence, 0, '0'
+  local mark = redis.call('HGET', stream, 'step:' .. step)
+  if mark then held, there, newest = string.match(mark, '^(%d+) (%d+) (%d+)$') end
+  if fence < held then return {1} end
+  there, written = fence == held and tonumber(there) or 0, tonumber(written)
+  if written > there then return {2, there} end
+  local new = {...}
+  local first, last = there - written + 1, tonumber(redis.call('HGET', stream, 'last') or '0')
+  for i = first, #new do
+    last = last + 1
+    newest = string.format('%.0f', last)
+    redis.call('XADD', frames, newest .. '-0', 'step', step, 'bytes', new[i])
+  end
+  there = string.format('%.0f', math.max(there, written + #new))
+  redis.call('HSET', stream, 'last', string.format('%.0f', last), 'step:' .. step,
+             fence .. ' ' .. there .. ' ' .. newest)
+  redis.call('PEXPIRE', stream, keep)
+  redis.call('PEXPIRE', frames, keep)
+  if first <= #new then redis.call('PUBLISH', channel, newest) end
+  return {0, tonumber(newest)}
+end
+
+-- Forgets the frames of a stream up to `seq`.
+function verbs.TRIMFRAMES(stream, frames, seq)
+  local bounds = redis.call('HMGET', stream, 'first', 'last')
+  local first = math.min(tonumber(seq), tonumber(bounds[2] or '0')) + 1
+  if first <= tonumber(bounds[1] or '1') then return end
+  first = string.format('%.0f', first)
+  redis.call('XTRIM', KEYS[tonumber(frames)], 'MINID', first .. '-0')
+  redis.call('HSET', stream, 'first', first)
+end
+
+-- (limiter.lua)
 
 function verbs.TELL(_, channel, message)
   redis.call('PUBLISH', channel, message)
@@ -198,6 +250,7 @@ function verbs.PROBE(key)
       {'ZPOPMIN'}}
   all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
       {'XTRIM', 'MINID', '2-0'}}
+  all{{'SET', 'a', 'PX', '9'}, {'GETEX', 'PX', '9'}, {'PEXPIRE', '9'}}
   all{{'INCR'}, {'EXISTS'}, {'RENAME', key}}
   try('DEL', key)
   try('PUBLISH', key, '')

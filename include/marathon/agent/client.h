@@ -1,0 +1,64 @@
+// An agent's run from outside: typed calls for the signals and queries of control.h.
+//
+//   for (const agent::PendingApproval& call : *agent::Pending(run)) {
+//     agent::Approve(run, call);
+//   }
+//
+// Functions only; safe from any thread. Errors are those of Run::Signal, Run::Query and Run::Update.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/agent/control.h"
+#include "marathon/agent/result.h"
+#include "marathon/agent/session.h"
+#include "marathon/config.h"
+#include "marathon/engine.h"
+#include "marathon/status.h"
+
+namespace marathon::inline MARATHON_ABI::agent {
+
+// The calls that wait for a person, in the order in which they began to wait.
+inline StatusOr<std::vector<PendingApproval>> Pending(const Run& run) { return run.Query(kPending); }
+inline StatusOr<AgentStatus> StatusOf(const Run& run) { return run.Query(kStatus); }
+
+// OK means that the run has been told, not that the decision still counts.
+inline Status Decide(const Run& run, const Decision& decision, SignalOptions options = {}) {
+  return run.Signal(kDecide, decision, std::move(options));
+}
+inline Status Approve(const Run& run, const PendingApproval& call) {
+  return Decide(run, {.key = call.key, .digest = call.digest});
+}
+inline Status Deny(const Run& run, const PendingApproval& call, std::string text) {
+  return Decide(run, {.key = call.key, .digest = call.digest, .verdict = Verdict::kDeny, .text = std::move(text)});
+}
+inline Status Edit(const Run& run, const PendingApproval& call, std::string arguments) {
+  return Decide(run, {.key = call.key, .digest = call.digest, .verdict = Verdict::kEdit,
+                      .arguments = std::move(arguments)});
+}
+
+inline Status Steer(const Run& run, std::string text, SignalOptions options = {}) {
+  return run.Signal(kSteer, {std::move(text)}, std::move(options));
+}
+inline Status Stop(const Run& run, std::string reason, SignalOptions options = {}) {
+  return run.Signal(kStop, {std::move(reason)}, std::move(options));
+}
+
+// ---- Sessions
+
+// Waits for its turn, and for the end of it. The same update_id again is the same turn. kFailedPrecondition: the session
+// has ended; kInvalidArgument: it turns this away, and the failure's type says why ("Closed", "Busy", "Empty").
+inline StatusOr<Result> Say(const Run& session, const Input& input, UpdateOptions options = {}) {
+  return session.Update(kSay, input, std::move(options));
+}
+inline StatusOr<Result> Say(const Run& session, std::string text, UpdateOptions options = {}) {
+  return Say(session, Ask(std::move(text)), std::move(options));
+}
+inline Status Close(const Run& session, std::string reason = "", SignalOptions options = {}) {
+  return session.Signal(kClose, {std::move(reason)}, std::move(options));
+}
+inline StatusOr<SessionStatus> SessionOf(const Run& session) { return session.Query(kSession); }
+
+}  // namespace marathon::inline MARATHON_ABI::agent

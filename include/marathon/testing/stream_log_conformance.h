@@ -1,0 +1,316 @@
+// The conformance suite of the StreamLog port. A test program includes this header in one file, brings a
+// StoreHarness (of which only the streams are used) that keeps them for limits::kStreamKeep, and instantiates
+// StreamLogConformance.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/config.h"
+#include "marathon/limits.h"
+#include "marathon/stream_log.h"
+#include "marathon/testing/store_harness.h"
+
+namespace marathon::inline MARATHON_ABI::testing {
+
+class StreamLogConformance : public ::testing::TestWithParam<HarnessMaker> {
+ protected:
+  using Frames = std::vector<std::string>;
+  using Page = StatusOr<FramePage>;
+
+  StreamLogConformance() : harness_(GetParam().make()) {}
+
+  StreamLog& streams() { return *harness_->ports().streams; }
+
+  StatusOr<uint64_t> Append(AppendFrames request) {
+    return Await<StatusOr<uint64_t>>(
+        *harness_, [&](auto done) { streams().Append(std::move(request), std::move(done)); });
+  }
+  // By the step "step" of the stream "s".
+  StatusOr<uint64_t> Append(uint64_t fence, uint64_t written, Frames frames) {
+    return Append({"s", "step", fence, written, std::move(frames)});
+  }
+  FramePage Read(uint64_t after = 0, int max = 1'000, const std::string& stream = "s") {
+    Page page = Await<Page>(*harness_, [&](auto done) {
+      streams().Read({.stream = stream, .after = after, .max = max}, std::move(done));
+    });
+    EXPECT_TRUE(page.ok()) << page.status();
+    return page.ok() ? *std::move(page) : FramePage();
+  }
+  // What there is, each frame with its number: "1:a 2:b".
+  static std::string Text(const FramePage& page) {
+    std::string text;
+    for (const StreamFrame& frame : page.frames) {
+      text += (text.empty() ? "" : " ") + std::to_string(frame.seq) + ":" + frame.bytes;
+    }
+    return text;
+  }
+  std::string Text(uint64_t after = 0) { return Text(Read(after)); }
+  void Trim(uint64_t seq, const std::string& stream = "s") {
+    const Status trimmed =
+        Await<Status>(*harness_, [&](auto done) { streams().Trim(stream, seq, std::move(done)); });
+    EXPECT_TRUE(trimmed.ok()) << trimmed;
+  }
+  int64_t Sweep(int limit = 1'000) {
+    const auto swept =
+        Await<StatusOr<int64_t>>(*harness_, [&](auto done) { streams().Sweep(limit, std::move(done)); });
+    EXPECT_TRUE(swept.ok()) << swept.status();
+    return swept.value_or(-1);
+  }
+
+  // A read that waits.
+  struct Waiting {
+    std::shared_ptr<AnswerSlot<Page>> slot = std::make_shared<AnswerSlot<Page>>();
+    uint64_t name = 0;
+  };
+  Waiting Wait(uint64_t after, const std::string& stream = "s") {
+    Waiting waiting;
+    waiting.name = streams().Read({.stream = stream, .after = after, .wait = true},
+                                  [slot = waiting.slot](Page page) { slot->Set(std::move(page)); });
+    return waiting;
+  }
+  bool IsOpen(const Waiting& waiting) {
+    for (int i = 0; i < 20; ++i) harness_->Pump();
+    return !waiting.slot->has_value();
+  }
+  FramePage Take(const Waiting& waiting) {
+    for (int i = 0; i < kPumpsMax && !waiting.slot->has_value(); ++i) harness_->Pump();
+    if (!waiting.slot->has_value()) {
+      ADD_FAILURE() << "no frame came";
+      return {};
+    }
+    Page page = waiting.slot->Take();
+    EXPECT_TRUE(page.ok()) << page.status();
+    return page.ok() ? *std::move(page) : FramePage();
+  }
+
+  std::unique_ptr<StoreHarness> harness_;
+};
+
+// ---- Numbers
+
+TEST_P(StreamLogConformance, FramesAreNumberedInTheirOrder) {
+  EXPECT_EQ(Append(1, 0, {"a", "b"}).value(), 2u);
+  EXPECT_EQ(Append(1, 2, {std::string("c\0\xff", 3)}).value(), 3u);
+  EXPECT_EQ(Append({"s", "other", 1, 0, {""}}).value(), 4u);
+  EXPECT_EQ(Append({"t", "step", 1, 0, {"x"}}).value(), 1u) << "a stream of its own";
+  const FramePage page = Read();
+  EXPECT_EQ(Text(page), std::string("1:a 2:b 3:c\0\xff 4:", 16));
+  EXPECT_EQ(page.first, 1u);
+  EXPECT_EQ(page.last, 4u);
+  EXPECT_EQ(Text(Read(0, 1, "t")), "1:x");
+}
+
+TEST_P(StreamLogConformance, AStreamThatNobodyHasWrittenToIsEmpty) {
+  const FramePage page = Read();
+  EXPECT_TRUE(page.frames.empty());
+  EXPECT_EQ(page.first, 1u);
+  EXPECT_EQ(page.last, 0u);
+  EXPECT_EQ(Append(1, 0, {}).value(), 0u) << "the fence only";
+  EXPECT_EQ(Read().last, 0u);
+}
+
+TEST_P(StreamLogConformance, AReaderGoesOnWhereItWas) {
+  ASSERT_TRUE(Append(1, 0, {"a", "b", "c", "d", "e"}).ok());
+  EXPECT_EQ(Text(Read(0, 2)), "1:a 2:b");
+  EXPECT_EQ(Text(Read(2, 2)), "3:c 4:d");
+  EXPECT_EQ(Text(Read(4, 2)), "5:e");
+  const FramePage end = Read(5, 2);
+  EXPECT_TRUE(end.frames.empty());
+  EXPECT_EQ(end.last, 5u);
+}
+
+TEST_P(StreamLogConformance, APageIsNotTooLarge) {
+  const std::string big(limits::kFrameMaxBytes, 'x');
+  constexpr size_t kFit = limits::kFramePageBytes / limits::kFrameMaxBytes;
+  for (size_t i = 0; i < kFit + 4; ++i) ASSERT_TRUE(Append(1, i, {big}).ok());
+  EXPECT_EQ(Read().frames.size(), kFit);
+  EXPECT_EQ(Read(kFit).frames.size(), 4u);
+  EXPECT_EQ(Read(0, 0).frames.size(), 1u) << "never none";
+}
+
+TEST_P(StreamLogConformance, WhatIsTooLongIsRefused) {
+  const std::string name(limits::kMaxIdBytes + 1, 'n');
+  const auto code = [&](AppendFrames request) { return Append(std::move(request)).status().code(); };
+  EXPECT_EQ(code({"", "step", 1, 0, {"a"}}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({name, "step", 1, 0, {"a"}}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({"s", name, 1, 0, {"a"}}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({"s", "step", 1, 0, {"a", std::string(limits::kFrameMaxBytes + 1, 'x')}}),
+            StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({"s", "step", 1, 0, Frames(limits::kAppendMaxFrames + 1)}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Text(), "") << "not even the frame that fits";
+  EXPECT_EQ(Append({"most", "step", 1, 0, Frames(limits::kAppendMaxFrames)}).value(), limits::kAppendMaxFrames);
+  const Page page = Await<Page>(*harness_, [&](auto done) { streams().Read({.stream = name}, std::move(done)); });
+  EXPECT_EQ(page.status().code(), StatusCode::kInvalidArgument);
+  const Status trimmed = Await<Status>(*harness_, [&](auto done) { streams().Trim("", 1, std::move(done)); });
+  EXPECT_EQ(trimmed.code(), StatusCode::kInvalidArgument);
+}
+
+// ---- Repetitions and fences
+
+TEST_P(StreamLogConformance, ARepeatedAppendWritesNothingTwice) {
+  EXPECT_EQ(Append(1, 0, {"a", "b"}).value(), 2u);
+  EXPECT_EQ(Append(1, 0, {"a", "b"}).value(), 2u);
+  ASSERT_TRUE(Append({"s", "other", 1, 0, {"x"}}).ok());
+  EXPECT_EQ(Append(1, 0, {"a", "b"}).value(), 2u) << "the number of its own";
+  EXPECT_EQ(Append(1, 0, {"a", "b", "c"}).value(), 4u) << "what is new comes";
+  EXPECT_EQ(Append(1, 2, {"c", "d"}).value(), 5u);
+  EXPECT_EQ(Text(), "1:a 2:b 3:x 4:c 5:d");
+}
+
+TEST_P(StreamLogConformance, AGapIsRefused) {
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  EXPECT_EQ(Append(1, 2, {"c"}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Append(2, 1, {"b"}).status().code(), StatusCode::kFailedPrecondition) << "another fence's";
+  EXPECT_EQ(Append({"new", "step", 1, 1, {"b"}}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Append(1, 1, {"b"}).value(), 2u) << "nor has that raised the fence";
+  EXPECT_EQ(Text(), "1:a 2:b");
+}
+
+TEST_P(StreamLogConformance, AHigherFenceShutsLowerOnesOut) {
+  ASSERT_TRUE(Append(3, 0, {"a", "b"}).ok());
+  EXPECT_EQ(Append(7, 0, {"c"}).value(), 3u) << "it begins to count anew";
+  EXPECT_EQ(Append(3, 2, {"late"}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append(3, 0, {"a", "b"}).status().code(), StatusCode::kAborted) << "though it is there";
+  EXPECT_EQ(Append(6, 0, {"late"}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append({"s", "other", 1, 0, {"x"}}).value(), 4u) << "a step of its own";
+  EXPECT_EQ(Append(7, 1, {"d"}).value(), 5u);
+  EXPECT_EQ(Text(), "1:a 2:b 3:c 4:x 5:d");
+}
+
+TEST_P(StreamLogConformance, AFenceIsRaisedWithoutAFrame) {
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  EXPECT_EQ(Append(2, 0, {}).value(), 1u);
+  EXPECT_EQ(Append(1, 1, {"late"}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Text(), "1:a");
+}
+
+TEST_P(StreamLogConformance, FencesAreWholeNumbersOf64Bits) {
+  constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+  ASSERT_TRUE(Append(kMost / 2, 0, {"a"}).ok());
+  EXPECT_EQ(Append(kMost / 2 - 1, 0, {"late"}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append(kMost / 2 + 1, 0, {"b"}).value(), 2u);
+  EXPECT_EQ(Append(kMost, 0, {"c"}).value(), 3u);
+  EXPECT_EQ(Append(kMost - 1, 0, {"late"}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Text(), "1:a 2:b 3:c");
+}
+
+// ---- Waiting
+
+TEST_P(StreamLogConformance, AReaderWaitsForAFrame) {
+  const Waiting first = Wait(0);
+  const Waiting also_first = Wait(0);
+  const Waiting elsewhere = Wait(0, "t");
+  EXPECT_TRUE(IsOpen(first));
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  EXPECT_EQ(Text(Take(first)), "1:a");
+  EXPECT_EQ(Text(Take(also_first)), "1:a");
+  const Waiting second = Wait(1);
+  EXPECT_TRUE(IsOpen(second));
+  EXPECT_TRUE(IsOpen(elsewhere));
+  ASSERT_TRUE(Append(1, 1, {"b", "c"}).ok());
+  EXPECT_EQ(Take(second).frames.front().seq, 2u);
+  EXPECT_TRUE(IsOpen(elsewhere));
+  streams().CancelRead(elsewhere.name);
+}
+
+TEST_P(StreamLogConformance, AReaderThatHasNotSeenAllDoesNotWait) {
+  ASSERT_TRUE(Append(1, 0, {"a", "b"}).ok());
+  EXPECT_EQ(Text(Take(Wait(1))), "2:b");
+  Trim(2);
+  const FramePage collected = Take(Wait(1));
+  EXPECT_TRUE(collected.frames.empty());
+  EXPECT_EQ(collected.first, 3u);
+  const FramePage unknown = Take(Wait(9));
+  EXPECT_TRUE(unknown.frames.empty());
+  EXPECT_EQ(unknown.last, 2u) << "that stream is gone";
+}
+
+TEST_P(StreamLogConformance, NothingNewWakesNobody) {
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  const Waiting waiting = Wait(1);
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  ASSERT_TRUE(Append(2, 0, {}).ok());
+  ASSERT_FALSE(Append(1, 1, {"late"}).ok());
+  EXPECT_TRUE(IsOpen(waiting));
+  streams().CancelRead(waiting.name);
+}
+
+TEST_P(StreamLogConformance, ACanceledReadIsDestroyedUncalled) {
+  auto kept = std::make_shared<int>(0);
+  const uint64_t name = streams().Read({.stream = "s", .wait = true}, [kept](const Page&) { ++*kept; });
+  for (int i = 0; i < 20; ++i) harness_->Pump();
+  streams().CancelRead(name);
+  streams().CancelRead(name);
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  for (int i = 0; i < 20; ++i) harness_->Pump();
+  EXPECT_EQ(*kept, 0);
+  EXPECT_EQ(kept.use_count(), 1);
+}
+
+// ---- Forgetting
+
+TEST_P(StreamLogConformance, TrimmedFramesAreGoneAndNumbersGoOn) {
+  ASSERT_TRUE(Append(1, 0, {"a", "b", "c"}).ok());
+  Trim(2);
+  Trim(1);
+  FramePage page = Read();
+  EXPECT_EQ(Text(page), "3:c");
+  EXPECT_EQ(page.first, 3u);
+  EXPECT_EQ(Append(1, 2, {"c"}).value(), 3u) << "it is known what was written";
+  Trim(100);
+  page = Read();
+  EXPECT_EQ(Text(page), "");
+  EXPECT_EQ(page.first, 4u);
+  EXPECT_EQ(page.last, 3u);
+  EXPECT_EQ(Append(1, 3, {"d"}).value(), 4u);
+  EXPECT_EQ(Append(0, 0, {"late"}).status().code(), StatusCode::kAborted) << "and the fence";
+  EXPECT_EQ(Text(), "4:d");
+  Trim(1, "never written");
+}
+
+TEST_P(StreamLogConformance, AStreamThatNobodyWritesToIsForgotten) {
+  if (!harness_->ForgetsByItsClock()) GTEST_SKIP() << "by the server";
+  ASSERT_TRUE(Append(5, 0, {"a", "b"}).ok());
+  ASSERT_TRUE(Append({"t", "step", 1, 0, {"x"}}).ok());
+  harness_->Advance(limits::kStreamKeep * 2 / 3);
+  EXPECT_EQ(Sweep(), 0);
+  ASSERT_TRUE(Append({"t", "step", 1, 1, {"y"}}).ok());
+  Read();
+  harness_->Advance(limits::kStreamKeep * 2 / 3);
+  EXPECT_EQ(Sweep(), 1) << "reading keeps nothing";
+  EXPECT_EQ(Read().last, 0u);
+  EXPECT_EQ(Text(Read(0, 10, "t")), "1:x 2:y");
+  const Waiting waiting = Wait(2);
+  EXPECT_EQ(Take(waiting).last, 0u) << "whoever knew it, hears so";
+  EXPECT_EQ(Append(5, 2, {"c"}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Append(1, 0, {"c"}).value(), 1u) << "it begins anew, fences too";
+}
+
+TEST_P(StreamLogConformance, ASweepGoesAsFarAsItIsAllowedAndAppendsSweepALittle) {
+  if (!harness_->ForgetsByItsClock()) GTEST_SKIP() << "by the server";
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Append({std::to_string(i), "", 1, 0, {"x"}}).ok());
+  harness_->Advance(limits::kStreamKeep * 2);
+  EXPECT_EQ(Sweep(2), 2);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Append({"new", "", 1, static_cast<uint64_t>(i), {"x"}}).ok());
+  EXPECT_EQ(Sweep(), 0);
+}
+
+TEST_P(StreamLogConformance, StreamsOutliveTheProcess) {
+  ASSERT_TRUE(Append(3, 0, {"a", "b", "c"}).ok());
+  Trim(1);
+  if (!harness_->Reopen()) GTEST_SKIP() << "not a durable store";
+  EXPECT_EQ(Text(), "2:b 3:c");
+  EXPECT_EQ(Append(3, 1, {"b", "c"}).value(), 3u);
+  EXPECT_EQ(Append(2, 0, {"late"}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append(3, 3, {"d"}).value(), 4u);
+  EXPECT_EQ(Text(2), "3:c 4:d");
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing

@@ -1,0 +1,201 @@
+// RedisStore: blobs, streams and limits. They need no row machine: each call is one verb of the script.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/limits.h"
+#include "marathon/store/blob_rules.h"
+#include "marathon/store/limit_rules.h"
+#include "marathon/store/stream_rules.h"
+#include "operation.h"
+#include "store.h"
+
+namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+// Streams that are listened to at least, before those that nobody reads are given up.
+constexpr size_t kStreamsMin = 1'000;
+
+FramePage PageOf(const RedisReply& bounds, const RedisReply& entries) {
+  FramePage page;
+  page.first = std::max<uint64_t>(bounds[0].unsigned_number(), 1);
+  page.last = bounds[1].unsigned_number();
+  for (size_t i = 1; i + 2 < entries.size(); i += 3) {
+    page.frames.push_back({RedisNumber(entries[i].text()), std::string(entries[i + 2].text())});
+  }
+  return page;
+}
+
+}  // namespace
+
+// ---- Blobs
+
+// Most that are put again are there: their bytes need not travel.
+void RedisStore::PutBlob(const BlobRef& ref, std::string bytes, DoneStatus done) {
+  loop_.Post([this, key = keys_.Blob(ref.sha256), bytes = std::move(bytes), done = std::move(done)]() mutable {
+    const int64_t keep = shared_.options.blob_keep.count();
+    RedisStep use;
+    use.Read("PEXPIRE", key, keep);
+    script_.Send(std::move(use), std::nullopt,
+                 [this, key, keep, bytes = std::move(bytes),
+                  done = std::move(done)](const StatusOr<RedisStepReply>& used) mutable {
+                   if (!used.ok() || used->replies[0].number() == 1) return done(used.status());
+                   RedisStep put;
+                   put.Write("SET", key, bytes, "PX", keep);
+                   script_.Send(std::move(put), std::nullopt,
+                                [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                                  done(reply.status());
+                                });
+                 });
+  });
+}
+
+void RedisStore::GetBlob(const BlobRef& ref, Done<std::string> done) {
+  loop_.Post([this, ref, done = std::move(done)]() mutable {
+    RedisStep step;
+    step.Read("GETEX", keys_.Blob(ref.sha256), "PX", shared_.options.blob_keep.count());
+    script_.Send(std::move(step), std::nullopt,
+                 [ref, done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   if (!reply.ok()) return done(reply.status());
+                   const RedisReply bytes = reply->replies[0];
+                   if (bytes.is_nil()) return done(NoSuchBlob(ref));
+                   done(std::string(bytes.text()));
+                 });
+  });
+}
+
+// ---- Streams
+
+void RedisStore::Append(AppendFrames request, Done<uint64_t> done) {
+  loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
+    RedisStep step;
+    step.Change("APPEND", keys_.Stream(request.stream), request.frames,
+                   step.Key(keys_.Frames(request.stream)), keys_.FrameChannel(request.stream),
+                   shared_.options.stream_keep.count(), request.step, fmt::format("{:020}", request.fence),
+                   request.written);
+    request.frames.clear();
+    script_.Send(std::move(step), std::nullopt,
+                 [request = std::move(request), done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   if (!reply.ok()) return done(reply.status());
+                   const RedisReply answer = reply->replies[0];
+                   if (answer[0].number() == 1) return done(FencedOut(request));
+                   if (answer[0].number() == 2) return done(LeavesAGap(request, answer[1].unsigned_number()));
+                   done(answer[1].unsigned_number());
+                 });
+  });
+}
+
+void RedisStore::Trim(const std::string& stream, uint64_t seq, DoneStatus done) {
+  loop_.Post([this, stream, seq, done = std::move(done)]() mutable {
+    RedisStep step;
+    step.Write("TRIMFRAMES", keys_.Stream(stream), step.Key(keys_.Frames(stream)), seq);
+    script_.Send(std::move(step), std::nullopt,
+                 [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   done(reply.status());
+                 });
+  });
+}
+
+void RedisStore::AnswerReader(StreamReaders::Reader reader) {
+  loop_.Post([this, reader = std::move(reader)] {
+    if (reader.second.wait) ListenToFrames(reader.second.stream);
+    LookForFrames(reader);
+  });
+}
+
+// What came before the subscription began is looked for when it has.
+void RedisStore::ListenToFrames(const std::string& stream) {
+  if (!streams_.insert(stream).second) return;
+  if (streams_.size() > std::max(streams_max_, kStreamsMin)) {
+    std::erase_if(streams_, [&](const std::string& one) {
+      if (one == stream || !shared_.readers.Of(one).empty()) return false;
+      listeners_.erase(keys_.FrameChannel(one));
+      subscriber_.SendUnanswered(RedisCommand("UNSUBSCRIBE", keys_.FrameChannel(one)));
+      return true;
+    });
+    streams_max_ = 2 * streams_.size();
+  }
+  Listen(keys_.FrameChannel(stream), [this, stream](const auto&) {
+    for (const auto& reader : shared_.readers.Of(stream)) LookForFrames(reader);
+  });
+}
+
+void RedisStore::LookForFrames(const StreamReaders::Reader& reader) {
+  const auto& [name, request] = reader;
+  RedisStep step;
+  step.Read("HMGET", keys_.Stream(request.stream), "first", "last");
+  step.Read("PAGE", keys_.Frames(request.stream), request.after, std::max(request.max, 1),
+            limits::kFramePageBytes);
+  script_.Send(std::move(step), std::nullopt, [this, name, request](const StatusOr<RedisStepReply>& reply) {
+    using Page = StatusOr<FramePage>;
+    Page page = reply.ok() ? Page(PageOf(reply->replies[0], reply->replies[1])) : reply.status();
+    if (page.ok() && !IsAnswered(request, *page)) return;
+    if (Done<FramePage> done = shared_.readers.Take(name)) OnTurnLane(std::move(done))(std::move(page));
+  });
+}
+
+// ---- Limits (scripts/limiter.lua)
+
+std::string RedisStore::LimitTime() const {
+  return clock_.is_servers() ? std::string() : std::to_string(ToMicros(clock_.Now()));
+}
+
+void RedisStore::Acquire(AcquireLimit request, Done<Permit> done) {
+  loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
+    std::vector<std::string> units;
+    for (const LimitUnit& unit : request.units) {
+      LimitBucket bucket;
+      if (unit.per_minute > 0) Reshape(bucket, unit);
+      units.push_back(unit.name);
+      for (const int64_t number : {unit.amount, bucket.size, bucket.span}) units.push_back(std::to_string(number));
+    }
+    RedisStep step;
+    step.Change("ACQUIRE", keys_.Limit(request.key), units, LimitTime(), ToMicros(request.permit));
+    script_.Send(std::move(step), std::nullopt,
+                 [request = std::move(request), done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   if (!reply.ok()) return done(reply.status());
+                   const RedisReply answer = reply->replies[0];
+                   if (answer[0].number() == 1) return done(TooLongAWait(request));
+                   done(PermitFor(FromMicros(answer[1].number()), FromMicros(answer[2].number())));
+                 });
+  });
+}
+
+void RedisStore::Settle(SettleLimit request, DoneStatus done) {
+  loop_.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const auto micros = [](Duration time) {
+      return std::to_string(std::min(time, limits::kLimitMaxWait).count() * 1000);
+    };
+    std::vector<std::string> said;
+    for (const LimitAmount& unused : request.unused) {
+      said.insert(said.end(), {unused.unit, std::to_string(unused.amount)});
+    }
+    for (const LimitReport& report : request.reports) {
+      said.insert(said.end(), {report.unit, std::to_string(report.limit), std::to_string(report.remaining),
+                               micros(report.full_in)});
+    }
+    RedisStep step;
+    step.Change("SETTLE", keys_.Limit(request.key), said, LimitTime(), micros(request.pause), request.unused.size());
+    script_.Send(std::move(step), std::nullopt,
+                 [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   done(reply.status());
+                 });
+  });
+}
+
+void RedisStore::ClearLimit(const std::string& key, DoneStatus done) {
+  loop_.Post([this, key, done = std::move(done)]() mutable {
+    RedisStep step;
+    step.Write("DEL", keys_.Limit(key));
+    script_.Send(std::move(step), std::nullopt,
+                 [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   done(reply.status());
+                 });
+  });
+}
+
+}  // namespace marathon::inline MARATHON_ABI::detail

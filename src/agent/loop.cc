@@ -1,0 +1,351 @@
+// The loop's side of the model: steps, answers, ends. loop_tools.cc has that of the tools.
+#include "marathon/agent/loop.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "marathon/agent/stream.h"
+#include "marathon/errors.h"
+#include "marathon/llm/error.h"
+#include "src/agent/approval.h"
+#include "src/agent/same_head.h"
+#include "src/agent/stream_writer.h"
+
+namespace marathon::inline MARATHON_ABI::agent {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr Duration kPublishTimeout{30'000};  // whoever should have taken it, the loop goes on then
+constexpr RetryPolicy kPublishRetry{.maximum_attempts = 5};
+
+Workflow<void> Nothing() { co_return; }
+
+Workflow<void> PublishIn(WorkflowContext& ctx, std::string activity, std::string task_queue, PublishTask task) {
+  ActivityOptions options{.task_queue = task_queue, .schedule_to_close_timeout = kPublishTimeout};
+  options.retry = &kPublishRetry;
+  std::optional<ActivityHandle<void>> handle;
+  std::string lacking;
+  try {
+    handle.emplace(ctx.Start<void>(activity, task, options));
+  } catch (const ApplicationError& error) {  // it is too large
+    lacking = error.what();
+  }
+  if (handle) {
+    const Outcome<void> outcome = co_await ctx.Try(*handle);
+    if (outcome.ok()) co_return;
+    if (outcome.failure().kind == FailureKind::kCanceled) co_await *handle;  // the run is: throws
+    if (outcome.failure().type == "UNIMPLEMENTED") co_return;
+    lacking = outcome.failure().message;
+  }
+  ctx.Log(LogLevel::kWarning, "the stream lacks \"" + task.writer + "\": " + lacking);
+}
+
+}  // namespace
+
+Loop::Loop(WorkflowContext& ctx, const Agent& agent, const Input& input) : Loop(ctx, agent, Conversation(), false) {
+  Open(input);
+}
+
+Loop::Loop(WorkflowContext& ctx, const Agent& agent, Conversation before)
+    : Loop(ctx, agent, std::move(before), true) {}
+
+// A signal may be anything, and what a handler throws fails the run: so they take it as it came, and ignore what is wrong.
+Loop::Loop(WorkflowContext& ctx, const Agent& agent, Conversation before, bool ended)
+    : ctx_(ctx),
+      agent_(agent),
+      ledger_(agent.budget, agent.prices, ctx.Now()),
+      conversation_(std::move(before)),
+      compact_above_(agent.compaction.above_tokens),
+      ended_(ended),
+      end_is_published_(ended),
+      decides_(ctx.OnSignal(kDecide.name, [this](Payload signal) { OnDecide(signal); })),
+      steers_(ctx.OnSignal(kSteer.name,
+                           [this](Payload signal) {
+                             const auto said = Decode<Steering>(signal);
+                             if (!said.ok()) {
+                               return ctx_.Log(LogLevel::kWarning, "ignored a signal agent.steer without a text");
+                             }
+                             steering_.push_back(llm::UserMessage(said->text));
+                             if (end_is_published_) TidyUp();
+                           })),
+      stops_(ctx.OnSignal(kStop.name,
+                          [this](Payload signal) {
+                            const auto order = Decode<StopOrder>(signal);
+                            if (!stop_ && !end_is_published_) stop_ = order.ok() ? order->reason : "";
+                          })),
+      pending_(ctx.OnQuery(kPending, [this] { return Pending(); })),
+      status_(ctx.OnQuery(kStatus, [this] { return GetStatus(); })) {}
+
+void Loop::Open(const Input& input) {
+  ++turn_;
+  keep_messages_ = input.keep_messages;
+  const Budget budget = input.budget ? Least(agent_.budget, *input.budget) : agent_.budget;
+  ledger_ = Ledger(budget, agent_.prices, ctx_.Now());
+  for (const llm::Message& message : input.messages) conversation_.Add(message);
+  if (!agent_.output || output_) return;
+  auto schema = JsonSchema::Parse(agent_.output->schema);
+  if (schema.ok()) {
+    output_ = *std::move(schema);
+  } else {
+    End(StopReason::kFailed, "Output", std::string(MessageOf(schema.status())));
+  }
+}
+
+void Loop::Begin(const Input& input) {
+  TidyUp();
+  turn_from_ = conversation_.messages().size();
+  turn_step_ = step_;
+  answer_ = llm::ChatResponse();
+  calls_.clear();
+  result_ = Result();
+  ended_ = false;
+  end_is_published_ = false;
+  output_errors_ = 0;
+  bad_calls_.clear();
+  stop_.reset();
+  Open(input);
+}
+
+// A turn may have ended with an answer whose calls nobody made; no provider takes a call without its result. And what
+// people still had to say belongs to the conversation.
+void Loop::TidyUp() {
+  llm::Message results{.role = llm::Role::kUser, .blocks = {}};
+  if (!conversation_.messages().empty()) {
+    for (const llm::ToolCall& call : llm::ToolCallsOf(conversation_.messages().back().blocks)) {
+      results.blocks.emplace_back(
+          llm::ToolResult{.call_id = call.id, .text = "Not called: the agent had ended.", .is_error = true});
+    }
+  }
+  if (!results.blocks.empty()) conversation_.Add(std::move(results));
+  for (llm::Message& message : std::exchange(steering_, {})) conversation_.Add(std::move(message));
+}
+
+Loop::~Loop() = default;
+
+void Loop::End(StopReason stop, std::string why, std::string message) {
+  if (std::exchange(ended_, true)) return;
+  result_.stop = stop;
+  result_.why = std::move(why);
+  result_.message = std::move(message);
+}
+
+Result Loop::TakeResult() {
+  result_.spent = ledger_.spent();
+  if (keep_messages_) result_.messages = conversation_.messages();
+  return std::move(result_);
+}
+
+// ---- A step of the model
+
+Workflow<bool> Loop::Ask() {
+  const bool answered = co_await TakeStep();
+  if (answered) co_return true;
+  if (!std::exchange(end_is_published_, true)) {
+    std::vector<std::string> frames = {
+        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop))})};
+    std::string writer = "done";
+    if (turn_ > 1) writer += "/" + std::to_string(turn_);
+    co_await Publish(std::move(writer), std::move(frames));
+  }
+  co_return false;
+}
+
+Workflow<void> Loop::TellContinued() {
+  TidyUp();
+  std::vector<std::string> frames = {EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = "continued"})};
+  return Publish("continued/" + std::to_string(turn_), std::move(frames));
+}
+
+Workflow<void> Loop::Publish(std::string writer, std::vector<std::string> frames) {
+  if (!agent_.stream) return Nothing();
+  PublishTask task{std::move(writer), std::move(frames)};
+  return PublishIn(ctx_, internal::PublishActivityName(agent_), agent_.task_queue, std::move(task));
+}
+
+Workflow<bool> Loop::TakeStep() {
+  if (stop_) End(StopReason::kStopped, *stop_);
+  if (ended_) {
+    TidyUp();
+    co_return false;
+  }
+  for (llm::Message& message : std::exchange(steering_, {})) conversation_.Add(std::move(message));
+  co_await Compact();
+  if (ended_) co_return false;
+  ModelChoice choice = Choose();
+  if (agent_.hooks.before_model) agent_.hooks.before_model(choice);
+  if (!MayAsk(choice)) co_return false;
+  step_ = choice.step;
+  offered_ = choice.tools;
+  Answered answered = co_await Request(choice, std::nullopt);
+  if (!answered) co_return false;
+  if (!answered->ok()) {
+    EndBy(answered->failure());
+    // What a session cannot send must not come with each of its later turns.
+    const bool unusable = result_.why == "BadRequest" || result_.why == "TooLarge";
+    if (turn_from_ && step_ == turn_step_ + 1 && unusable) conversation_.Cut(*turn_from_);
+    co_return false;
+  }
+  ModelReply& reply = answered->value();
+  const BlobRef recorded = reply.head;
+  if (reply.unseen) {
+    std::vector<std::string> frames = internal::FramesOf(choice.step, reply.response, recorded.sha256);
+    co_await Publish(internal::ModelWriter(choice.step), std::move(frames));
+  }
+  Settle(choice.model, reply.response);
+  Take(std::move(reply));
+  co_await internal::SameHead(ctx_.core(), choice.step, recorded, *conversation_.head());
+  if (agent_.hooks.after_model) agent_.hooks.after_model(answer_);
+  co_return !ended_;
+}
+
+void Loop::Settle(const std::string& asked, const llm::ChatResponse& response) {
+  ledger_.Settle(response.model.empty() ? asked : response.model, response.usage,
+                 EstimateTokens(llm::AsMessage(response)));
+}
+
+ModelChoice Loop::Choose() const {
+  ModelChoice choice{.step = step_ + 1, .model = agent_.model, .tools = {}};
+  for (const Tool& tool : agent_.tools) choice.tools.push_back(tool.definition.name);
+  return choice;
+}
+
+bool Loop::MayAsk(const ModelChoice& choice) {
+  Ledger::Reservation reservation{choice.model, EstimateInput(), agent_.max_tokens};
+  const std::string lacking = ledger_.Reserve(reservation, ctx_.Now());
+  if (lacking.empty()) return true;
+  if (lacking == "price") {
+    End(StopReason::kFailed, "Price", "the agent has a budget in USD, and no price for " + choice.model);
+  } else {
+    End(StopReason::kBudget, lacking);
+  }
+  return false;
+}
+
+// What the provider has counted is known; what is new is guessed.
+int64_t Loop::EstimateInput() const {
+  int64_t tokens = last_usage_.input + last_usage_.output;
+  const bool counted = tokens > 0;
+  for (const llm::Message& message : counted ? conversation_.fresh() : conversation_.messages()) {
+    tokens += EstimateTokens(message);
+  }
+  if (counted) return tokens;
+  tokens += EstimateTokens(agent_.instructions);
+  for (const Tool& tool : agent_.tools) {
+    tokens += EstimateTokens(tool.definition.description) + EstimateTokens(tool.definition.schema);
+  }
+  return tokens;
+}
+
+// A worker that has not got the conversation any more is sent all of it. Nothing: the agent has ended meanwhile.
+Workflow<Loop::Answered> Loop::Request(const ModelChoice& choice, std::optional<MessageSpan> summarize) {
+  const ModelTask task = TaskOf(choice, summarize, false);
+  Answered answered = co_await Send(task);
+  if (!answered || !answered->ok() || !answered->value().lost) co_return answered;
+  conversation_.Forget();
+  last_usage_ = {};  // it was of what came before the fresh part
+  const ModelTask whole = TaskOf(choice, summarize, true);
+  answered = co_await Send(whole);
+  if (answered && answered->ok() && answered->value().lost) {
+    answered.emplace(Failure{.type = "Lost", .message = "a worker took a whole conversation for a part of one"});
+  }
+  co_return answered;
+}
+
+ModelTask Loop::TaskOf(const ModelChoice& choice, const std::optional<MessageSpan>& summarize, bool again) const {
+  ModelTask task{choice.step, conversation_.head(), conversation_.fresh(), choice.model, choice.tools, again, summarize};
+  if (!summarize) return task;
+  const size_t kept = conversation_.messages().size() - task.messages.size();
+  task.messages.resize(summarize->last > kept ? summarize->last - kept : 0);  // what is behind them is not needed
+  return task;
+}
+
+Workflow<Loop::Answered> Loop::Send(const ModelTask& task) {
+  ActivityOptions options{.task_queue = agent_.task_queue, .start_to_close_timeout = agent_.model_timeout};
+  options.retry = &agent_.model_retry;
+  const std::string activity = internal::ModelActivityName(agent_);
+  std::optional<ActivityHandle<ModelReply>> started;
+  Answered answered;
+  try {
+    started.emplace(ctx_.Start<ModelReply>(activity, task, options));
+  } catch (const ApplicationError& error) {
+    answered.emplace(Failure{.type = "TooLarge", .message = error.what()});
+  }
+  if (!started) co_return answered;
+  ActivityHandle<ModelReply>& handle = *started;
+  ++model_calls_;
+  co_await ctx_.WaitUntil([&] { return handle.done() || stop_.has_value(); });
+  --model_calls_;
+  if (!handle.done()) {
+    handle.Cancel();
+    ledger_.Settle(task.model, {});
+    End(StopReason::kStopped, *stop_);
+    co_return answered;
+  }
+  answered = co_await ctx_.Try(handle);
+  if (!answered->ok() && answered->failure().kind == FailureKind::kCanceled) co_await handle;  // the run is: throws
+  co_return answered;
+}
+
+void Loop::EndBy(const Failure& failure) {
+  const auto error_class = llm::ClassOf(failure);
+  if (error_class == llm::ErrorClass::kRefused) {
+    End(StopReason::kRefused, std::string(llm::NameOf(*error_class)), failure.message);
+  } else {
+    End(StopReason::kFailed, error_class ? std::string(llm::NameOf(*error_class)) : failure.type, failure.message);
+  }
+}
+
+void Loop::Take(ModelReply reply) {
+  answer_ = std::move(reply.response);
+  calls_ = llm::ToolCallsOf(answer_.blocks);
+  agents_to_call_ = static_cast<int>(std::ranges::count_if(calls_, [this](const llm::ToolCall& call) {
+    const Tool* tool = FindOffered(call.name);
+    return tool != nullptr && tool->agent;
+  }));
+  last_usage_ = answer_.usage;
+  conversation_.Answer(answer_);
+  if (std::string text = llm::TextOf(answer_.blocks); !text.empty()) result_.text = std::move(text);
+  if (answer_.stop_reason == llm::StopReason::kRefused) End(StopReason::kRefused, "Refused");
+  if (answer_.stop_reason == llm::StopReason::kContextFull) End(StopReason::kFailed, "ContextFull");
+}
+
+// ---- An answer
+
+void Loop::Accept() {
+  if (answer_.stop_reason == llm::StopReason::kPaused) return;  // sent back as it is, it goes on
+  if (answer_.stop_reason == llm::StopReason::kMaxTokens) {
+    return End(StopReason::kFailed, "MaxTokens", "the answer was cut off: Agent::max_tokens is too small for it");
+  }
+  if (!steering_.empty()) return;
+  if (!output_) return End(StopReason::kDone, "");
+  const std::string text = llm::TextOf(answer_.blocks);
+  const StatusOr<json> value = Decode<json>({text, Encoding::kJson});
+  const Status fits = value.ok() ? output_->Check(*value) : value.status();
+  if (fits.ok()) {
+    result_.output = text;
+    return End(StopReason::kDone, "");
+  }
+  const std::string words(MessageOf(fits));
+  if (output_errors_++ >= agent_.output_retries) return End(StopReason::kFailed, "Output", words);
+  Say(llm::UserMessage("This answer is not of the form that was asked for. Answer again, with JSON alone. " + words));
+}
+
+// ---- For those who look
+
+AgentStatus Loop::GetStatus() const {
+  AgentStatus status{.state = "tools", .spent = ledger_.spent(), .text = result_.text};
+  const bool runs = std::ranges::any_of(running_, [](const auto& entry) { return entry.second > 0; });
+  if (ended_) {
+    status.state = "ended";
+  } else if (model_calls_ > 0) {
+    status.state = "model";
+  } else if (!runs && !approvals_.empty()) {
+    status.state = "approval";
+  }
+  return status;
+}
+
+}  // namespace marathon::inline MARATHON_ABI::agent

@@ -1,0 +1,680 @@
+// Agents in virtual time: steps, tools, people, budgets, ends. Each test runs with live coroutines kept between turns
+// and with none, and each turn is replayed and compared.
+// needs: agent testing
+// program: agent
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marathon/agent/agent.h"
+#include "marathon/llm/scripted_model.h"
+#include "marathon/marathon.h"
+#include "marathon/testing/test_environment.h"
+
+namespace agent_test {
+
+struct Sum {
+  int a = 0;
+  std::optional<int> b;
+};
+MARATHON_TOOL_INPUT(Sum, (a, "one"), (b, "the other"))
+
+}  // namespace agent_test
+
+namespace marathon::agent::loop_test {
+namespace {
+
+using namespace std::chrono_literals;
+using agent_test::Sum;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// A script whose last answer never comes by itself.
+class HoldingModel final : public llm::Model {
+ public:
+  explicit HoldingModel(std::shared_ptr<llm::ScriptedModel> script) : script_(std::move(script)) {}
+
+  void Chat(llm::ChatRequest request, std::stop_token stop, OnDelta on_delta, OnResult done) override {
+    if (script_->left() > 0) {
+      return script_->Chat(std::move(request), std::move(stop), std::move(on_delta), std::move(done));
+    }
+    held_ = std::move(done);
+    stops_.emplace_back(std::move(stop), [this] {
+      if (!held_) return;
+      stopped = true;
+      Answer(llm::MakeError(llm::ErrorClass::kCanceled, "stopped"));
+    });
+  }
+  void Answer(llm::ChatResult result) { std::exchange(held_, {})(std::move(result)); }
+  bool stopped = false;
+
+ private:
+  std::shared_ptr<llm::ScriptedModel> script_;
+  OnResult held_;
+  std::list<std::stop_callback<std::function<void()>>> stops_;
+};
+
+class AgentTest : public ::testing::TestWithParam<size_t> {
+ protected:
+  AgentTest() {
+    agent_.name = "A";
+    agent_.model = "m";
+    agent_.instructions = "Be brief.";
+    AddTool(Effect::kPure);
+  }
+  // "add": what it is called with is in `called_`.
+  void AddTool(Effect effect, ToolOptions options = {}) {
+    options.effect = effect;
+    agent_.tools = {MakeTool(
+        "add", "Adds.",
+        [this](ToolContext& ctx, const Sum& sum) -> std::string {
+          called_.push_back(std::to_string(sum.a));
+          keys_.push_back(ctx.idempotency_key());
+          if (sum.a < 0) throw std::runtime_error("too little");
+          return std::to_string(sum.a + sum.b.value_or(0));
+        },
+        std::move(options))};
+  }
+
+  testing::TestEnvironment& env() {
+    if (!env_) {
+      Registry registry;
+      std::shared_ptr<llm::Model> model = model_;
+      if (holding_) model = holding_;
+      Bind(registry, agent_, model);
+      env_.emplace(registry, testing::TestEnvironmentOptions{.cache_runs = GetParam()});
+    }
+    return *env_;
+  }
+  marathon::Run Start(std::string text = "hi") {
+    Input input = Ask(std::move(text));
+    input.keep_messages = true;
+    auto run = env().engine().Start("A", input);
+    EXPECT_TRUE(run.ok()) << run.status();
+    return *run;
+  }
+  Result RunOnce(std::string text = "hi") { return ResultOf(Start(std::move(text))); }
+  static Result ResultOf(const marathon::Run& run) {
+    auto result = run.Result<Result>();
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.value_or(Result());
+  }
+  // The results of tools in the messages, "text" or "error: text".
+  static std::vector<std::string> ToolTexts(const std::vector<llm::Message>& messages) {
+    std::vector<std::string> texts;
+    for (const llm::Message& message : messages) {
+      for (const llm::Block& block : message.blocks) {
+        if (const auto* result = std::get_if<llm::ToolResult>(&block)) {
+          texts.push_back((result->is_error ? "error: " : "") + result->text);
+        }
+      }
+    }
+    return texts;
+  }
+  PendingApproval OnlyPending(const marathon::Run& run) {
+    const auto pending = Pending(run);
+    EXPECT_TRUE(pending.ok()) << pending.status();
+    EXPECT_EQ(pending.ok() ? pending->size() : 0, 1u);
+    return pending.ok() && !pending->empty() ? pending->front() : PendingApproval();
+  }
+  // Lets "add" wait for a person, and asks for one call of it.
+  marathon::Run StartWaiting(Duration timeout = Duration(0)) {
+    AddTool(Effect::kAtMostOnce, {.approve = Always(), .approval_timeout = timeout});
+    model_->CallsTool("add", R"({"a": 1, "b": 2})").Says("done");
+    const marathon::Run run = Start();
+    env().RunUntilIdle();
+    return run;
+  }
+
+  Agent agent_;
+  std::shared_ptr<llm::ScriptedModel> model_ = std::make_shared<llm::ScriptedModel>();
+  std::shared_ptr<HoldingModel> holding_;  // instead, if there is one
+  std::vector<std::string> called_, keys_;
+  std::optional<testing::TestEnvironment> env_;
+};
+
+// ---- Steps and tools
+
+TEST_P(AgentTest, AnAnswer) {
+  model_->Says("hello");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kDone);
+  EXPECT_EQ(result.text, "hello");
+  EXPECT_EQ(result.spent.steps, 1);
+  EXPECT_THAT(result.messages, ElementsAre(llm::UserMessage("hi"), llm::AssistantMessage("hello")));
+  const llm::ChatRequest request = model_->requests().at(0);
+  EXPECT_THAT(request.messages, ElementsAre(llm::SystemMessage("Be brief."), llm::UserMessage("hi")));
+  EXPECT_EQ(request.model, "m");
+  EXPECT_EQ(request.max_tokens, agent_.max_tokens);
+  EXPECT_THAT(request.tools, ElementsAre(agent_.tools[0].definition));
+}
+
+TEST_P(AgentTest, AToolAndBack) {
+  model_->CallsTool("add", R"({"a": 1, "b": 2})").CallsTool("add", R"({"a": 3})").Says("done");
+  const marathon::Run run = Start();
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.text, "done");
+  EXPECT_EQ(result.spent.steps, 3);
+  EXPECT_EQ(result.spent.tool_calls, 2);
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("3", "3"));
+  const std::string id = run.run_id().str();
+  EXPECT_THAT(keys_, ElementsAre(id + "/1/call_1", id + "/2/call_2"));
+  // Each request has all that was said before, though no input has.
+  std::vector<llm::Message> last = model_->requests().at(2).messages;
+  EXPECT_EQ(last.size(), 6u);
+  last.erase(last.begin());
+  last.push_back(llm::AssistantMessage("done"));
+  EXPECT_EQ(last, result.messages);
+  const auto tasks = env().Inputs<ModelTask>("A/model");
+  ASSERT_EQ(tasks.size(), 3u);
+  EXPECT_FALSE(tasks[0].head.has_value());
+  EXPECT_EQ(tasks[2].messages.size(), 1u);
+  EXPECT_TRUE(tasks[2].head.has_value());
+}
+
+TEST_P(AgentTest, OneResultForEachInTheirOrder) {
+  model_->CallsTools({{.name = "add", .arguments = R"({"a": 1})"},
+                      {.name = "add", .arguments = R"({"a": -1})"},
+                      {.name = "subtract", .arguments = "{}"},
+                      {.name = "add", .arguments = R"({"a": "one"})"},
+                      {.name = "add", .arguments = R"({"a": 4})"}})
+      .Says("done");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kDone);
+  EXPECT_THAT(ToolTexts(result.messages),
+              ElementsAre("1", HasSubstr("error: too little"),
+                          "error: There is no tool of this name. There are: add",
+                          HasSubstr("error: The arguments do not fit the tool's schema: a: "), "4"));
+  // A pure one is retried.
+  EXPECT_EQ(std::ranges::count(called_, "-1"), agent_.tools[0].options.retry.maximum_attempts);
+}
+
+// All of one response run at once, or as many as the tool allows.
+TEST_P(AgentTest, SideBySide) {
+  for (const auto& [most, time] : {std::pair{0, 1min}, {1, 3min}, {2, 2min}}) {
+    env_.reset();
+    AddTool(Effect::kPure, {.timeout = 1h, .max_parallel = most});
+    std::vector<llm::ToolCall> calls(3, {.name = "add", .arguments = R"({"a": 1})"});
+    model_->CallsTools(calls).Says("done");
+    env().Mock("A/tool/add", [](const ToolTask&) { return ToolReply{.text = "ok"}; }, {.delay = 1min});
+    const Time began = env().Now();
+    EXPECT_THAT(ToolTexts(RunOnce().messages), ElementsAre("ok", "ok", "ok"));
+    EXPECT_EQ(env().Now() - began, time) << most;
+  }
+}
+
+TEST_P(AgentTest, ToolsThatTakeTooLong) {
+  for (const Effect effect : {Effect::kPure, Effect::kAtMostOnce}) {
+    env_.reset();
+    AddTool(effect, {.timeout = 1s, .retry = {.maximum_attempts = 2}});
+    model_->CallsTool("add", R"({"a": 1})").Says("done");
+    env().Mock("A/tool/add", [](const ToolTask&) { return ToolReply{.text = "ok"}; }, {.delay = 1min});
+    const bool pure = effect == Effect::kPure;
+    EXPECT_THAT(ToolTexts(RunOnce().messages),
+                ElementsAre(pure ? "error: it did not end within 1000 ms"
+                                 : "error: it did not end within 1000 ms. It is not known whether it had its effect"));
+    EXPECT_EQ(env().Calls("A/tool/add").size(), pure ? 2u : 1u);
+  }
+}
+
+TEST_P(AgentTest, AModelThatDoesNotLearn) {
+  for (int i = 0; i < 3; ++i) model_->CallsTool("add", R"({"b": 2})");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Arguments");
+  EXPECT_THAT(result.message, HasSubstr("add: The arguments do not fit"));
+  EXPECT_EQ(ToolTexts(result.messages).size(), 3u);
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+TEST_P(AgentTest, LongResultsAreCut) {
+  AddTool(Effect::kPure, {.result_max = 3});
+  model_->CallsTool("add", R"({"a": 12345})").Says("done");
+  EXPECT_THAT(ToolTexts(RunOnce().messages), ElementsAre("123\n[cut off here: 2 more bytes]"));
+}
+
+TEST_P(AgentTest, HooksSeeAndChange) {
+  agent_.hooks.before_model = [](ModelChoice& choice) {
+    choice.model = "m" + std::to_string(choice.step);
+    if (choice.step == 2) choice.tools.clear();
+  };
+  agent_.hooks.before_tool = [](const llm::ToolCall& call) -> std::string {
+    return call.arguments.find("13") == std::string::npos ? "" : "Not this number.";
+  };
+  agent_.hooks.after_tool = [](const llm::ToolCall&, llm::ToolResult& result) { result.text += "!"; };
+  model_->CallsTools({{.name = "add", .arguments = R"({"a": 1})"}, {.name = "add", .arguments = R"({"a": 13})"}})
+      .Says("done");
+  EXPECT_THAT(ToolTexts(RunOnce().messages), ElementsAre("1!", "error: Not this number.!"));
+  EXPECT_EQ(model_->requests()[1].model, "m2");
+  EXPECT_THAT(model_->requests()[1].tools, IsEmpty());
+}
+
+// ---- Ends
+
+TEST_P(AgentTest, FailuresOfTheModelAreEnds) {
+  model_->Fails(llm::ErrorClass::kOverloaded).Says("after all");
+  EXPECT_EQ(RunOnce().text, "after all");
+  model_->Fails(llm::ErrorClass::kQuota, "no money");
+  Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Quota");
+  EXPECT_THAT(result.message, HasSubstr("no money"));
+  model_->Fails(llm::ErrorClass::kRefused);
+  EXPECT_EQ(RunOnce().stop, StopReason::kRefused);
+  llm::ChatResponse response{.stop_reason = llm::StopReason::kRefused};
+  response.blocks = {llm::Text{"I would rather not."}};
+  model_->Answers(response);
+  result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kRefused);
+  EXPECT_EQ(result.text, "I would rather not.");
+}
+
+// A call that the limits of its endpoint hold is postponed, as often as need be: no attempt of the step's.
+TEST_P(AgentTest, AStepThatHasToWaitIsNoFailure) {
+  agent_.model_retry.maximum_attempts = 1;
+  llm::Error held = llm::MakeError(llm::ErrorClass::kRateLimit, "later");
+  held.retry_after = 1h;
+  held.permit = "1 key";
+  model_->Answers(held).Answers(held).Says("done");
+  EXPECT_EQ(RunOnce().text, "done");
+  const auto calls = env().Calls("A/model");
+  ASSERT_EQ(calls.size(), 3u);
+  EXPECT_EQ(calls[2].info.attempt, 1);
+  EXPECT_GE(calls[2].at - calls[0].at, 2h);
+  EXPECT_LT(calls[2].at - calls[0].at, 2h + 1s);
+}
+
+TEST_P(AgentTest, AnAnswerThatIsCutOffIsNone) {
+  llm::ChatResponse response{.stop_reason = llm::StopReason::kMaxTokens};
+  response.blocks = {llm::Text{"Once upon"}};
+  model_->Answers(response);
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "MaxTokens");
+  EXPECT_EQ(result.text, "Once upon");
+}
+
+TEST_P(AgentTest, APausedAnswerGoesOn) {
+  llm::ChatResponse response{.stop_reason = llm::StopReason::kPaused};
+  response.blocks = {llm::Text{"I am looking"}};
+  model_->Answers(response).Says("found");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.text, "found");
+  EXPECT_EQ(result.messages.size(), 3u);
+}
+
+TEST_P(AgentTest, AnOutputThatFits) {
+  agent_.output = llm::OutputSchema{.schema = SchemaTextOf<Sum>()};
+  model_->Says("three").Says(R"({"a": "3"})").Says(R"({"a": 3})");
+  Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kDone);
+  const auto output = OutputOf<Sum>(result);
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_EQ(output->a, 3);
+  EXPECT_EQ(model_->requests()[0].output, agent_.output);
+  EXPECT_THAT(llm::TextOf(model_->requests()[2].messages.back().blocks), HasSubstr("a: "));
+  model_->Says("1").Says("2").Says("3").Says("never");
+  result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Output");
+  EXPECT_EQ(result.text, "3");
+  EXPECT_EQ(model_->left(), 1u);
+}
+
+TEST_P(AgentTest, ACanceledRunIsCanceled) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(run.Cancel("enough").ok());
+  EXPECT_EQ(run.Result<Result>().status().code(), StatusCode::kCancelled);
+  env().RunUntilIdle();
+  EXPECT_TRUE(holding_->stopped);
+}
+
+// ---- People
+
+TEST_P(AgentTest, Approved) {
+  const marathon::Run run = StartWaiting();
+  env().Advance(24h * 30);
+  const PendingApproval call = OnlyPending(run);
+  EXPECT_EQ(call.key, "1/call_1");
+  EXPECT_EQ(call.tool, "add");
+  EXPECT_EQ(call.arguments, R"({"a":1,"b":2})");
+  EXPECT_EQ(call.expires, Time());
+  EXPECT_THAT(called_, IsEmpty());
+  EXPECT_EQ(StatusOf(run).value().state, "approval");
+  ASSERT_TRUE(Approve(run, call).ok());
+  const Result result = ResultOf(run);
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("3"));
+  EXPECT_THAT(called_, ElementsAre("1"));
+  EXPECT_EQ(StatusOf(run).value().state, "ended");
+}
+
+TEST_P(AgentTest, Denied) {
+  const marathon::Run run = StartWaiting();
+  ASSERT_TRUE(Deny(run, OnlyPending(run), "not today").ok());
+  EXPECT_THAT(ToolTexts(ResultOf(run).messages), ElementsAre("error: Not called: not today"));
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+TEST_P(AgentTest, Edited) {
+  const marathon::Run run = StartWaiting();
+  const PendingApproval call = OnlyPending(run);
+  ASSERT_TRUE(Edit(run, call, "no JSON").ok());
+  ASSERT_TRUE(Edit(run, call, R"({"b": 1})").ok());  // does not fit: ignored
+  env().RunUntilIdle();
+  EXPECT_EQ(OnlyPending(run), call);
+  ASSERT_TRUE(Edit(run, call, R"({"a": 7})").ok());
+  EXPECT_THAT(ToolTexts(ResultOf(run).messages),
+              ElementsAre("[called with other arguments, by a person: {\"a\": 7}]\n7"));
+  EXPECT_THAT(called_, ElementsAre("7"));
+}
+
+TEST_P(AgentTest, NobodyCame) {
+  const marathon::Run run = StartWaiting(48h);
+  const PendingApproval call = OnlyPending(run);
+  EXPECT_EQ(call.expires - call.asked, 48h);
+  env().Advance(48h);
+  EXPECT_THAT(ToolTexts(ResultOf(run).messages), ElementsAre("error: Not called: nobody approved it in time."));
+  EXPECT_THAT(called_, IsEmpty());
+  EXPECT_FALSE(Approve(run, call).ok()) << "the run has ended";
+}
+
+// What was seen is what is approved: anything else changes nothing.
+TEST_P(AgentTest, DecisionsThatDoNotCount) {
+  const marathon::Run run = StartWaiting(48h);
+  const PendingApproval call = OnlyPending(run);
+  PendingApproval other = call;
+  other.digest = DigestOf({{"a", 1'000'000}, {"b", 2}});
+  ASSERT_TRUE(Approve(run, other).ok());
+  other = call;
+  other.key = "1/call_2";
+  ASSERT_TRUE(Approve(run, other).ok());
+  ASSERT_TRUE(run.Signal(kDecide.name, std::string("yes")).ok());
+  ASSERT_TRUE(run.Signal(kSteer.name, 7).ok());
+  env().RunUntilIdle();
+  EXPECT_EQ(OnlyPending(run), call);
+  ASSERT_TRUE(Deny(run, call, "no").ok());
+  ASSERT_TRUE(Approve(run, call).ok());  // the second one
+  EXPECT_THAT(ToolTexts(ResultOf(run).messages), ElementsAre("error: Not called: no"));
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+TEST_P(AgentTest, ApprovalByArguments) {
+  AddTool(Effect::kPure, {.approve = [](const nlohmann::json& arguments) { return arguments["a"] > 10; }});
+  model_->CallsTools({{.name = "add", .arguments = R"({"a": 1})"}, {.name = "add", .arguments = R"({"a": 11})"}})
+      .Says("done");
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  EXPECT_THAT(called_, ElementsAre("1"));
+  ASSERT_TRUE(Approve(run, OnlyPending(run)).ok());
+  EXPECT_THAT(ToolTexts(ResultOf(run).messages), ElementsAre("1", "11"));
+}
+
+TEST_P(AgentTest, Steered) {
+  const marathon::Run run = StartWaiting();
+  ASSERT_TRUE(Steer(run, "Be quick.").ok());
+  ASSERT_TRUE(Approve(run, OnlyPending(run)).ok());
+  const Result result = ResultOf(run);
+  ASSERT_EQ(result.messages.size(), 5u);
+  EXPECT_EQ(result.messages[3], llm::UserMessage("Be quick."));
+}
+
+// One who still has something to say is heard before the end.
+TEST_P(AgentTest, SteeredWhileTheLastAnswerIsOnItsWay) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(Steer(run, "And why?").ok());
+  model_->Says("because");
+  llm::ChatResponse response;
+  response.blocks = {llm::Text{"no"}};
+  holding_->Answer(response);
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.spent.steps, 2);
+  EXPECT_EQ(result.text, "because");
+  ASSERT_EQ(result.messages.size(), 4u);
+  EXPECT_EQ(result.messages[2], llm::UserMessage("And why?"));
+}
+
+TEST_P(AgentTest, StoppedWhileTheModelSpeaks) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  llm::ChatResponse response{.stop_reason = llm::StopReason::kToolCalls};
+  response.blocks = {llm::Text{"Let me add."}, llm::ToolCall{"c", "add", R"({"a": 1})"}};
+  response.usage = {.input = 100, .output = 10};
+  model_->Answers(response);
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  EXPECT_EQ(StatusOf(run).value().state, "model");
+  EXPECT_FALSE(holding_->stopped);
+  ASSERT_TRUE(Stop(run, "changed my mind").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(result.why, "changed my mind");
+  EXPECT_EQ(result.text, "Let me add.");
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1"));
+  EXPECT_TRUE(result.spent.estimated);
+  EXPECT_GT(result.spent.usage.input, 200);
+  env().RunUntilIdle();
+  EXPECT_TRUE(holding_->stopped);
+}
+
+// What a tool has done by then is worth knowing.
+TEST_P(AgentTest, StoppedWhileAToolRuns) {
+  model_->CallsTool("add", R"({"a": 1})").Says("never");
+  AddTool(Effect::kAtMostOnce, {.timeout = 1h});
+  env().Mock("A/tool/add", [](const ToolTask&) { return ToolReply{.text = "half of it"}; }, {.delay = 30min});
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  EXPECT_EQ(StatusOf(run).value().state, "tools");
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(ToolTexts(result.messages).size(), 1u);
+  EXPECT_EQ(model_->left(), 1u);
+}
+
+TEST_P(AgentTest, StoppedWhileAPersonIsAsked) {
+  const marathon::Run run = StartWaiting();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("error: Not called: the agent was stopped."));
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+// ---- Budgets
+
+llm::ChatResponse CallFor(llm::Usage usage) {
+  llm::ChatResponse response{.model = "m-2026", .stop_reason = llm::StopReason::kToolCalls, .usage = usage};
+  response.blocks = {llm::Text{"thinking"}, llm::ToolCall{"c", "add", R"({"a": 1})"}};
+  return response;
+}
+
+TEST_P(AgentTest, ABudgetOfSteps) {
+  agent_.budget.steps = 2;
+  model_->Answers(CallFor({})).Answers(CallFor({})).Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "steps");
+  EXPECT_EQ(result.text, "thinking");
+  EXPECT_EQ(result.spent.steps, 2);
+  EXPECT_EQ(model_->left(), 1u);
+}
+
+TEST_P(AgentTest, ABudgetOfToolCalls) {
+  agent_.budget.tool_calls = 2;
+  model_->Answers(CallFor({})).CallsTools({{.name = "add"}, {.name = "add"}}).Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "tool_calls");
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", HasSubstr("error: Not called: the agent's budget"),
+                                                      HasSubstr("error: Not called: the agent's budget")));
+}
+
+TEST_P(AgentTest, ABudgetOfTokens) {
+  agent_.max_tokens = 100;
+  agent_.budget.tokens = 1'000;
+  model_->Answers(CallFor({.input = 300, .output = 20})).Answers(CallFor({.input = 330, .output = 20})).Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "tokens");
+  EXPECT_EQ(result.spent.usage, (llm::Usage{.input = 630, .output = 40}));
+  EXPECT_EQ(model_->left(), 1u);
+}
+
+TEST_P(AgentTest, ABudgetOfMoney) {
+  agent_.max_tokens = 100;
+  agent_.prices = {{.model = "m", .input = 3'000'000, .output = 15'000'000}};
+  agent_.budget.micro_usd = 4'000;  // a first step may come to 1,500 and some, and comes to 1,200
+  model_->Answers(CallFor({.input = 300, .output = 20})).Answers(CallFor({.input = 330, .output = 20})).Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "usd");
+  EXPECT_EQ(result.spent.micro_usd, (300 + 330) * 3 + 40 * 15);
+  agent_.prices.clear();
+  env_.reset();
+  EXPECT_EQ(RunOnce().why, "Price");
+}
+
+TEST_P(AgentTest, ABudgetOfTime) {
+  agent_.budget.wall = 1h;
+  AddTool(Effect::kPure, {.approve = Always()});
+  model_->Answers(CallFor({})).Says("never");
+  const marathon::Run run = Start();
+  env().Advance(2h);
+  ASSERT_TRUE(Approve(run, OnlyPending(run)).ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "wall");
+}
+
+// ---- A loop of one's own
+
+TEST_P(AgentTest, ALoopOfOnesOwn) {
+  auto shared = std::make_shared<const Agent>(agent_);
+  model_->CallsTools({{.name = "add", .arguments = R"({"a": 1})"}, {.name = "add", .arguments = R"({"a": 2})"}})
+      .Says("done");
+  Registry registry;
+  BindActivities(registry, shared, model_);
+  registry.Bind("W", [shared](WorkflowContext& ctx, Input input) -> Workflow<Result> {
+    Loop loop(ctx, *shared, input);
+    while (co_await loop.Ask()) {
+      if (loop.calls().empty()) {
+        loop.Accept();
+        continue;
+      }
+      llm::Message results{.role = llm::Role::kUser};
+      for (const llm::ToolCall& call : loop.calls()) {
+        llm::ToolResult result = co_await loop.Call(call);
+        results.blocks.emplace_back(std::move(result));
+      }
+      loop.Say(results);
+    }
+    co_return loop.TakeResult();
+  });
+  env_.emplace(registry, testing::TestEnvironmentOptions{.cache_runs = GetParam()});
+  Input input = Ask("hi");
+  input.keep_messages = true;
+  const Result result = ResultOf(*env().engine().Start("W", input));
+  EXPECT_EQ(result.text, "done");
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", "2"));
+}
+
+// ---- After a review
+
+TEST_P(AgentTest, ACallThatWasCutOffIsNotMade) {
+  llm::ChatResponse cut{.model = "m", .stop_reason = llm::StopReason::kMaxTokens};
+  cut.blocks.emplace_back(llm::ToolCall{.id = "c", .name = "add", .arguments = R"({"a": 1})"});
+  model_->Answers(cut);
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "MaxTokens");
+  EXPECT_THAT(called_, IsEmpty());
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("error: Not called: the answer was cut off."));
+}
+
+TEST_P(AgentTest, ToolsThatAreTakenAwayAreNotCalled) {
+  agent_.hooks.before_model = [](ModelChoice& choice) { choice.tools.clear(); };
+  model_->CallsTool("add", R"({"a": 1})").Says("done");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.text, "done");
+  EXPECT_THAT(called_, IsEmpty());
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("error: There is no tool of this name. There are: none"));
+}
+
+TEST_P(AgentTest, ACancelBehindAnApprovalIsOne) {
+  const marathon::Run run = StartWaiting();
+  ASSERT_TRUE(Approve(run, OnlyPending(run)).ok());
+  ASSERT_TRUE(run.Cancel("enough").ok());
+  const auto result = run.Result<Result>();
+  EXPECT_EQ(result.status().code(), StatusCode::kCancelled) << result.status();
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+TEST_P(AgentTest, BytesThatAreNoTextAreMarked) {
+  agent_.tools = {MakeTool("read", "Reads.", [](const Sum&) { return std::string("caf\xe9"); })};
+  model_->CallsTool("read", R"({"a": 1})").Says("done");
+  EXPECT_THAT(ToolTexts(RunOnce().messages), ElementsAre("caf\uFFFD"));
+}
+
+TEST_P(AgentTest, AConversationThatIsTooLargeIsAnEnd) {
+  model_->Says("never");
+  const size_t around = nlohmann::json(Ask("")).dump().size();
+  auto run = env().engine().Start("A", Ask(std::string(limits::kPayloadMaxBytes - around, 'x')));
+  ASSERT_TRUE(run.ok()) << run.status();
+  const Result result = ResultOf(*run);
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "TooLarge");
+}
+
+INSTANTIATE_TEST_SUITE_P(Cache, AgentTest, ::testing::Values(size_t{10'000}, size_t{0}), [](const ::testing::TestParamInfo<size_t>& setup) {
+  return setup.param == 0 ? "NoCache" : "Cached";
+});
+
+// ---- Histories
+
+// 200 turns of 4 KB, half of them the tool's: no history has a prompt twice.
+TEST(AgentHistoryTest, GrowsByWhatIsNew) {
+  constexpr int kTurns = 200;
+  constexpr size_t kBytes = 4 << 10;
+  int turns = 0;
+  auto model = std::make_shared<llm::ScriptedModel>([&](const llm::ChatRequest& request) -> llm::ChatResult {
+    EXPECT_EQ(request.messages.size(), 1u + 2u * static_cast<size_t>(turns));
+    llm::ChatResponse response;
+    if (++turns > kTurns) {
+      response.blocks = {llm::Text{"done"}};
+    } else {
+      response.blocks = {llm::ToolCall{"call_" + std::to_string(turns), "read", R"({"a": 1})"}};
+    }
+    return response;
+  });
+  Agent agent{.name = "A", .model = "m"};
+  agent.budget.steps = 0;
+  agent.tools = {MakeTool("read", "Reads.", [](const Sum&) { return std::string(kBytes, 'x'); },
+                          {.effect = Effect::kPure})};
+  Registry registry;
+  Bind(registry, agent, model);
+  testing::TestEnvironment env(registry, {.verify_determinism = false});
+  const auto run = env.engine().Start("A", Ask("hi"));
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->Result<Result>()->spent.tool_calls, kTurns);
+  const auto description = run->Describe();
+  ASSERT_TRUE(description.ok()) << description.status();
+  RecordProperty("history_bytes", std::to_string(description->run.history_bytes));
+  EXPECT_LT(description->run.history_bytes, 2 << 20);
+  EXPECT_GT(description->run.history_bytes, static_cast<int64_t>(kTurns * kBytes));
+}
+
+}  // namespace
+}  // namespace marathon::agent::loop_test

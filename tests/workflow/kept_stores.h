@@ -1,0 +1,93 @@
+// What the upgrade test opens: copies of stores that were kept, SQLite files and the data of Redis servers, and
+// the clock by which they are read.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "../../src/adapters/redis/wire.h"
+#include "../unit/sqlite_fixture.h"
+#include "fixture.h"
+
+namespace marathon::tests {
+
+// The threads of production, and its clock turned: what is due in a store that was kept must not depend on the
+// date of the test.
+class TurnedRuntime final : public Runtime {
+ public:
+  explicit TurnedRuntime(Time now) : by_(now - threads_.Now()) {}
+  ~TurnedRuntime() override { threads_.Stop(); }
+
+  Time Now() const override { return threads_.Now() + by_; }
+  int64_t MonotonicMicros() const override { return threads_.MonotonicMicros(); }
+  uint64_t Random() override { return threads_.Random(); }
+  void Post(Lane lane, Callback<void()> work) override { threads_.Post(lane, std::move(work)); }
+  void PostWhenIdle(Callback<void()> work) override { threads_.PostWhenIdle(std::move(work)); }
+  AlarmId SetAlarm(Duration delay, Callback<void()> work) override {
+    return threads_.SetAlarm(delay, std::move(work));
+  }
+  void CancelAlarm(AlarmId alarm) override { threads_.CancelAlarm(alarm); }
+  std::shared_ptr<OneShot> NewOneShot() override { return threads_.NewOneShot(); }
+
+ private:
+  ThreadRuntime threads_{2, 4};
+  const Time::duration by_;
+};
+
+// A store in a folder of its own: a copy of `kept`, or empty if there is no such file.
+class SqliteCopy {
+ public:
+  static constexpr const char* kName = "app.db";
+
+  explicit SqliteCopy(const std::filesystem::path& kept) {
+    if (exists(kept)) copy_file(kept, file());
+  }
+  StatusOr<Ports> Open(Runtime& runtime) const {
+    return OpenPorts("sqlite:" + file(), {std::make_shared<Backend>(SqliteBackend())}, runtime);
+  }
+  // As a process that is killed now would leave it, with all of it in one file. REQUIRES: nobody writes.
+  void Keep(const std::filesystem::path& kept) const {
+    EXPECT_EQ(testing::RawDatabase(file()).Text("PRAGMA wal_checkpoint(TRUNCATE)"), "0");  // not busy
+    copy_file(file(), kept, std::filesystem::copy_options::overwrite_existing);
+  }
+  // Once it is closed.
+  Status Check() const { return CheckSqliteFile(file()); }
+
+ private:
+  std::string file() const { return folder_.File(kName); }
+
+  testing::TempFolder folder_;
+};
+
+// The same on a server of its own.
+class RedisCopy {
+ public:
+  static constexpr const char* kName = "dump.rdb";
+
+  explicit RedisCopy(const std::filesystem::path& kept) {
+    if (exists(kept)) copy_file(kept, folder_.File(kName));
+    server_.emplace(std::vector<std::string>{"--dir", folder_.File(""), "--dbfilename", kName});
+  }
+  StatusOr<Ports> Open(Runtime& runtime) {
+    auto backend = std::make_shared<Backend>(RedisBackend({.server_clock = false, .log = nullptr}));
+    return OpenPorts("redis:" + server_->socket(), {std::move(backend)}, runtime);
+  }
+  void Keep(const std::filesystem::path& kept) {
+    const auto context = server_->Connect();
+    const detail::RedisReply saved(static_cast<redisReply*>(redisCommand(context.get(), "SAVE")));
+    EXPECT_EQ(saved.text(), "OK");
+    copy_file(folder_.File(kName), kept, std::filesystem::copy_options::overwrite_existing);
+  }
+  Status Check() const { return {}; }
+
+ private:
+  testing::TempFolder folder_;
+  std::optional<RedisServer> server_;
+};
+
+}  // namespace marathon::tests
