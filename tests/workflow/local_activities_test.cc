@@ -199,13 +199,14 @@ TEST_P(LocalActivitiesTest, AShutdownDoesNotWaitForTheNextAttempt) {
 
 TEST_P(LocalActivitiesTest, ACanceledOneIsToldToStop) {
   Registry registry;
-  Mailbox<int> stopped;
+  Mailbox<int> begun, stopped;
   registry.Bind(kDouble, [&](ActivityContext& ctx, int x) -> StatusOr<int> {
+    begun.Put(x);
     WaitForStop(ctx.stop_token());
     stopped.Put(x);
     return Cancelled("told to");
   });
-  registry.Bind(kSeven, [] { return 7; });
+  registry.Bind(kSeven, [&] { return begun.Take() + begun.Take() + 4; });  // what has not begun never runs
   registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
     auto long_one = ctx.StartLocal(kDouble, 1);
     auto waits = ctx.StartLocal(kDouble, 2, {.cancellation = ActivityCancellation::kWait});
