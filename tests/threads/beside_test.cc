@@ -124,7 +124,7 @@ TEST_P(BesideThreadsTest, EveryReaderHearsAllInTheWritersOrder) {
 TEST_P(BesideThreadsTest, ReadsAreCanceledWhileFramesCome) {
   std::atomic<int> told{0}, gone{0};
   const auto all_gone = runtime_.NewOneShot();
-  const auto count = [&](void*) {
+  const auto count = [&gone, all_gone](void*) {
     if (++gone == kReaders * kFrames) all_gone->Set();
   };
   InThreads(kWriters + kReaders, [&](int t) {

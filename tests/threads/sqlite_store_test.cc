@@ -118,7 +118,7 @@ TEST_F(SqliteThreadsTest, AllThatIsUnderWayIsAnswered) {
   Ports ports = Open();
   std::atomic<int> found{0};
   const auto listed = runtime_.NewOneShot();
-  ports.store->List({.limit = 10 * kRuns}, [&](const auto& reply) {
+  ports.store->List({.limit = 10 * kRuns}, [&found, listed](const auto& reply) {
     if (reply.ok()) found = static_cast<int>(reply->runs.size());
     listed->Set();
   });

@@ -216,7 +216,7 @@ TEST(LlmClientTest, AnAnswerThatHasItsEndMayLoseItsConnection) {
     StreamServer server([&](const DoubleRequest&) {
       return StreamReply{.pieces = Pieces(OpenAiEvents(), 50), .end = end};
     });
-    const auto client = Open(server, {.idle_timeout = 1s});
+    const auto client = Open(server, {.idle_timeout = end == StreamEnd::kStall ? 3s : 120s});
     Caller caller;
     caller.Start(*client);
     EXPECT_TRUE(std::holds_alternative<ChatResponse>(caller.Result())) << static_cast<int>(end);
@@ -229,7 +229,7 @@ TEST(LlmClientTest, TimesOut) {
   EXPECT_EQ(ErrorOfReply(silent, {.idle_timeout = 0ms, .total_timeout = 50ms}).error_class,
             ErrorClass::kTimeout);
   const Error error = ErrorOfReply({.pieces = {"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"},
-                                    .end = StreamEnd::kStall}, {.idle_timeout = 1s});
+                                    .end = StreamEnd::kStall}, {.idle_timeout = 3s});
   EXPECT_EQ(error.error_class, ErrorClass::kTimeout);
   EXPECT_TRUE(error.partial);
 }

@@ -79,15 +79,14 @@ class Mailbox {
   // The first value ever put; a default one if none comes.
   T Get() {
     std::unique_lock lock(mutex_);
-    const bool came = changed_.wait_for(lock, kPatience, [&] { return !values_.empty(); });
-    EXPECT_TRUE(came) << "nothing came";
-    return came ? values_.front() : T();
+    return WaitForOne(lock) ? values_.front() : T();
   }
   // The same, and removes it.
   T Take() {
-    T value = Get();
-    std::lock_guard lock(mutex_);
-    if (!values_.empty()) values_.erase(values_.begin());
+    std::unique_lock lock(mutex_);
+    if (!WaitForOne(lock)) return T();
+    T value = std::move(values_.front());
+    values_.erase(values_.begin());
     return value;
   }
   size_t size() {
@@ -96,6 +95,12 @@ class Mailbox {
   }
 
  private:
+  bool WaitForOne(std::unique_lock<std::mutex>& lock) {
+    const bool came = changed_.wait_for(lock, kPatience, [&] { return !values_.empty(); });
+    EXPECT_TRUE(came) << "nothing came";
+    return came;
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<T> values_;
@@ -298,6 +303,7 @@ class WorkflowTest : public ::testing::TestWithParam<Setup> {
     options.cache_runs = GetParam().cache_runs;
     options.turn_threads = 2;
     options.verify_determinism = true;
+    options.watchdog = 1min;  // a turn that the machine holds up does not hang
     options.log = log_;
     return options;
   }

@@ -148,7 +148,7 @@ TEST_P(OperatorTest, ItStaysPausedForTheEnginesToCome) {
 TEST_P(OperatorTest, ARunTimeoutEndsAPausedRunAndItsChainStaysPaused) {
   static constexpr RetryPolicy kAlways{.initial_interval = 1ms, .backoff_coefficient = 1, .jitter = 0};
   Engine engine = Open(With([](WorkflowContext& ctx) -> Workflow<Strings> {
-    if (ctx.attempt() == 1) co_await ctx.Sleep(1h);
+    co_await ctx.Receive<bool>("go");  // until then the chain goes on, however late the pause comes
     co_return Strings{"attempt " + std::to_string(ctx.attempt())};
   }));
   auto run = engine.Start("W", {.workflow_id = "w", .run_timeout = 300ms, .retry = kAlways});
@@ -160,6 +160,7 @@ TEST_P(OperatorTest, ARunTimeoutEndsAPausedRunAndItsChainStaysPaused) {
   ASSERT_TRUE(next->run.paused.has_value());
   EXPECT_EQ(next->run.paused->reason, "why");
   EXPECT_NE(next->run.key.run_id, run->run_id());
+  ASSERT_EQ(run->Signal("go", true), Status());
   ASSERT_EQ(run->Resume(), Status()) << "of the run that goes on";
   EXPECT_THAT(run->Result<Strings>(kPatience).value_or(Strings()),
               ElementsAre(::testing::StartsWith("attempt ")));
