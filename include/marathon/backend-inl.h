@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <system_error>
 
 #include "marathon/backend.h"
 
@@ -91,6 +93,30 @@ MARATHON_INLINE std::optional<std::string_view> BackendUrl::Find(std::string_vie
     if (name == key) return value;
   }
   return std::nullopt;
+}
+
+MARATHON_INLINE Status BackendUrl::ReadNumber(std::string_view key, int64_t least, int64_t most,
+                                              int64_t* value) const {
+  const auto text = Find(key);
+  if (!text) return {};
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  const bool whole = error == std::errc() && end == text->data() + text->size();
+  if (!whole || number < least || number > most) {
+    return InvalidArgument(fmt::format("{}={}: write a number from {} to {}", key, *text, least, most));
+  }
+  *value = number;
+  return {};
+}
+
+MARATHON_INLINE Status BackendUrl::ReadMillis(std::string_view key, Duration least, Duration most,
+                                              Duration* value) const {
+  int64_t millis = value->count();
+  if (Status status = ReadNumber(key, least.count(), most.count(), &millis); !status.ok()) {
+    return InvalidArgument(fmt::format("{}, of milliseconds", MessageOf(status)));
+  }
+  *value = Duration(millis);
+  return {};
 }
 
 MARATHON_INLINE Status

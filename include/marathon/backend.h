@@ -4,6 +4,7 @@
 // Values; no thread rule. Backend::open may be called from any thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "marathon/status.h"
 #include "marathon/stream_log.h"
 #include "marathon/task_queue.h"
+#include "marathon/time.h"
 #include "marathon/transactions.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -36,6 +38,10 @@ struct BackendUrl {
 
   // The value of a parameter; none if the URL does not have it.
   std::optional<std::string_view> Find(std::string_view key) const;
+  // Sets `value` to a parameter that is a number, or a number of milliseconds; leaves it if the URL does not have it.
+  // kInvalidArgument: it is not one from `least` to `most`.
+  Status ReadNumber(std::string_view key, int64_t least, int64_t most, int64_t* value) const;
+  Status ReadMillis(std::string_view key, Duration least, Duration most, Duration* value) const;
   // kInvalidArgument, naming those there are, when the URL has a parameter that is not in `known`.
   Status CheckParameters(std::initializer_list<std::string_view> known) const;
 };

@@ -56,8 +56,12 @@ inline constexpr Duration kTurnClaim = std::chrono::seconds(10);
 // What fell due and was handed to a caller of PollDue comes up again after this, until it is dealt with.
 inline constexpr Duration kDueAgain = std::chrono::seconds(5);
 
-// A closed run is kept this long.
+// A closed run is kept this long, unless the store is told otherwise.
 inline constexpr Duration kRetention = std::chrono::hours(7 * 24);
+// … which is at least this: whoever awaits its result reads it after it has closed.
+inline constexpr Duration kMinRetention = std::chrono::seconds(1);
+// The longest time that a parameter of a URL may ask for anything to be kept.
+inline constexpr Duration kMaxKeep = std::chrono::hours(3650 * 24);
 
 // History is read in pages of about this size.
 inline constexpr size_t kHistoryPageBytes = 4u << 20;

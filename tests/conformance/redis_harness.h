@@ -36,10 +36,15 @@ class RedisHarness : public StoreHarness {
   }
   bool ForgetsByItsClock() override { return false; }
   std::optional<int64_t> DueVisited() override { return RedisDueVisited(*ports_.store); }
+  bool KeepClosed(Duration keep, int64_t bytes) override {
+    options_.closed_keep = keep;
+    options_.closed_bytes = bytes;
+    return Reopen();
+  }
   bool Reopen() override {
     ports_ = Ports();
     const auto url = ParseBackendUrl(url_);
-    auto opened = RedisBackend({.server_clock = false, .log = nullptr}).open(*url, runtime_);
+    auto opened = RedisBackend(options_).open(*url, runtime_);
     EXPECT_TRUE(opened.ok()) << opened.status();
     if (opened.ok()) ports_ = *std::move(opened);
     return opened.ok();
@@ -47,6 +52,7 @@ class RedisHarness : public StoreHarness {
 
  private:
   const std::string url_;
+  RedisOptions options_{.server_clock = false, .log = nullptr};
   PumpedRuntime runtime_;
   Ports ports_;
 };

@@ -27,6 +27,8 @@ class SqliteHarness final : public StoreHarness {
   }
   ~SqliteHarness() override {
     ports_ = Ports();
+    const Status sound = CheckSqliteFile(folder_ + "/app.db");
+    EXPECT_TRUE(sound.ok()) << sound;
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
@@ -36,11 +38,16 @@ class SqliteHarness final : public StoreHarness {
   void Pump() override { runtime_.Pump(); }
   bool SessionsEndWithTheStore() override { return true; }
   std::optional<int64_t> DueVisited() override { return SqliteDueSteps(*ports_.store); }
+  bool KeepClosed(Duration keep, int64_t bytes) override {
+    options_.closed_keep = keep;
+    options_.closed_bytes = bytes;
+    return Reopen();
+  }
   bool Reopen() override {
     ports_ = Ports();
     // It is the only process: it need not look for what others write.
     const auto url = ParseBackendUrl("sqlite:" + folder_ + "/app.db?poll_interval=0");
-    auto opened = SqliteBackend().open(*url, runtime_);
+    auto opened = SqliteBackend(options_).open(*url, runtime_);
     EXPECT_TRUE(opened.ok()) << opened.status();
     if (opened.ok()) ports_ = *std::move(opened);
     return opened.ok();
@@ -48,6 +55,7 @@ class SqliteHarness final : public StoreHarness {
 
  private:
   std::string folder_;
+  SqliteOptions options_;
   PumpedRuntime runtime_;
   Ports ports_;
 };

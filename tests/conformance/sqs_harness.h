@@ -99,11 +99,9 @@ class SqsHarness final : public StoreHarness {
   bool HintsWaitForTheirSession() override { return false; }
   bool SessionsEndWithTheStore() override { return base_.SessionsEndWithTheStore(); }
   std::optional<int64_t> DueVisited() override { return base_.DueVisited(); }
-  bool Reopen() override {
-    ports_ = Ports();
-    if (!base_.Reopen()) return false;
-    Join();
-    return true;
+  bool Reopen() override { return Rejoin([this] { return base_.Reopen(); }); }
+  bool KeepClosed(Duration keep, int64_t bytes) override {
+    return Rejoin([&] { return base_.KeepClosed(keep, bytes); });
   }
 
  private:
@@ -112,6 +110,13 @@ class SqsHarness final : public StoreHarness {
     return server;
   }
 
+  template <class Open>
+  bool Rejoin(Open open) {
+    ports_ = Ports();
+    if (!open()) return false;
+    Join();
+    return true;
+  }
   void Join() {
     static std::atomic<int> count{0};
     SqsOptions options;

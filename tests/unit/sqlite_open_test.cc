@@ -46,7 +46,7 @@ TEST_F(SqliteOpenTest, MakesANewFileThatSaysWhatItIs) {
   ASSERT_TRUE(Open().ok());
   RawDatabase db(file());
   EXPECT_EQ(db.Text("PRAGMA application_id"), std::to_string(0x4d617261));
-  EXPECT_EQ(db.Text("PRAGMA user_version"), "4");
+  EXPECT_EQ(db.Text("PRAGMA user_version"), "5");
   EXPECT_EQ(db.Text("PRAGMA journal_mode"), "wal");
   struct stat info = {};
   ASSERT_EQ(stat(file().c_str(), &info), 0);
@@ -64,7 +64,8 @@ TEST_F(SqliteOpenTest, RefusesUrlsThatItCannotMean) {
   for (const char* text : {"sqlite:", "sqlite::memory:", "sqlite://host/app.db", "sqlite:/tmp",
                            "sqlite:x.db?sync=full", "sqlite:x.db?synchronous=off",
                            "sqlite:x.db?check=yes", "sqlite:x.db?busy_timeout=-1",
-                           "sqlite:x.db?busy_timeout=soon", "sqlite:x.db?resend=0",
+                           "sqlite:x.db?busy_timeout=soon", "sqlite:x.db?resend=0", "sqlite:x.db?closed_keep=999",
+                           "sqlite:x.db?closed_bytes=-1", "sqlite:x.db?closed_bytes=1G",
                            "sqlite:x.db?namespace="}) {
     const auto url = ParseBackendUrl(text);
     ASSERT_TRUE(url.ok()) << text;

@@ -39,7 +39,7 @@ class MemoryStore final : public StateStore {
     auto reply = [&] {
       const std::lock_guard lock(shard.mutex());
       effects.events_awaited = hub_->AwaitsEvents();
-      Protocol protocol(shard, clock_.Now(), effects);
+      Protocol protocol(shard, clock_.Now(), effects, shared_.times);
       return operation(protocol);
     }();
     Spread(std::move(effects));
@@ -66,6 +66,7 @@ class MemoryStore final : public StateStore {
   MemoryStore(const Clock& clock, MemoryOptions options, std::shared_ptr<LocalHub> hub,
               std::string domain)
       : clock_(clock), hub_(std::move(hub)), domain_(std::move(domain)) {
+    shared_.times.closed_keep = options.closed_keep;
     shared_.closed_bytes_max = options.closed_bytes;
     for (auto& shard : shards_) shard = std::make_unique<MemoryShard>(shared_);
   }

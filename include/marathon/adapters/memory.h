@@ -19,8 +19,8 @@
 namespace marathon::inline MARATHON_ABI {
 
 struct MemoryOptions {
-  // Closed runs are kept up to about so many bytes (and no longer than limits::kRetention); beyond
-  // that the oldest are forgotten.
+  // Closed runs are kept so long, and up to about so many bytes; beyond that the oldest are forgotten.
+  Duration closed_keep = limits::kRetention;
   size_t closed_bytes = 256u << 20;
   Duration blob_keep = limits::kBlobKeep;
   Duration stream_keep = limits::kStreamKeep;

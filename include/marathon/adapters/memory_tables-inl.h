@@ -393,7 +393,7 @@ MARATHON_INLINE void MemoryShard::EraseTimers(Run& run) {
 }
 
 MARATHON_INLINE Time MemoryShard::EarliestRetired() {
-  return closed_.size() == 0 ? kNever : ForgetAt(static_cast<Run&>(*closed_.front()));
+  return closed_.size() == 0 ? kNever : ForgetAt(static_cast<Run&>(*closed_.front()), shared_.times.closed_keep);
 }
 
 MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) {
@@ -419,7 +419,7 @@ MARATHON_INLINE std::vector<DueEntry> MemoryShard::ScanDue(Time now, int limit) 
   }
   for (ListLink* link = closed_.front(); link != closed_.end(); link = link->next) {
     const Run& run = static_cast<Run&>(*link);
-    if (entries.size() >= most || ForgetAt(run) > now) break;
+    if (entries.size() >= most || ForgetAt(run, shared_.times.closed_keep) > now) break;
     entries.push_back({DueEntry::What::kRun, run.key, 0});
   }
   shared_.due_visited.fetch_add(static_cast<int64_t>(entries.size()), std::memory_order_relaxed);

@@ -27,6 +27,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 // What all shards of a store share.
 struct MemoryShared {
+  StoreTimes times;
   size_t closed_bytes_max = 0;
   MemorySessions sessions;
   std::atomic<size_t> closed_bytes{0};

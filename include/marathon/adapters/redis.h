@@ -15,6 +15,8 @@
 //   reply_timeout=MS      a server that leaves a command unanswered so long counts as gone; 10000
 //   resend=MS             how long work that was published waits to be taken before it is published
 //                         again, at first; 60000
+//   closed_keep=MS        how long a closed run is kept; a week
+//   closed_bytes=N        closed runs are kept up to about so many bytes, the newest; 0, no limit
 //   blob_keep=MS          how long a blob is kept that nobody puts or reads; a week
 //   stream_keep=MS        how long a stream is kept that nobody writes to; a day
 // Link marathon::redis. Needs Redis 6.2 or newer, which must not evict keys.
@@ -41,6 +43,10 @@ struct RedisOptions {
   // How long work that was published waits to be taken before it is published again; each further time
   // twice as long. 1 ms to an hour; the same for all processes.
   Duration resend = limits::kResendFirst;
+  // Closed runs are kept so long (at least a second), and up to about so many bytes, if that is not 0: beyond, the oldest
+  // are forgotten, each partition by itself. The same for all processes; what closed while it was 0 is not counted.
+  Duration closed_keep = limits::kRetention;
+  int64_t closed_bytes = 0;
   // How long blobs and streams are kept that nobody uses, by the server's clock.
   Duration blob_keep = limits::kBlobKeep;
   Duration stream_keep = limits::kStreamKeep;

@@ -11,6 +11,8 @@
 //   poll_interval=MS         how often to look for another process's writes; 20
 //   resend=MS                how long work that was published waits to be taken before it is published
 //                            again, at first; 60000
+//   closed_keep=MS           how long a closed run is kept; a week
+//   closed_bytes=N           closed runs are kept up to about so many bytes, the newest; 0, no limit
 //   blob_keep=MS             how long a blob is kept that nobody puts or reads; a week
 //   stream_keep=MS           how long a stream is kept that nobody writes to; a day
 //   transaction_limit=MS     how long a transactional activity may hold the write lock; 2000
@@ -41,6 +43,10 @@ struct SqliteOptions {
   // How long work that was published waits to be taken before it is published again; each further time
   // twice as long. 1 ms to an hour; the same for all processes.
   Duration resend = limits::kResendFirst;
+  // Closed runs are kept so long (at least a second), and up to about so many bytes of the file, if that is not 0:
+  // beyond, the oldest are forgotten. The same for all processes.
+  Duration closed_keep = limits::kRetention;
+  int64_t closed_bytes = 0;
   // How long blobs and streams are kept that nobody uses; up to an eighth longer.
   Duration blob_keep = limits::kBlobKeep;
   Duration stream_keep = limits::kStreamKeep;

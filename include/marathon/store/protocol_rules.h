@@ -17,6 +17,7 @@
 #include "marathon/labels.h"
 #include "marathon/limits.h"
 #include "marathon/state_store.h"
+#include "marathon/store/store_times.h"
 #include "marathon/store_rows.h"
 #include "marathon/time.h"
 
@@ -97,11 +98,11 @@ bool Fits(const ListRequest& request, const Run& run) {
   return Fits(request, run.status, type, Conditions(run)) && FitsRow(request, run);
 }
 
-// When a closed run has been kept long enough: not while it owes something.
+// When a closed run has been kept for long enough: not while it owes something.
 template <class Run>
-Time ForgetAt(const Run& run) {
+Time ForgetAt(const Run& run, Duration closed_keep) {
   if (run.pending_activities > 0) return kNever;
-  return AddSaturated(run.close_time, limits::kRetention);
+  return AddSaturated(run.close_time, closed_keep);
 }
 
 // Until when the first turn of a run waits, if it has had none.
@@ -119,15 +120,15 @@ const Id& FirstRunId(const Run& run) {
 
 // The instant of a run in the due index.
 template <class Run>
-Time RunDue(const Run& run, Duration resend_first) {
-  if (run.status != RunStatus::kRunning) return ForgetAt(run);
+Time RunDue(const Run& run, const StoreTimes& times) {
+  if (run.status != RunStatus::kRunning) return ForgetAt(run, times.closed_keep);
   if (run.blocked) return std::min<Time>(run.run_deadline, (*run.blocked).retry_at);
   if (run.paused) return run.run_deadline;
   if (!IsReady(run)) {
     const Time delayed = DelayedUntil(run);
     return delayed == Time() ? run.run_deadline : std::min<Time>(run.run_deadline, delayed);
   }
-  return std::min<Time>(run.run_deadline, ResendAt(run, resend_first));
+  return std::min<Time>(run.run_deadline, ResendAt(run, times.resend));
 }
 
 // A new run's start, its delay and its deadline, which counts from the end of the delay.

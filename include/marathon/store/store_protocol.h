@@ -26,6 +26,7 @@
 #include "marathon/state_store.h"
 #include "marathon/status.h"
 #include "marathon/store/effects.h"
+#include "marathon/store/store_times.h"
 #include "marathon/store_rows.h"
 #include "marathon/time.h"
 
@@ -33,10 +34,11 @@ namespace marathon::inline MARATHON_ABI {
 
 // One entry of the due index.
 struct DueEntry {
-  enum class What : uint8_t { kRun, kActivity, kTimer };
+  // kExcess: a closed run which is kept no longer, since the store keeps no more bytes of them.
+  enum class What : uint8_t { kRun, kActivity, kTimer, kExcess };
   What what = What::kRun;
   RunKey run;
-  EventId id = 0;  // of the activity or timer
+  EventId id = 0;  // of the activity or timer; kExcess: the adapter's
 };
 
 // Rows of runs and of what belongs to them, as one transaction sees them. A partitioned store gives
@@ -143,10 +145,8 @@ class StoreProtocol {
  public:
   using Run = typename Tables::Run;
 
-  // `resend_first`: how long what was published waits to be taken before it is published again.
-  StoreProtocol(Tables& tables, Time now, Effects& effects,
-                Duration resend_first = limits::kResendFirst)
-      : t_(tables), now_(now), effects_(effects), resend_first_(resend_first) {}
+  StoreProtocol(Tables& tables, Time now, Effects& effects, StoreTimes times = {})
+      : t_(tables), now_(now), effects_(effects), times_(times) {}
 
   // ---- Runs
   StatusOr<StartReply> Start(StartRequest&& request);
@@ -238,7 +238,7 @@ class StoreProtocol {
   Tables& t_;
   const Time now_;
   Effects& effects_;
-  const Duration resend_first_;
+  const StoreTimes times_;
 };
 
 template <class Tables>

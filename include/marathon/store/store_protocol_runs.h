@@ -369,7 +369,7 @@ void StoreProtocol<Tables>::ScheduleActivity(Run& run, NewActivity&& activity,
     HintActivity(row);
   }
   ++run.pending_activities;
-  const Time due = NextDue(row, resend_first_).at;
+  const Time due = NextDue(row, times_.resend).at;
   effects_.NoteDue(due);
   t_.InsertActivity(run, std::move(row), due);
 }

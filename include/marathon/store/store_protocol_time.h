@@ -26,6 +26,7 @@ int StoreProtocol<Tables>::PollDue(const DueRequest& request, DueReply& reply) {
         ActivityIsDue(entry, reply);
         break;
       case DueEntry::What::kRun:
+      case DueEntry::What::kExcess:
         RunIsDue(entry, reply);
         break;
     }
@@ -55,7 +56,7 @@ template <class Tables>
 void StoreProtocol<Tables>::ActivityIsDue(const DueEntry& entry, DueReply& reply) {
   ActivityRow* row = t_.FindActivity(entry.run, entry.id);
   if (row == nullptr) return;
-  ActivityDue due = NextDue(*row, resend_first_);
+  ActivityDue due = NextDue(*row, times_.resend);
   if (due.at > now_) return Update(*row);  // it was put off, and has moved on meanwhile
   switch (due.what) {
     case ActivityDue::What::kRetry:
@@ -64,7 +65,7 @@ void StoreProtocol<Tables>::ActivityIsDue(const DueEntry& entry, DueReply& reply
     case ActivityDue::What::kResend:
       do {
         ++row->resends;
-        due = NextDue(*row, resend_first_);
+        due = NextDue(*row, times_.resend);
       } while (due.what == ActivityDue::What::kResend && due.at <= now_);
       if (!MARATHON_MUTANT("no_resend")) HintActivity(*row);
       return Update(*row);
@@ -90,7 +91,9 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
   Run* run = t_.FindRun(entry.run);
   if (run == nullptr) return;
   if (run->status != RunStatus::kRunning) {
-    if (detail::ForgetAt(*run) <= now_) return t_.EraseRun(*run);
+    const Time forget_at = detail::ForgetAt(*run, times_.closed_keep);
+    const bool excess = entry.what == DueEntry::What::kExcess && forget_at != kNever;
+    if (excess || forget_at <= now_) return t_.EraseRun(*run);
     return Update(*run);
   }
   if (run->blocked && (*run->blocked).retry_at <= now_) {
@@ -98,14 +101,14 @@ void StoreProtocol<Tables>::RunIsDue(const DueEntry& entry, DueReply& reply) {
     MakeReady(*run, SessionId());
   }
   if (!detail::IsReady(*run) && detail::DelayedUntil(*run) != Time()) MakeReady(*run, SessionId());
-  if (detail::IsReady(*run) && detail::ResendAt(*run, resend_first_) <= now_) {
-    while (detail::ResendAt(*run, resend_first_) <= now_) ++run->resends;
+  if (detail::IsReady(*run) && detail::ResendAt(*run, times_.resend) <= now_) {
+    while (detail::ResendAt(*run, times_.resend) <= now_) ++run->resends;
     if (!MARATHON_MUTANT("no_resend")) HintTurn(*run, SessionId());
   }
   if (run->run_deadline > now_) return Update(*run);
   reply.expired_runs.push_back(t_.ToRow(*run));
   Time again = AddSaturated(now_, limits::kDueAgain);
-  if (detail::IsReady(*run)) again = std::min(again, detail::ResendAt(*run, resend_first_));
+  if (detail::IsReady(*run)) again = std::min(again, detail::ResendAt(*run, times_.resend));
   if (run->blocked) again = std::min(again, (*run->blocked).retry_at);
   t_.UpdateRun(*run, again);
   effects_.NoteDue(again);
@@ -203,14 +206,14 @@ void SessionProtocol<Tables>::PollDue(const DueRequest& request, DueReply& reply
 
 template <class Tables>
 void StoreProtocol<Tables>::Update(Run& run) {
-  const Time due = detail::RunDue(run, resend_first_);
+  const Time due = detail::RunDue(run, times_);
   t_.UpdateRun(run, due);
   effects_.NoteDue(due);
 }
 
 template <class Tables>
 void StoreProtocol<Tables>::Update(ActivityRow& row) {
-  const Time due = NextDue(row, resend_first_).at;
+  const Time due = NextDue(row, times_.resend).at;
   t_.UpdateActivity(row, due);
   effects_.NoteDue(due);
 }

@@ -196,6 +196,46 @@ TEST_P(StateStoreConformance, AClosedRunIsKeptForAWhile) {
   EXPECT_TRUE(Start(NewStart("w"))->started);
 }
 
+TEST_P(StateStoreConformance, AClosedRunIsKeptForAsLongAsTheStoreIsTold) {
+  constexpr Duration kKeep = std::chrono::hours(1);
+  if (!harness().KeepClosed(kKeep, int64_t{1} << 30)) GTEST_SKIP() << "this adapter has no such option";
+  ASSERT_TRUE(Start(NewStart("w")).ok());
+  TurnCommit close = Turn(Run("w"), 0, 2, "", 1);
+  close.close = RunStatus::kCompleted;
+  ASSERT_TRUE(Commit(close).ok());
+  Advance(kKeep - Duration(1));
+  Poll();
+  EXPECT_TRUE(Read({.run = Run("w")}).ok());
+  Advance(Duration(1));
+  Poll();
+  EXPECT_EQ(Read({.run = Run("w")}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_P(StateStoreConformance, WhenClosedRunsTakeTooMuchTheOldestGo) {
+  constexpr int kRuns = 100, kBytes = 3000, kMost = 60'000;
+  if (!harness().KeepClosed(limits::kRetention, kMost)) GTEST_SKIP() << "this adapter has no such option";
+  ASSERT_TRUE(Start(NewStart("open")).ok());
+  const auto is_there = [&](int i) { return Read({.run = Run(std::to_string(i))}).ok(); };
+  for (int i = 0; i < kRuns; ++i) {
+    const std::string id = std::to_string(i);
+    ASSERT_TRUE(Start(NewStart(id)).ok());
+    TurnCommit close = Turn(Run(id), 0, 2, "", 1);
+    close.record = RecordOf(close.commit_id, 0, 2, kBytes / 2);
+    close.close = RunStatus::kCompleted;
+    ASSERT_TRUE(Commit(close).ok());
+    Advance(Duration(1));
+    Poll();
+    ASSERT_TRUE(is_there(i)) << "whoever awaits its end has yet to read it";
+  }
+  int kept = 0;
+  for (int i = 0; i < kRuns; ++i) kept += is_there(i);
+  EXPECT_GE(kept, kMost / kBytes / 3);
+  EXPECT_LE(kept, kMost / kBytes);
+  for (int i = 0; i < kRuns / 4; ++i) EXPECT_FALSE(is_there(i)) << i;  // parts of a store may forget each for itself
+  EXPECT_TRUE(Read({.run = Run("open")}).ok());
+  EXPECT_EQ(List({.count_only = true}).count, kept + 1);
+}
+
 // ---- Reading
 
 TEST_P(StateStoreConformance, RecordsArePaged) {

@@ -22,6 +22,7 @@
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/status.h"
+#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
 
@@ -38,6 +39,8 @@ class StoreHarness {
   virtual void Pump() {}
   // Closes the store and opens its data again, as the next process would. False: it is not durable.
   virtual bool Reopen() { return false; }
+  // Has the store, which is still empty, keep closed runs for so long, and up to about so many bytes. False: it cannot.
+  virtual bool KeepClosed(Duration, int64_t) { return false; }
   // Whether closing the store ends its sessions, as a file lock that is let go of does.
   virtual bool SessionsEndWithTheStore() { return false; }
   // Whether a hint that prefers a session waits for it wherever it is. Of a queue that cannot address sessions,

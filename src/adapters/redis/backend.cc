@@ -26,17 +26,7 @@ Status ReadNumber(std::string_view what, std::string_view text, int64_t least, i
   return InvalidArgument(fmt::format("{} {}: write a number from {} to {}", what, text, least, most));
 }
 
-constexpr int64_t kHour = 3'600'000;  // in milliseconds
-constexpr int64_t kTenYears = 3'650 * 24 * kHour;
-
-Status ReadMillis(const BackendUrl& url, std::string_view key, Duration* value, int64_t most = kHour) {
-  const auto text = url.Find(key);
-  if (!text) return {};
-  int64_t millis = 0;
-  if (Status status = ReadNumber(key, *text, 1, most, &millis); !status.ok()) return status;
-  *value = Duration(millis);
-  return {};
-}
+constexpr Duration kHour{3'600'000};
 
 // HOST, HOST:PORT or [ADDRESS]:PORT
 Status ReadHost(std::string_view host, detail::RedisPlace* place) {
@@ -84,7 +74,7 @@ Status ReadPlaces(const BackendUrl& url, detail::RedisAddress* address,
 StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls, Runtime& runtime) {
   if (Status status = url.CheckParameters(
           {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout", "resend",
-           "blob_keep", "stream_keep"});
+           "closed_keep", "closed_bytes", "blob_keep", "stream_keep"});
       !status.ok()) {
     return status;
   }
@@ -97,15 +87,22 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls,
   address.reply_timeout = options.reply_timeout;
   std::vector<detail::RedisPlace> places;
   Status status = ReadPlaces(url, &address, &places);
-  if (status.ok()) status = ReadMillis(url, "connect_timeout", &address.connect_timeout);
-  if (status.ok()) status = ReadMillis(url, "reply_timeout", &address.reply_timeout);
-  if (status.ok()) status = ReadMillis(url, "resend", &options.resend);
-  if (status.ok()) status = ReadMillis(url, "blob_keep", &options.blob_keep, kTenYears);
-  if (status.ok()) status = ReadMillis(url, "stream_keep", &options.stream_keep, kTenYears);
-  int64_t partitions = 0;
-  if (const auto text = url.Find("partitions"); text && status.ok()) {
-    status = ReadNumber("partitions", *text, 1, 1024, &partitions);
+  const struct {
+    std::string_view key;
+    Duration least, most;
+    Duration* value;
+  } times[] = {{"connect_timeout", Duration(1), kHour, &address.connect_timeout},
+               {"reply_timeout", Duration(1), kHour, &address.reply_timeout},
+               {"resend", Duration(1), kHour, &options.resend},
+               {"closed_keep", limits::kMinRetention, limits::kMaxKeep, &options.closed_keep},
+               {"blob_keep", Duration(1), limits::kMaxKeep, &options.blob_keep},
+               {"stream_keep", Duration(1), limits::kMaxKeep, &options.stream_keep}};
+  for (const auto& time : times) {
+    if (status.ok()) status = url.ReadMillis(time.key, time.least, time.most, time.value);
   }
+  if (status.ok()) status = url.ReadNumber("closed_bytes", 0, INT64_MAX, &options.closed_bytes);
+  int64_t partitions = 0;
+  if (status.ok()) status = url.ReadNumber("partitions", 1, 1024, &partitions);
   if (!status.ok()) return status;
   const std::string name_space(url.Find("namespace").value_or("default"));
   if (name_space.empty() || name_space.size() > limits::kMaxNameBytes) {

@@ -70,6 +70,8 @@ std::string RedisName(const DueEntry& entry) {
       return fmt::format("a{}:{}", entry.id, RedisName(entry.run));
     case DueEntry::What::kTimer:
       return fmt::format("t{}:{}", entry.id, RedisName(entry.run));
+    case DueEntry::What::kExcess:
+      return fmt::format("c{}:{}", entry.id, RedisName(entry.run));
   }
   return fmt::format("r{}", RedisName(entry.run));
 }
@@ -84,9 +86,12 @@ std::optional<DueEntry> ParseDueName(std::string_view name) {
     return DueEntry{DueEntry::What::kRun, *std::move(run)};
   }
   auto item = ParseActivityName(name);
-  if (!item || (kind != 'a' && kind != 't')) return std::nullopt;
-  return DueEntry{kind == 'a' ? DueEntry::What::kActivity : DueEntry::What::kTimer,
-                  std::move(item->run), item->id};
+  if (!item) return std::nullopt;
+  for (const auto& [letter, what] : {std::pair('a', DueEntry::What::kActivity), std::pair('t', DueEntry::What::kTimer),
+                                     std::pair('c', DueEntry::What::kExcess)}) {
+    if (kind == letter) return DueEntry{what, std::move(item->run), item->id};
+  }
+  return std::nullopt;
 }
 
 std::string RedisName(const TaskHint& hint) {
@@ -114,6 +119,8 @@ RedisKeys::RedisKeys(std::string_view name_space, int partition)
       runs(prefix + "runs"),
       due(prefix + "due"),
       due_sessions(prefix + "due:sessions"),
+      closed(prefix + "closed"),
+      closed_bytes(prefix + "n:closed"),
       sessions(prefix + "sessions"),
       receivers(prefix + "receivers"),
       hint_counter(prefix + "n:hints"),

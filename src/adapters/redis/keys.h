@@ -22,7 +22,7 @@ std::optional<RunKey> ParseRedisName(std::string_view name);
 std::string RedisName(const ActivityKey& activity);
 std::optional<ActivityKey> ParseActivityName(std::string_view name);
 
-// A member of the due index.
+// A member of the due index, or (kExcess) of the closed runs, which has the bytes it counts for as its id.
 std::string RedisName(const DueEntry& entry);
 std::optional<DueEntry> ParseDueName(std::string_view name);
 
@@ -80,7 +80,7 @@ class RedisKeys {
 
   // ---- One of each
   const std::string prefix;
-  const std::string runs, due, due_sessions, sessions, receivers, hint_counter, run_counter,
+  const std::string runs, due, due_sessions, closed, closed_bytes, sessions, receivers, hint_counter, run_counter,
       store_counter, meta, probe, due_channel;
 
  private:

@@ -63,7 +63,7 @@ void RedisLanes::Try(std::unique_ptr<Transaction> transaction) {
   transaction->effects = Effects();
   transaction->effects.events_awaited = true;  // by other stores, perhaps
   transaction->awaited.clear();
-  RedisTransaction view{tables, now, transaction->effects, transaction->awaited, resend_};
+  RedisTransaction view{tables, now, transaction->effects, transaction->awaited, times_};
   for (const auto& operation : transaction->operations) operation->Apply(view);
   if (!tables.error().ok()) return Finish(std::move(transaction), tables.error());
   transaction->reads = tables.wants_more();

@@ -31,8 +31,8 @@ struct RedisTransaction {
   Time now;
   Effects& effects;
   std::vector<Awaited>& awaited;  // what it makes true of what somebody here awaits
-  Duration resend;
-  RedisProtocol protocol() { return {tables, now, effects, resend}; }
+  StoreTimes times;
+  RedisProtocol protocol() { return {tables, now, effects, times}; }
   RedisSessionProtocol sessions() { return {tables, now, effects}; }
 };
 
@@ -60,12 +60,12 @@ class RedisLanes {
   };
 
   RedisLanes(const RedisKeys& keys, RedisWriter& writer, RedisScript& script, const Clock& clock,
-             Duration resend, Spreader* spreader)
+             StoreTimes times, Spreader* spreader)
       : keys_(keys),
         writer_(writer),
         script_(script),
         clock_(clock),
-        resend_(resend),
+        times_(times),
         spreader_(spreader) {}
 
   static std::string OfWorkflow(std::string_view id) { return 'w' + std::string(id); }
@@ -92,7 +92,7 @@ class RedisLanes {
   RedisWriter& writer_;
   RedisScript& script_;
   const Clock& clock_;
-  const Duration resend_;  // RedisOptions::resend
+  const StoreTimes times_;
   Spreader* const spreader_;
   std::unordered_map<std::string, std::unique_ptr<Lane>> lanes_;
 };

@@ -47,7 +47,7 @@ RedisStore::RedisStore(RedisShared& shared, int partition)
       subscriber_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix), {},
                   shared.runtime.Random(), this),
       script_(commands_, clock_),
-      lanes_(keys_, writer_, script_, clock_, shared.options.resend, this) {
+      lanes_(keys_, writer_, script_, clock_, {shared.options.resend, shared.options.closed_keep}, this) {
   writer_.random = fmt::format("{:x}", shared.runtime.Random());
 }
 
@@ -147,6 +147,8 @@ void RedisStore::Enter() {
           shared_.name_space, count, partitions_)));
     }
     partitions_ = count;
+    const int64_t closed_bytes = shared_.options.closed_bytes;
+    if (closed_bytes > 0) writer_.closed_bytes = std::max<int64_t>(closed_bytes / count, 1);
     ListenToOthers();
     FinishOpening(Status());
   });

@@ -31,6 +31,9 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
       step.Read("ZRANGE", index, "-inf", now, "BYSCORE", "LIMIT", 0, request_.limit);
     }
     AddHeads(step);
+    if (const int64_t most = store_->writer_.closed_bytes; most > 0) {
+      step.Read("EXCESS", keys.closed, step.Key(keys.closed_bytes), most, request_.limit);
+    }
     store_->script_.Send(std::move(step), std::nullopt,
                          [self = shared_from_this()](const StatusOr<RedisStepReply>& reply) {
                            if (!reply.ok()) return self->done_(reply.status());
@@ -55,12 +58,19 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
   void Start(const RedisReply& found) {
     std::vector<RunKey> order;
     std::map<RunKey, std::vector<DueEntry>> runs;
-    for (size_t i = 0; i < found[0].size(); ++i) {
-      const auto entry = ParseDueName(found[0][i].text());
-      if (!entry) continue;
-      std::vector<DueEntry>& entries = runs[entry->run];
-      if (entries.empty()) order.push_back(entry->run);
-      entries.push_back(*entry);
+    const auto add = [&](const RedisReply& names) {
+      for (size_t i = 0; i < names.size(); ++i) {
+        const auto entry = ParseDueName(names[i].text());
+        if (!entry) continue;
+        std::vector<DueEntry>& entries = runs[entry->run];
+        if (entries.empty()) order.push_back(entry->run);
+        entries.push_back(*entry);
+      }
+    };
+    add(found[0]);
+    if (found.size() > 4) {
+      add(found[4]);
+      more_excess_ = std::cmp_greater_equal(found[4].size(), request_.limit);
     }
     store_->due_visited_ += static_cast<int64_t>(found[0].size() + found[1].size() +
                                                  found[2].size() / 2 + found[3].size() / 2);
@@ -109,7 +119,7 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
   void SetAside(const std::vector<DueEntry>& entries) {
     RedisStep step;
     for (const DueEntry& entry : entries) {
-      step.Write("ZREM", store_->keys_.due, RedisName(entry));
+      RedisTables::Drop(store_->keys_, entry, step);
     }
     store_->script_.Send(std::move(step), std::nullopt, [](const StatusOr<RedisStepReply>&) {});
   }
@@ -149,7 +159,7 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
     for (const RedisReply* head : {&runs, &sessions}) {
       if (head->size() > 1) reply.next_due = std::min(reply.next_due, (*head)[1].time());
     }
-    if (!error.ok()) reply.next_due = reply.now;  // what failed is still due
+    if (!error.ok() || more_excess_) reply.next_due = reply.now;  // what failed is still due
     done_(std::move(reply));
   }
 
@@ -163,6 +173,7 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
   marathon::Done<DueReply> done_;
   std::vector<Part> parts_;
   size_t left_ = 0;
+  bool more_excess_ = false;
 };
 
 void RedisStore::PollDue(DueRequest request, Done<DueReply> done) {

@@ -223,7 +223,13 @@ void RedisTables::EraseRun(Run& run) {
   writes_.Write("UNNAME", workflow, "n", run.key.run_id);
   writes_.Write("UNNAME", workflow, "q" + run.request_id, run.key.run_id);
   writes_.Write("ZREM", keys_.runs, run.name);
-  writes_.Write("ZREM", keys_.due, RedisName(DueEntry{DueEntry::What::kRun, run.key}));
+  Drop(keys_, {DueEntry::What::kRun, run.key}, writes_);
+  if (!IsOpen(run)) Drop(keys_, Closed(run), writes_);
+}
+
+// A closed run among all that are, with what it counts for: its history, and about its other keys.
+DueEntry RedisTables::Closed(const Run& run) {
+  return {DueEntry::What::kExcess, run.key, 1024 + run.history_bytes};
 }
 
 // At the end of an attempt that is complete.
@@ -233,6 +239,11 @@ void RedisTables::WriteRun(Run& run) {
   writes_.Write("HSET", keys_.Run(run.name), "s", run.stamp, "r", EncodeRow(run), "d",
                 ToMicros(run.due));
   WriteDue(keys_.due, RedisName(DueEntry{DueEntry::What::kRun, run.key}), run.stored_due, run.due);
+  if (writer_.closed_bytes > 0 && !IsOpen(run) && run.due != kNever) {
+    const DueEntry closed = Closed(run);
+    writes_.Write("KEEP", keys_.closed, writes_.Key(keys_.closed_bytes), RedisName(closed), ToMicros(run.close_time),
+                  closed.id, writer_.closed_bytes, keys_.due_channel);
+  }
   const std::string ready = ReadyIn(run);
   MoveMember(run.name, run.stored_ready.empty() ? "" : keys_.Ready(run.stored_ready),
              ready.empty() ? "" : keys_.Ready(ready));

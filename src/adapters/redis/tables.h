@@ -40,6 +40,7 @@ struct RedisWriter {
   std::string id;      // of this store among all that use the namespace
   std::string random;  // … and in case the server has forgotten whom it numbered
   uint64_t stamps = 0;
+  int64_t closed_bytes = 0;  // of closed runs that a partition keeps, about; 0: no limit
 
   std::string NewStamp();
 };
@@ -96,6 +97,8 @@ class RedisTables {
   }
   // Due sessions without a row: they have ended, but something they held may not have been released.
   const std::vector<SessionId>& ended_sessions() const { return ended_sessions_; }
+  // Takes an entry out of its index.
+  static void Drop(const RedisKeys& keys, const DueEntry& entry, RedisStep& step);
   // Any further write of the transaction.
   RedisStep& writes() { return writes_; }
 
@@ -188,6 +191,7 @@ class RedisTables {
   bool IsDue(const DueEntry& entry, Time now);
 
   void WriteRun(Run& run);
+  static DueEntry Closed(const Run& run);
   void IndexAttributes(Run& run, const Labels& attributes);
   void WriteItem(Item& item);
   void WriteDue(const std::string& index, const std::string& member, Time stored, Time due);

@@ -177,6 +177,9 @@ bool RedisTables::IsDue(const DueEntry& entry, Time now) {
       case DueEntry::What::kRun:
         due = run->stored_due;
         break;
+      case DueEntry::What::kExcess:
+        due = now;
+        break;
       case DueEntry::What::kActivity: {
         const ActivityRow* row = FindActivity(entry.run, entry.id);
         gone = row == nullptr;
@@ -192,8 +195,16 @@ bool RedisTables::IsDue(const DueEntry& entry, Time now) {
       }
     }
   }
-  if (gone) writes_.Write("ZREM", keys_.due, RedisName(entry));
+  if (gone) Drop(keys_, entry, writes_);
   return !gone && due <= now;
+}
+
+void RedisTables::Drop(const RedisKeys& keys, const DueEntry& entry, RedisStep& step) {
+  if (entry.what == DueEntry::What::kExcess) {
+    step.Write("UNKEEP", keys.closed, step.Key(keys.closed_bytes), RedisName(entry), entry.id);
+  } else {
+    step.Write("ZREM", keys.due, RedisName(entry));
+  }
 }
 
 std::vector<DueEntry> RedisTables::ScanDue(Time now, int) {

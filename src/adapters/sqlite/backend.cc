@@ -1,11 +1,10 @@
 // SqliteBackend: from a URL to a store.
 #include <fmt/format.h>
 
-#include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include "beside.h"
 #include "marathon/adapters/sqlite.h"
@@ -16,25 +15,11 @@ namespace marathon::inline MARATHON_ABI {
 namespace {
 
 constexpr Duration kHour{3'600'000};
-constexpr Duration kTenYears = 24 * 3'650 * kHour;
-
-Status ReadMillis(const BackendUrl& url, std::string_view key, Duration most, Duration* value) {
-  const auto text = url.Find(key);
-  if (!text) return Status();
-  int64_t millis = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), millis);
-  if (error != std::errc() || end != text->data() + text->size() || millis < 0 || millis > most.count()) {
-    return InvalidArgument(fmt::format("{}={} is not a number of milliseconds, at most {}", key, *text,
-                                       most == kHour ? "an hour" : "ten years"));
-  }
-  *value = Duration(millis);
-  return Status();
-}
 
 Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
   if (Status status = url.CheckParameters(
-          {"namespace", "synchronous", "check", "busy_timeout", "poll_interval", "resend", "blob_keep",
-           "stream_keep", "transaction_limit"});
+          {"namespace", "synchronous", "check", "busy_timeout", "poll_interval", "resend", "closed_keep",
+           "closed_bytes", "blob_keep", "stream_keep", "transaction_limit"});
       !status.ok()) {
     return status;
   }
@@ -54,19 +39,19 @@ Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
   }
   const struct {
     std::string_view key;
-    Duration most;
+    Duration least, most;
     Duration* value;
-  } times[] = {{"busy_timeout", kHour, &options->busy_timeout},
-               {"poll_interval", kHour, &options->poll_interval},
-               {"resend", kHour, &options->resend},
-               {"blob_keep", kTenYears, &options->blob_keep},
-               {"stream_keep", kTenYears, &options->stream_keep},
-               {"transaction_limit", kHour, &options->transaction_limit}};
+  } times[] = {{"busy_timeout", Duration(0), kHour, &options->busy_timeout},
+               {"poll_interval", Duration(0), kHour, &options->poll_interval},
+               {"resend", Duration(1), kHour, &options->resend},
+               {"closed_keep", limits::kMinRetention, limits::kMaxKeep, &options->closed_keep},
+               {"blob_keep", Duration(0), limits::kMaxKeep, &options->blob_keep},
+               {"stream_keep", Duration(0), limits::kMaxKeep, &options->stream_keep},
+               {"transaction_limit", Duration(0), kHour, &options->transaction_limit}};
   for (const auto& time : times) {
-    if (Status status = ReadMillis(url, time.key, time.most, time.value); !status.ok()) return status;
+    if (Status status = url.ReadMillis(time.key, time.least, time.most, time.value); !status.ok()) return status;
   }
-  if (options->resend == Duration(0)) return InvalidArgument("resend: at least 1 ms");
-  return Status();
+  return url.ReadNumber("closed_bytes", 0, INT64_MAX, &options->closed_bytes);
 }
 
 // The same file by any name gets the same lock files.

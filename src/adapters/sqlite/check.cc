@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <map>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "marathon/store/blob_rules.h"
 #include "marathon/store/protocol_rules.h"
 #include "marathon/store/row_codec.h"
+#include "tables.h"
 
 namespace marathon::inline MARATHON_ABI {
 namespace {
@@ -78,6 +80,26 @@ Status CheckRuns(SqliteConnection& db) {
                     : DataLoss(fmt::format("run {} does not agree with its columns or counts",
                                            row->key.run_id));
       });
+}
+
+// What the closed runs of each namespace take.
+Status CheckClosedBytes(SqliteConnection& db) {
+  std::map<int64_t, int64_t> wrong;  // by namespace: bytes that are there and not counted
+  Status status = ForEach(db, "SELECT ns, row FROM runs WHERE status <> 1", [&](const SqliteCursor& at) {
+    const StatusOr<RunRow> row = DecodeRow<RunRow>(at.Bytes(1));
+    if (row.ok()) wrong[at.Int(0)] += detail::SqliteTables::ClosedSize(*row);
+    return row.status();
+  });
+  if (!status.ok()) return status;
+  status = ForEach(db, "SELECT ns, bytes FROM marathon_closed", [&](const SqliteCursor& at) {
+    wrong[at.Int(0)] -= at.Int(1);
+    return Status();
+  });
+  for (const auto& [ns, bytes] : wrong) {
+    if (!status.ok() || bytes == 0) continue;
+    status = DataLoss(fmt::format("the closed runs of namespace number {} take {} bytes more than is counted", ns, bytes));
+  }
+  return status;
 }
 
 Status CheckAttributes(SqliteConnection& db) {
@@ -193,7 +215,7 @@ Status CheckSqliteFile(const std::string& path) {
   Status status = ExpectNothing(
       db, "a page or an index", "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'");
   for (const auto& check :
-       {CheckReferences, CheckRuns, CheckAttributes, CheckHistories, CheckActivities, CheckBlobs, CheckStreams, CheckLimits,
+       {CheckReferences, CheckRuns, CheckClosedBytes, CheckAttributes, CheckHistories, CheckActivities, CheckBlobs, CheckStreams, CheckLimits,
         CheckOthers}) {
     if (status.ok()) status = check(db);
   }

@@ -26,7 +26,7 @@ class SqliteStore::Operation final : public SqliteOperation {
     awaited_.clear();
     Transaction transaction{*store_->tables_,      *store_->blob_table_, *store_->stream_table_,
                             *store_->limit_table_, store_->now_,         effects_,
-                            store_->options_.resend};
+                            {store_->options_.resend, store_->options_.closed_keep}};
     reply_.emplace(body_(transaction));
     for (const std::vector<RunKey>* runs : {&effects_.closed, &effects_.answered}) {
       for (const RunKey& run : *runs) AnswerAwaited(transaction, run);

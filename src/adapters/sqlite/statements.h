@@ -36,6 +36,12 @@ struct SqliteTables::Statements {
                              "row = ?6, queue = ?7 WHERE id = ?1"};
   SqliteStatement erase_run{db, "DELETE FROM runs WHERE id = ?1"};
   SqliteStatement count_erased{db, "UPDATE meta SET value = value + 1 WHERE name = 'erased'"};
+  SqliteStatement closed_bytes{db, "SELECT bytes FROM marathon_closed WHERE ns = ?1"};
+  SqliteStatement add_closed_bytes{
+      db, "INSERT INTO marathon_closed VALUES (?1, ?2) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes"};
+  SqliteStatement oldest_closed{db,
+                                "SELECT id FROM runs INDEXED BY runs_due WHERE ns = ?1 AND due IS NOT NULL AND "
+                                "status <> ?2 ORDER BY due LIMIT ?3"};
   SqliteStatement erased{db, "SELECT value FROM meta WHERE name = 'erased'"};
   // The last row stays, as nobody's, until it is not the last: no other gets its number then.
   SqliteStatement keep_last_log{db,

@@ -43,7 +43,7 @@ SqliteStore::SqliteStore(std::string path, const std::string& name_space, int64_
       options_(options),
       runtime_(runtime),
       connection_(std::move(connection)),
-      tables_(std::make_unique<SqliteTables>(*connection_, ns)),
+      tables_(std::make_unique<SqliteTables>(*connection_, ns, options.closed_bytes)),
       blob_table_(std::make_unique<SqliteBlobTable>(*connection_, ns, options.blob_keep)),
       stream_table_(std::make_unique<SqliteStreamTable>(*connection_, ns, options.stream_keep)),
       limit_table_(std::make_unique<SqliteLimitTable>(*connection_, ns)),

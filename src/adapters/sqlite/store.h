@@ -113,8 +113,8 @@ class SqliteStore final : public StateStore,
     SqliteLimitTable& limits;
     Time now;
     Effects& effects;
-    Duration resend;
-    SqliteProtocol protocol() { return {tables, now, effects, resend}; }
+    StoreTimes times;
+    SqliteProtocol protocol() { return {tables, now, effects, times}; }
     SqliteSessionProtocol sessions() { return {tables, now, effects}; }
   };
   template <class Reply, class Body>

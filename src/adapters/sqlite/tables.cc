@@ -19,8 +19,8 @@ enum NameKind { kNewest = 0, kByRunId = 1, kByRequest = 2 };
 
 }  // namespace
 
-SqliteTables::SqliteTables(SqliteConnection& db, int64_t ns)
-    : db_(db), ns_(ns), sql_(std::make_unique<Statements>(db)) {
+SqliteTables::SqliteTables(SqliteConnection& db, int64_t ns, int64_t closed_bytes)
+    : db_(db), ns_(ns), closed_bytes_(closed_bytes), sql_(std::make_unique<Statements>(db)) {
   data_version_ = ReadDataVersion();
 }
 
@@ -49,7 +49,13 @@ void SqliteTables::OnBegin() {
 
 bool SqliteTables::LooksChanged() { return ReadDataVersion() != data_version_; }
 
-void SqliteTables::OnCommit() { StoreDirtyRuns(); }
+void SqliteTables::OnCommit() {
+  StoreDirtyRuns();
+  ForgetExcess();
+  if (const int64_t added = std::exchange(closed_bytes_added_, 0); added != 0) {
+    sql_->add_closed_bytes.Run(ns_, added);
+  }
+}
 
 void SqliteTables::OnRollback() { ForgetAll(); }
 
@@ -61,6 +67,7 @@ void SqliteTables::Forget(Run& run) {
 void SqliteTables::ForgetAll() {
   dirty_.clear();
   closed_.clear();
+  closed_bytes_added_ = 0;
   runs_by_id_.clear();
   runs_.clear();
   activities_.clear();
@@ -84,6 +91,7 @@ SqliteTables::Run* SqliteTables::LoadRun(int64_t id) {
   run->id = id;
   run->due = cursor.IsNull(1) ? kNever : FromMicros(cursor.Int(1));
   run->stored = true;
+  run->counted = !IsOpen(*run);
   if (run->labels) run->indexed = run->labels->attributes;
   Run* const admitted = run.get();
   runs_by_id_[id] = admitted;
@@ -167,9 +175,36 @@ void SqliteTables::StoreDirtyRuns() {
   for (Run* run : dirty_) {
     run->dirty = false;
     StoreRun(*run);
-    if (!IsOpen(*run)) closed_.push_back(run->id);
+    if (!IsOpen(*run)) CountClosed(*run);
   }
   dirty_.clear();
+}
+
+void SqliteTables::CountClosed(Run& run) {
+  closed_.push_back(run.id);
+  if (!std::exchange(run.counted, true)) closed_bytes_added_ += ClosedSize(run);
+}
+
+// A transaction that closes runs forgets some of the oldest when all together take too much: a thirty-second more than it
+// must, so that not every one has to.
+void SqliteTables::ForgetExcess() {
+  if (closed_bytes_ == 0 || closed_bytes_added_ <= 0 || db_.failed()) return;
+  int64_t kept = 0;
+  {
+    SqliteCursor cursor = sql_->closed_bytes.Query(ns_);
+    if (cursor.Next()) kept = cursor.Int(0);
+  }
+  if (kept + closed_bytes_added_ <= closed_bytes_) return;
+  std::vector<int64_t> oldest;
+  {
+    SqliteCursor cursor = sql_->oldest_closed.Query(ns_, RunStatus::kRunning, kForgetAtOnce);
+    while (cursor.Next()) oldest.push_back(cursor.Int(0));
+  }
+  for (const int64_t id : oldest) {
+    if (kept + closed_bytes_added_ <= closed_bytes_ - closed_bytes_ / 32) return;
+    if (std::ranges::find(closed_, id) != closed_.end()) return;  // whoever awaits its end has yet to read it
+    if (Run* run = LoadRunOrSetAside(id)) EraseRun(*run);
+  }
 }
 
 void SqliteTables::StoreRun(Run& run) {
@@ -202,6 +237,7 @@ void SqliteTables::IndexAttributes(Run& run, const Labels& attributes) {
 void SqliteTables::EraseRun(Run& run) {
   if (db_.failed()) return;
   const int64_t id = run.id;
+  if (run.counted) closed_bytes_added_ -= ClosedSize(run);
   sql_->erase_names.Run(ns_, run.key.workflow_id, id);
   sql_->erase_run.Run(id);
   sql_->count_erased.Run();

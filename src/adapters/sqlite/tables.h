@@ -33,6 +33,7 @@ struct SqliteRun : RunRow {
   Time due = kNever;
   bool stored = false;  // there is a row for it
   bool dirty = false;   // … which is out of date
+  bool counted = false;  // among the bytes of closed runs
   Labels indexed;       // attributes by which it is found
 };
 
@@ -40,12 +41,13 @@ class SqliteTables {
  public:
   using Run = SqliteRun;
 
-  SqliteTables(SqliteConnection& db, int64_t ns);
+  // `closed_bytes`: as SqliteOptions has it.
+  SqliteTables(SqliteConnection& db, int64_t ns, int64_t closed_bytes);
   ~SqliteTables();
 
   // ---- Around transactions
   void OnBegin();     // after BEGIN
-  void OnCommit();    // before COMMIT: stores what is dirty
+  void OnCommit();    // before COMMIT: stores what is dirty, and makes room
   void OnRollback();
   // How often another connection was seen to have written.
   int64_t foreign_writes() const { return foreign_writes_; }
@@ -124,6 +126,8 @@ class SqliteTables {
   int64_t DueSteps() const;  // SQLite's, in looking at the due index
   int64_t LastLogRow();
   int64_t RunsErased();  // ever
+  // What a closed run counts for: its history, and about its rows.
+  static int64_t ClosedSize(const RunRow& run) { return 512 + run.history_bytes; }
   // Runs that have a record after this row of the log, and are closed.
   std::vector<RunKey> RunsClosedSince(int64_t log_row);
 
@@ -132,6 +136,7 @@ class SqliteTables {
   // A map from (run, event) to what is kept in memory; ordered, so that a run's are together.
   using ItemId = std::pair<int64_t, EventId>;
   static constexpr size_t kMaxCached = 20'000;  // of each kind
+  static constexpr int kForgetAtOnce = 64;      // runs that a transaction forgets to make room, at most
 
   int64_t ReadDataVersion();
   Run* LoadRun(int64_t id);  // null: not there, or an error
@@ -145,6 +150,8 @@ class SqliteTables {
   ItemId IdOf(const ActivityKey& key);
   void StoreDirtyRuns();
   void StoreRun(Run& run);
+  void CountClosed(Run& run);
+  void ForgetExcess();
   void IndexAttributes(Run& run, const Labels& attributes);
   void Forget(Run& run);
   void ForgetAll();
@@ -155,12 +162,14 @@ class SqliteTables {
 
   SqliteConnection& db_;
   const int64_t ns_;
+  const int64_t closed_bytes_;
   std::unique_ptr<Statements> sql_;
 
   std::unordered_map<RunKey, std::unique_ptr<Run>> runs_;
   std::unordered_map<int64_t, Run*> runs_by_id_;
   std::vector<Run*> dirty_;
   std::vector<int64_t> closed_;  // runs stored as closed since OnBegin
+  int64_t closed_bytes_added_ = 0;  // … less what was forgotten
   std::map<ItemId, std::unique_ptr<ActivityRow>> activities_;
   std::unordered_map<std::string, std::unique_ptr<SessionRow>> sessions_;
   // What is found after an error.

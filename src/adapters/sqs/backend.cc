@@ -88,13 +88,10 @@ Status ReadEndpoint(const BackendUrl& url, const detail::AwsVariables& variables
 Status ReadTimes(const BackendUrl& url, const SqsOptions& options, detail::SqsSettings* settings) {
   settings->visibility = options.visibility;
   settings->long_poll = options.long_poll;
-  if (const auto text = url.Find("visibility")) {
+  if (url.Find("visibility")) {
     int64_t seconds = 0;
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
-    if (error != std::errc() || end != text->data() + text->size() || seconds < 5 ||
-        seconds > 43'200) {
-      return InvalidArgument(
-          fmt::format("visibility={}: write a number of seconds from 5 to 43200", *text));
+    if (Status status = url.ReadNumber("visibility", 5, 43'200, &seconds); !status.ok()) {
+      return InvalidArgument(fmt::format("{}, of seconds", MessageOf(status)));
     }
     settings->visibility = std::chrono::seconds(seconds);
   }

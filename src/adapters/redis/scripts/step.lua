@@ -90,6 +90,31 @@ function verbs.DUE(index, at, member, channel, sender)
   end
 end
 
+-- Counts a closed run among those that are kept, once; tells everybody when they take more than they may.
+function verbs.KEEP(closed, counter, member, at, bytes, most, channel)
+  if redis.call('ZADD', closed, 'NX', at, member) == 0 then return end
+  if redis.call('INCRBY', KEYS[tonumber(counter)], bytes) > tonumber(most) then redis.call('PUBLISH', channel, '- 0') end
+end
+
+-- … and no more.
+function verbs.UNKEEP(closed, counter, member, bytes)
+  if redis.call('ZREM', closed, member) == 1 then redis.call('INCRBY', KEYS[tonumber(counter)], '-' .. bytes) end
+end
+
+-- The oldest of them, but never the newest, while all together take more than `most`: a thirty-second more than there must be,
+-- so that not every end of a run makes some. Up to `count`.
+function verbs.EXCESS(closed, counter, most, count)
+  local over = tonumber(redis.call('GET', KEYS[tonumber(counter)]) or '0') - tonumber(most)
+  if over <= 0 then return {} end
+  local members, excess = redis.call('ZRANGE', closed, 0, tonumber(count)), {}
+  for i = 1, math.min(#members - 1, tonumber(count)) do
+    if over + tonumber(most) / 32 <= 0 then break end
+    excess[i] = members[i]
+    over = over - tonumber(string.match(members[i], '^c(%d+):'))
+  end
+  return excess
+end
+
 -- Enters a member under the next number.
 function verbs.ENTER(index, counter, member)
   redis.call('ZADD', index, redis.call('INCR', KEYS[tonumber(counter)]), member)
@@ -251,7 +276,7 @@ function verbs.PROBE(key)
   all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
       {'XTRIM', 'MINID', '2-0'}}
   all{{'SET', 'a', 'PX', '9'}, {'GETEX', 'PX', '9'}, {'PEXPIRE', '9'}}
-  all{{'INCR'}, {'EXISTS'}, {'RENAME', key}}
+  all{{'INCR'}, {'INCRBY', '1'}, {'GET'}, {'EXISTS'}, {'RENAME', key}}
   try('DEL', key)
   try('PUBLISH', key, '')
   return failed
