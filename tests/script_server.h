@@ -55,7 +55,7 @@ class ScriptServer {
     char bytes[4096];
     while (text.find('\n') == text.npos || text.find("ready ") == text.npos) {
       const ssize_t count = read(log_, bytes, sizeof bytes);
-      if (count <= 0) throw std::runtime_error(script + " did not come up: " + text);
+      if (count <= 0) throw std::runtime_error(script + " did not come up; its own message is above. " + text);
       text.append(bytes, static_cast<size_t>(count));
     }
     const size_t at = text.find("ready ") + 6;
