@@ -5,6 +5,7 @@
 
 #include "src/llm/classify.h"
 #include "src/llm/fields.h"
+#include "src/llm/half_characters.h"
 #include "src/llm/response_builder.h"
 #include "src/llm/wire.h"
 
@@ -30,7 +31,7 @@ class AnthropicReader final : public ResponseReader {
 
   std::optional<Error> OnEvent(const SseEvent& event) override {
     if (complete_) return std::nullopt;
-    const json object = ParseText(event.data);
+    const json object = ParseText(halves_.Join(event.data));
     const std::string type = StringOf(object, "type");
     if (type.empty()) return NotAnAnswer();
     if (type == "error") return ErrorOfJson(200, object);
@@ -48,7 +49,7 @@ class AnthropicReader final : public ResponseReader {
   }
 
   std::optional<Error> OnBody(std::string_view body) override {
-    const json message = ParseText(body);
+    const json message = ParseText(halves_.Join(body));
     if (StringOf(message, "type") == "error") return ErrorOfJson(200, message);
     const json* content = Find(message, "content");
     if (content == nullptr || !content->is_array()) return NotAnAnswer();
@@ -172,6 +173,7 @@ class AnthropicReader final : public ResponseReader {
     open_.erase(found);
   }
 
+  HalfCharacters halves_;
   ResponseBuilder builder_;
   std::map<int64_t, OpenBlock> open_;  // by index
   int64_t uncached_ = 0;

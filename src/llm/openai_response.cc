@@ -6,6 +6,7 @@
 
 #include "src/llm/classify.h"
 #include "src/llm/fields.h"
+#include "src/llm/half_characters.h"
 #include "src/llm/response_builder.h"
 #include "src/llm/wire.h"
 
@@ -41,7 +42,7 @@ class OpenAiReader final : public ResponseReader {
 
  private:
   std::optional<Error> OnObject(std::string_view text, const char* member) {
-    const json object = ParseText(text);
+    const json object = ParseText(halves_.Join(text));
     if (!object.is_object()) {
       return MakeError(ErrorClass::kTransient, "the provider's answer is not JSON");
     }
@@ -125,6 +126,7 @@ class OpenAiReader final : public ResponseReader {
     std::string id;  // as the server has it
   };
 
+  HalfCharacters halves_;
   ResponseBuilder builder_;
   size_t text_ = ResponseBuilder::kNone;
   size_t reasoning_ = ResponseBuilder::kNone;
