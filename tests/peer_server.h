@@ -47,8 +47,8 @@ class PeerServer {
     const nlohmann::json fixtures = {{"fixtures", nlohmann::json::array({std::move(fixture)})}};
     Control("POST", "fixtures", fixtures.dump());
   }
-  // What it was asked, in order: entries of aimock's journal, with `body` and `timestamp` (ms). Of a request for Messages
-  // the body is what aimock takes it for in Chat Completions.
+  // What it was asked, in order: entries of aimock's journal, with `headers`, `body` and `timestamp` (ms). Of a request for
+  // Messages the body is what aimock takes it for in Chat Completions.
   std::vector<nlohmann::json> Asked() { return Control("GET", "journal"); }
 
  private:

@@ -42,6 +42,12 @@ TEST_P(PeerChatTest, SaysText) {
   EXPECT_EQ(response.stop_reason, StopReason::kEnd);
   EXPECT_EQ(response.usage, (Usage{.input = 12, .output = 7}));
   EXPECT_EQ(pieces_, streams() ? 5 : 1);
+
+  const json headers = peer_.Asked().back()["headers"];
+  EXPECT_EQ(headers.contains("authorization"), !is_anthropic());
+  EXPECT_EQ(headers.contains("x-api-key"), is_anthropic());
+  EXPECT_EQ(headers.value("anthropic-version", ""), is_anthropic() ? "2023-06-01" : "");
+  EXPECT_EQ(headers["accept"], streams() ? "text/event-stream" : "application/json");
 }
 
 // It counts in UTF-16, so each half of the face is in a chunk of its own.
