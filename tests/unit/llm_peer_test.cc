@@ -126,37 +126,49 @@ TEST_P(PeerChatTest, TextBetweenCalls) {
   EXPECT_NE(calls[0].id, calls[1].id);
 }
 
-// Anthropic wants signed thinking back, in front, as it came: the peer refuses a request that has it not.
-TEST_P(PeerChatTest, GivesBackWhatItThought) {
-  const json calls = json::array({{{"id", "call_1"}, {"name", "weather"}, {"arguments", R"({"town":"Oslo"})"}}});
-  json response = {{"reasoning", "I do not know the weather."}, {"reasoningSignature", "sig-1"}, {"toolCalls", calls}};
-  if (is_anthropic()) response["redactedThinking"] = {"secret-1"};
-  peer_.Answers({{"match", {{"userMessage", "Oslo"}, {"hasToolResult", false}}}, {"chunkSize", 6}, {"response", response}});
-  peer_.Answers({{"match", {{"toolCallId", "call_1"}}}, {"response", {{"content", "Stay in."}}}});
-  ChatRequest request = Asking("Oslo?");
-  request.tools = {{.name = "weather", .schema = kWeatherSchema}};
-  if (is_anthropic()) request.extra = R"({"thinking": {"type": "enabled", "budget_tokens": 1024}})";
+// Anthropic wants what its model thought back, in front, as it came: the peer refuses a request that has it not.
+class PeerThinkingTest : public PeerChat {
+ protected:
+  // A thought and a call, its result, and the end. The request that was answered last.
+  ChatRequest Round(const json& thought) {
+    const json calls = json::array({{{"id", "call_1"}, {"name", "weather"}, {"arguments", R"({"town":"Oslo"})"}}});
+    json response = {{"toolCalls", calls}};
+    response.update(thought);
+    peer_.Answers({{"match", {{"userMessage", "Oslo"}, {"hasToolResult", false}}}, {"chunkSize", 6}, {"response", response}});
+    peer_.Answers({{"match", {{"toolCallId", "call_1"}}}, {"response", {{"content", "Stay in."}}}});
+    ChatRequest request = Asking("Oslo?");
+    request.tools = {{.name = "weather", .schema = kWeatherSchema}};
+    if (is_anthropic()) request.extra = R"({"thinking": {"type": "enabled", "budget_tokens": 1024}})";
+    request.messages.push_back(AsMessage(ResponseTo(request)));
+    request.messages.push_back({.role = Role::kUser});
+    request.messages.back().blocks = {ToolResult{.call_id = "call_1", .text = "rain"}};
+    EXPECT_EQ(TextOf(ResponseTo(request).blocks), "Stay in.");
+    return request;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Protocols, PeerThinkingTest, ::testing::Combine(EachProtocol(), ::testing::Bool()), NameOfTest);
 
-  const ChatResponse first = ResponseTo(request);
-  const size_t at = is_anthropic() ? 1 : 0;  // behind what is encrypted
-  ASSERT_THAT(first.blocks, SizeIs(at + 2));
-  const auto& reasoning = std::get<Reasoning>(first.blocks[at]);
+TEST_P(PeerThinkingTest, GoesBack) {
+  ChatRequest request = Round({{"reasoning", "I do not know the weather."}, {"reasoningSignature", "sig-1"}});
+  auto& blocks = request.messages[2].blocks;
+  ASSERT_THAT(blocks, SizeIs(2));
+  const auto reasoning = std::get<Reasoning>(blocks[0]);
   EXPECT_EQ(reasoning.text, "I do not know the weather.");
+  EXPECT_EQ(reasoning.signature, is_anthropic() ? "sig-1" : "");
   if (is_anthropic()) {
-    EXPECT_EQ(reasoning.signature, "sig-1");
-    EXPECT_EQ(json::parse(std::get<Opaque>(first.blocks[0]).json)["data"], "secret-1");
-  }
-  request.messages.push_back(AsMessage(first));
-  request.messages.push_back({.role = Role::kUser});
-  request.messages.back().blocks = {ToolResult{.call_id = "call_1", .text = "rain"}};
-  EXPECT_EQ(TextOf(ResponseTo(request).blocks), "Stay in.");
-  if (!is_anthropic()) {
+    blocks.erase(blocks.begin());
+    EXPECT_EQ(ErrorTo(request).error_class, ErrorClass::kBadRequest) << "it does refuse";
+  } else {
     EXPECT_EQ(peer_.Asked().back()["body"]["messages"][2]["reasoning_content"], reasoning.text);
-  } else {  // that it does refuse
-    auto& blocks = request.messages[2].blocks;
-    blocks.erase(blocks.begin(), blocks.begin() + 2);
-    EXPECT_EQ(ErrorTo(request).error_class, ErrorClass::kBadRequest);
   }
+}
+
+TEST_P(PeerThinkingTest, GoesBackUnread) {
+  const ChatRequest request = Round({{"redactedThinking", {"secret-1"}}});
+  const auto& blocks = request.messages[2].blocks;
+  ASSERT_THAT(blocks, SizeIs(is_anthropic() ? 2 : 1)) << "OpenAI's has none";
+  if (!is_anthropic()) return;
+  EXPECT_EQ(json::parse(std::get<Opaque>(blocks[0]).json), (json{{"type", "redacted_thinking"}, {"data", "secret-1"}}));
 }
 
 // The peer takes any form for Anthropic's; of OpenAI's it answers this one only.
