@@ -61,6 +61,7 @@ class Driver {
   std::invoke_result_t<Call> Patiently(Call&& call);
   void Pause(int64_t millis);
   void Requeue();
+  void RetryDeadLetters();
 
   Shared& shared_;
   const uint64_t seed_;
@@ -139,8 +140,20 @@ std::optional<int64_t> Driver::NextJob() {
   return ++shared_.jobs;
 }
 
-// What is held as a dead letter gets another chance.
+// What has ended too many workers gets another chance: activities that are dead letters, and turns, which take
+// long where they wait for local activities.
 void Driver::Requeue() {
+  RetryDeadLetters();
+  const StatusOr<ListReply> page = engine_->List({.blocked_only = true});
+  if (!page.ok()) return;
+  for (const RunRow& row : page->runs) {
+    // Any other block is a bug, for the auditor to find.
+    if (!row.blocked || !row.blocked->reason.starts_with("its turn has ended its worker")) continue;
+    engine_->Find(row.key.workflow_id, row.key.run_id).Unblock().IgnoreError();
+  }
+}
+
+void Driver::RetryDeadLetters() {
   const StatusOr<ListReply> page = engine_->List({.dead_letters_only = true});
   if (!page.ok()) return;
   for (const RunRow& row : page->runs) {

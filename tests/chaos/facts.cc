@@ -50,7 +50,9 @@ void Facts::ReadEffects(const std::string& path) {
       EventId version = 0;
       CommitId commit = 0;
       rest >> version >> commit;
-      if (commit != 0) run.commits[version] = commit;
+      if (commit == 0) return;
+      run.commits[version] = commit;
+      run.acknowledged.try_emplace(version, micros);
       return;
     }
     const std::string id = key.substr(slash + 1);

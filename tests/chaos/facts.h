@@ -34,7 +34,8 @@ struct ActivityFacts {
 };
 
 struct RunDeeds {
-  std::map<EventId, CommitId> commits;  // acknowledged ones that wrote events
+  std::map<EventId, CommitId> commits;      // acknowledged ones that wrote events, by the version after each
+  std::map<EventId, int64_t> acknowledged;  // when those first were, in microseconds
   std::map<EventId, ActivityFacts> activities;
   std::set<int64_t> local_results;  // of local activities that succeeded, whether their turn was taken or not
 };
