@@ -407,8 +407,9 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
   std::vector<TaskHint> Hints() {
     if (!observing_) {
       observing_ = true;
-      Observe(TaskKind::kTurn);
-      Observe(TaskKind::kActivity);
+      for (const TaskKind kind : {TaskKind::kTurn, TaskKind::kActivity}) {
+        Observe(harness_->ports().queue, kind, seen_);
+      }
     }
     for (int i = 0; i < 20; ++i) harness_->Pump();
     const std::lock_guard lock(seen_->mutex);
@@ -438,16 +439,17 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     std::vector<TaskHint> hints;
   };
 
-  void Observe(TaskKind kind) {
-    queue().Receive(ReceiveRequest{kObserver, kind, {"queue"}, 100},
-                    [this, kind, seen = seen_](StatusOr<std::vector<Delivery>> deliveries) {
-                      if (!deliveries.ok()) return;  // the test is over
-                      {
-                        const std::lock_guard lock(seen->mutex);
-                        for (Delivery& d : *deliveries) seen->hints.push_back(std::move(d.hint));
-                      }
-                      Observe(kind);
-                    });
+  // Goes on, on any thread, until the queue ends it; and that may be after the test.
+  static void Observe(const std::shared_ptr<TaskQueue>& queue, TaskKind kind, std::shared_ptr<Seen> seen) {
+    queue->Receive(ReceiveRequest{kObserver, kind, {"queue"}, 100},
+                   [weak = std::weak_ptr(queue), kind, seen](StatusOr<std::vector<Delivery>> deliveries) {
+                     if (!deliveries.ok()) return;
+                     {
+                       const std::lock_guard lock(seen->mutex);
+                       for (Delivery& d : *deliveries) seen->hints.push_back(std::move(d.hint));
+                     }
+                     if (const auto same = weak.lock()) Observe(same, kind, seen);
+                   });
   }
 
   std::unique_ptr<StoreHarness> harness_;
