@@ -4,13 +4,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,51 +30,78 @@
 
 namespace marathon::inline MARATHON_ABI::testing {
 
-// Counts what goes out and what comes in, so that a test can wait for it.
-class CountingTaskQueue final : public ForwardingTaskQueue {
+// Knows what has gone out and not come in, so that a test can wait for it.
+class WatchedTaskQueue final : public ForwardingTaskQueue {
  public:
-  explicit CountingTaskQueue(std::shared_ptr<TaskQueue> base)
+  explicit WatchedTaskQueue(std::shared_ptr<TaskQueue> base)
       : ForwardingTaskQueue(std::move(base)), state_(std::make_shared<State>()) {}
 
   void Send(std::vector<TaskHint> hints, DoneStatus done) override {
-    state_->Change(static_cast<int64_t>(hints.size()), 0);
+    state_->Change([&](State& state) {
+      for (const TaskHint& hint : hints) {
+        // What is for a session here goes to it at once, or waits for it.
+        if (!state.here.contains(hint.preferred)) state.under_way.push_back(hint);
+      }
+    });
     base()->Send(std::move(hints), std::move(done));
   }
   void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) override {
-    state_->Change(0, 1);
-    base()->Receive(std::move(request), [state = state_, done = std::move(done)](
-                                            StatusOr<std::vector<Delivery>> result) mutable {
-      const auto count = result.ok() ? static_cast<int64_t>(result->size()) : 0;
-      done(std::move(result));
-      state->Change(-count, -1);
+    state_->Change([&](State& state) {
+      state.here.insert(request.session);
+      for (const std::string& task_queue : request.task_queues) ++state.parked[{request.kind, task_queue}];
+    });
+    base()->Receive(request, [state = state_, request, done = std::move(done)](
+                                 StatusOr<std::vector<Delivery>> result) mutable {
+      const std::vector<Delivery> deliveries = result.value_or(std::vector<Delivery>());
+      done(std::move(result));  // first: whoever waits for it, then finds it
+      state->Change([&](State& changed) {
+        for (const Delivery& delivery : deliveries) {
+          const auto found = std::ranges::find(changed.under_way, delivery.hint);
+          if (found != changed.under_way.end()) changed.under_way.erase(found);
+        }
+        for (const std::string& task_queue : request.task_queues) --changed.parked[{request.kind, task_queue}];
+      });
     });
   }
   void Nack(std::vector<Delivery> deliveries, DoneStatus done) override {
-    state_->Change(static_cast<int64_t>(deliveries.size()), 0);
+    state_->Change([&](State& state) {
+      for (const Delivery& delivery : deliveries) state.under_way.push_back(delivery.hint);
+    });
     base()->Nack(std::move(deliveries), std::move(done));
   }
+  void StopReceiving(const SessionId& session) override {
+    state_->Change([&](State& state) { state.here.erase(session); });
+    base()->StopReceiving(session);
+  }
 
-  // While something is under way and somebody waits for something: until something changes, or a moment.
-  void WaitABit() {
+  // Until nobody waits where something is under way. A poll that was cut off may have taken that along: it is given up
+  // after a while, until something changes.
+  void WaitForHints() {
     std::unique_lock lock(state_->mutex);
-    const int64_t before = state_->changes;
-    if (state_->under_way <= 0 || state_->receivers == 0) return;
-    state_->changed.wait_for(lock, std::chrono::milliseconds(30),
-                             [&] { return state_->changes != before; });
+    if (state_->given_up == state_->changes) return;
+    const auto arrived = [this] {
+      return std::ranges::none_of(state_->under_way, [this](const TaskHint& hint) {
+        return state_->parked[{hint.kind, hint.task_queue}] > 0;
+      });
+    };
+    if (!state_->changed.wait_for(lock, std::chrono::seconds(5), arrived)) state_->given_up = state_->changes;
   }
 
  private:
   struct State {
-    void Change(int64_t hints, int64_t parked) {
+    template <class Fn>
+    void Change(Fn&& change) {
       const std::lock_guard lock(mutex);
-      under_way += hints;
-      receivers += parked;
+      change(*this);
       ++changes;
       changed.notify_all();
     }
     std::mutex mutex;
     std::condition_variable changed;
-    int64_t under_way = 0, receivers = 0, changes = 0;
+    std::vector<TaskHint> under_way;
+    std::map<std::pair<TaskKind, std::string>, int> parked;  // receivers, by where
+    std::set<SessionId> here;                                // that receive
+    int64_t changes = 0, given_up = -1;
   };
   const std::shared_ptr<State> state_;
 };
@@ -94,7 +125,7 @@ class SqsHarness final : public StoreHarness {
     std::promise<void> done;
     SqsSync(*sqs_, [&](const Status&) { done.set_value(); });
     done.get_future().get();
-    queue_->WaitABit();
+    queue_->WaitForHints();
   }
   bool HintsWaitForTheirSession() override { return false; }
   bool SessionsEndWithTheStore() override { return base_.SessionsEndWithTheStore(); }
@@ -129,7 +160,7 @@ class SqsHarness final : public StoreHarness {
       auto opened = SqsBackend(options).open(url, runtime_);
       ASSERT_TRUE(opened.ok()) << opened.status();
       sqs_ = opened->queue;
-      queue_ = std::make_shared<CountingTaskQueue>(sqs_);
+      queue_ = std::make_shared<WatchedTaskQueue>(sqs_);
     }
     auto joined = JoinPorts(base_.ports().store, queue_, runtime_);
     ASSERT_TRUE(joined.ok()) << joined.status();
@@ -139,7 +170,7 @@ class SqsHarness final : public StoreHarness {
   ThreadRuntime runtime_{1, 1};  // the queue's; the store's clock is that of its harness
   Base base_;
   std::shared_ptr<TaskQueue> sqs_;
-  std::shared_ptr<CountingTaskQueue> queue_;
+  std::shared_ptr<WatchedTaskQueue> queue_;
   Ports ports_;
 };
 
