@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -22,17 +23,24 @@
 
 namespace marathon::tests {
 
-// A loopback port that nobody listens on now.
+// A loopback port that nobody has now, another one each time. Below those that the system gives connections, and where
+// programs that run at the same time hardly meet.
 inline int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in name{};
-  name.sin_family = AF_INET;
-  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof name;
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&name), size), 0);
-  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size), 0);
-  close(fd);
-  return ntohs(name.sin_port);
+  constexpr int kFirst = 10'000, kPerProcess = 32, kProcesses = 700;
+  static std::atomic<int> next{getpid() % kProcesses * kPerProcess};
+  for (int tries = 0; tries < kProcesses * kPerProcess; ++tries) {
+    const int port = kFirst + next++ % (kProcesses * kPerProcess);
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    name.sin_port = htons(static_cast<uint16_t>(port));
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool is_free = bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof name) == 0;
+    close(fd);
+    if (is_free) return port;
+  }
+  ADD_FAILURE() << "no port is free";
+  return 0;
 }
 
 class RedisCluster {
@@ -46,7 +54,7 @@ class RedisCluster {
       buses_[i] = FreePort();
       servers_[i] = std::make_unique<RedisServer>(std::vector<std::string>{
           "--bind", "127.0.0.1", "--port", std::to_string(ports_[i]), "--cluster-enabled", "yes",
-          "--cluster-port", std::to_string(buses_[i]), "--cluster-node-timeout", "2000",
+          "--cluster-port", std::to_string(buses_[i]), "--cluster-node-timeout", "10000",
           "--appendonly", "yes", "--appendfsync", "everysec"});
       const int first = static_cast<int>(i) * kSlots / static_cast<int>(kServers);
       const int last = static_cast<int>(i + 1) * kSlots / static_cast<int>(kServers) - 1;
