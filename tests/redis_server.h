@@ -1,5 +1,5 @@
 // A redis-server of a test's own: on a socket in a folder that goes with it, and on a port where it is
-// given one.
+// given one. It ends with the test, however that ends.
 //
 // One thread at a time. A server that does not come up is a std::runtime_error.
 #pragma once
@@ -42,8 +42,11 @@ class RedisServer {
 
   void Kill() {
     if (pid_ == 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(std::exchange(pid_, 0), nullptr, 0);
+    for (pid_t* const process : {&guard_, &pid_}) {
+      kill(*process, SIGKILL);
+      waitpid(std::exchange(*process, 0), nullptr, 0);
+    }
+    close(alive_);
     close(log_);
   }
   // After Kill: over the same folder.
@@ -51,19 +54,16 @@ class RedisServer {
     std::vector<std::string> words = {"redis-server", "--port", "0", "--unixsocket", socket_,
                                       "--dir", folder_, "--save", "", "--appendonly", "no"};
     words.insert(words.end(), settings_.begin(), settings_.end());
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    int log[2];
-    if (pipe2(log, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    int log[2], alive[2];
+    if (pipe2(log, O_CLOEXEC) != 0 || pipe2(alive, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     log_ = log[0];
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, log[1], 1);
-    const int error = posix_spawnp(&pid_, "redis-server", &files, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&files);
+    alive_ = alive[1];
+    pid_ = Spawn(std::move(words), log[1], 1);
+    // Waits for the end of this process, which nothing tells the server. Linux could (PR_SET_PDEATHSIG), but means
+    // the thread that has started it.
+    guard_ = Spawn({"sh", "-c", "read -r line; kill -KILL \"$0\"", std::to_string(pid_)}, alive[0], 0);
     close(log[1]);
-    if (error != 0) throw std::runtime_error("redis-server is not installed: cmake/setup.sh");
+    close(alive[0]);
     WaitUntilReady();
   }
   // Null if it did not come up.
@@ -75,6 +75,20 @@ class RedisServer {
   }
 
  private:
+  // With `file` as its file `number`.
+  static pid_t Spawn(std::vector<std::string> words, int file, int number) {
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, file, number);
+    pid_t pid = 0;
+    const int error = posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&files);
+    if (error != 0) throw std::runtime_error(words[0] + " is not installed: cmake/setup.sh");
+    return pid;
+  }
   // It says so in its log, which ends when it does.
   void WaitUntilReady() {
     std::string text;
@@ -89,8 +103,8 @@ class RedisServer {
   const std::vector<std::string> settings_;
   std::string folder_;
   std::string socket_;
-  int log_ = -1;
-  pid_t pid_ = 0;
+  int log_ = -1, alive_ = -1;
+  pid_t pid_ = 0, guard_ = 0;
 };
 
 }  // namespace marathon::tests
