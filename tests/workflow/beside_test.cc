@@ -4,6 +4,7 @@
 // program: testing
 #include <gmock/gmock.h>
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -85,14 +86,17 @@ TEST(BesideTest, EachAttemptFencesTheOneBefore) {
 // The context is the completion's for as long as that is not used.
 TEST(BesideTest, AnAsynchronousActivityWritesFromAnotherThread) {
   std::thread thread;
-  const auto talk = [&thread](ActivityContext& ctx, const std::string& text, ActivityCompletion<std::string> done) {
-    thread = std::thread([&ctx, text, done = std::move(done)]() mutable {
+  std::promise<void> kept;  // the test joins the thread as soon as it has completed the activity
+  const auto talk = [&](ActivityContext& ctx, const std::string& text, ActivityCompletion<std::string> done) {
+    thread = std::thread([&, text, done = std::move(done)]() mutable {
+      kept.get_future().wait();
       const uint64_t fence = static_cast<uint64_t>(ctx.info().epoch);
       for (uint64_t i = 0; i < text.size(); ++i) {
         EXPECT_TRUE(Append(ctx.streams(), {"s", "talk", fence, i, {text.substr(i, 1)}}).ok());
       }
       done.Complete(text);
     });
+    kept.set_value();
   };
   auto engine = Engine::Open("memory:", Code(talk));
   ASSERT_TRUE(engine.ok()) << engine.status();

@@ -147,20 +147,25 @@ TEST_P(FleetTest, ARunThatTheNewBuildCannotGoOnWithIsGivenBackToTheOld) {
   });
   Registry old;
   old.Bind("W", [](WorkflowContext& ctx, int x) -> Workflow<int> { co_return x + co_await ctx.Receive<int>("add"); });
-  std::string id;
-  {
-    Engine gone = Join(old, "old");
-    const auto run = gone.Start("W", 1);
-    ASSERT_TRUE(run.ok()) << run.status();
-    id = run->workflow_id();
+  int given_back = 0;
+  // On a busy machine the old build may have the turn before the new one has asked: then once more, with another run.
+  for (int tries = 1; given_back == 0 && tries <= 10; ++tries) {
+    std::string id;
+    {
+      Engine gone = Join(old, "old");
+      const auto run = gone.Start("W", 1);
+      ASSERT_TRUE(run.ok()) << run.status();
+      id = run->workflow_id();
+    }
+    Engine stays = Join(old, "old");
+    // It gets no hints of the run's turns, but sends the signal, and so is the first to have it.
+    Engine fresh = Join(changed, "new", "elsewhere");
+    const marathon::Run run = fresh.Find(id);
+    ASSERT_EQ(run.Signal("add", 100), Status());
+    EXPECT_EQ(run.Result<int>(limits::kResendFirst - 10s).value_or(0), 101);
+    given_back = log_->Count("is given back: nondeterminism");
   }
-  Engine stays = Join(old, "old");
-  // It gets no hints of the run's turns, but sends the signal, and so is the first to have it.
-  Engine fresh = Join(changed, "new", "elsewhere");
-  const marathon::Run run = fresh.Find(id);
-  ASSERT_EQ(run.Signal("add", 100), Status());
-  EXPECT_EQ(run.Result<int>(limits::kResendFirst - 10s).value_or(0), 101);
-  EXPECT_EQ(log_->Count("is given back: nondeterminism"), 1);
+  EXPECT_EQ(given_back, 1);
 }
 
 // Pinned, it is not even tried elsewhere.
