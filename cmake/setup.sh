@@ -37,7 +37,10 @@ if ((EUID != 0)); then
   }
   sudo=(sudo)
 fi
-apt() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+apt() {
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 \
+    -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 "$@"
+}
 apt update && apt install --no-install-recommends -y "${missing[@]}" >/dev/null || {
   echo "setup: apt-get could not install: ${missing[*]}" >&2
   echo "setup: its message is above; the packages are those of Debian 12, main section" >&2
