@@ -41,14 +41,14 @@ export AWS_ACCESS_KEY_ID=AKIDMARATHON AWS_SECRET_ACCESS_KEY=marathon/secret+for=
 queue=sqs://eu-west-1/123456789012/fleet?create=true\&endpoint=http%3A%2F%2F127.0.0.1%3A$port
 url=redis:$work/redis?queue=$(python3 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1], safe=""))' "$queue")
 
+# The first worker begins alone, and is killed long before all is done: so both have worked.
 "$fleet" worker "$url" >"$work/worker1.log" 2>&1 & first=$! processes+=($!)
-"$fleet" worker "$url" >"$work/worker2.log" 2>&1 & second=$! processes+=($!)
 await worker1 ready
-await worker2 ready
-
 texts=()
-for i in $(seq 24); do texts+=("Text $i"); done
+for i in $(seq 48); do texts+=("Text $i"); done
 "$fleet" client "$url" batch "${texts[@]}" >"$work/client.log" 2>&1 & client=$! processes+=($!)
+await client '^Text 1:'
+"$fleet" worker "$url" >"$work/worker2.log" 2>&1 & second=$! processes+=($!)
 await client '^Text 4:'
 kill -KILL "$first"
 echo "fleet: killed worker $first when four of ${#texts[@]} texts were there"
