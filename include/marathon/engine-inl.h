@@ -199,6 +199,7 @@ class EngineImpl {
                                      std::equal_to<>, PoolAllocator<std::shared_ptr<Waiter>>>;
 
   static void AskForEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter);
+  static void OnEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter, StatusOr<RunEnd> end);
   void WaitFor(const std::shared_ptr<Waiter>& waiter, Duration timeout);
 
   std::mutex waiters_mutex_;
@@ -260,23 +261,35 @@ MARATHON_INLINE void EngineImpl::AskForEnd(const std::shared_ptr<Host>& host,
     request = waiter->awaited;
   }
   const uint64_t name = host->Await(std::move(request), [host, waiter](StatusOr<RunEnd> end) {
-    if (end.ok() && end->next.has_value()) {  // the chain goes on. Posted, for it may be a long one
-      std::unique_lock lock(waiter->mutex);
-      waiter->awaited.run = *std::move(end->next);
-      ++waiter->questions;
-      lock.unlock();
-      return host->runtime().Post(Lane::kTurn, [host, waiter] { AskForEnd(host, waiter); });
-    }
-    if (!IsTransient(end.status())) return waiter->Answer(std::move(end), true);
+    if (end.status().code() != StatusCode::kNotFound) return OnEnd(host, waiter, std::move(end));
     std::unique_lock lock(waiter->mutex);
-    ++waiter->questions;
-    const int failed = ++waiter->failures;
+    const AwaitRequest awaited = waiter->awaited;
     lock.unlock();
-    host->AfterBackoff(failed, [host, waiter] { AskForEnd(host, waiter); });
+    if (awaited.after || !awaited.update_id.empty()) return OnEnd(host, waiter, std::move(end));
+    host->FindChainOf(awaited.run, std::move(end).status(), [host, waiter](StatusOr<RunEnd> chain) {
+      OnEnd(host, waiter, std::move(chain));
+    });
   });
   if (name == 0) return;
   std::lock_guard lock(waiter->mutex);
   if (waiter->questions == question) waiter->name = name;
+}
+
+MARATHON_INLINE void EngineImpl::OnEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter,
+                                       StatusOr<RunEnd> end) {
+  if (end.ok() && end->next.has_value()) {  // the chain goes on. Posted, for it may be a long one
+    std::unique_lock lock(waiter->mutex);
+    waiter->awaited.run = *std::move(end->next);
+    ++waiter->questions;
+    lock.unlock();
+    return host->runtime().Post(Lane::kTurn, [host, waiter] { AskForEnd(host, waiter); });
+  }
+  if (!IsTransient(end.status())) return waiter->Answer(std::move(end), true);
+  std::unique_lock lock(waiter->mutex);
+  ++waiter->questions;
+  const int failed = ++waiter->failures;
+  lock.unlock();
+  host->AfterBackoff(failed, [host, waiter] { AskForEnd(host, waiter); });
 }
 
 MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {

@@ -495,6 +495,47 @@ TEST_F(SqliteStoreTest, LooksAtNothingWhenNobodyWaits) {
 
 // ---- Ends
 
+// Method: what closed before was to be kept for longer, and many close in one transaction.
+TEST_F(SqliteStoreTest, WhatTakesTooMuchIsForgottenFromTheOldestOn) {
+  constexpr int kTogether = 100, kMost = 200;
+  Process process(world_);
+  const auto run_and_close = [&](int first) {
+    int answered = 0;
+    for (int i = first; i < first + kTogether; ++i) {
+      StartRequest request = StartOf(i);
+      TurnCommit& turn = request.first_turn.emplace();
+      turn.run = request.run;
+      turn.new_version = 2;
+      turn.commit_id = static_cast<CommitId>(i) + 1;
+      turn.record = EncodeRecord(turn.commit_id, {{1, WorkflowStarted{}}, {2, WorkflowCompleted{}}});
+      turn.inbox_taken = 1;
+      turn.close = RunStatus::kCompleted;
+      process.ports.store->Start(std::move(request), [&answered](const StatusOr<StartReply>& reply) {
+        EXPECT_TRUE(reply.ok()) << reply.status();
+        ++answered;
+      });
+    }
+    ASSERT_TRUE(world_.RunUntil([&] { return answered == kTogether; }));
+    world_.RunUntil(world_.Now() + std::chrono::seconds(1));
+  };
+  ASSERT_TRUE(process.Open(file()).ok());
+  run_and_close(0);
+  process.Close();
+  const std::string bytes = RawDatabase(file()).Text("SELECT bytes FROM marathon_closed");
+  const int64_t most = std::stoll(bytes) / kTogether * kMost;
+  ASSERT_TRUE(process.Open(file(), "?closed_keep=3600000&closed_bytes=" + std::to_string(most)).ok());
+  for (int i = 1; i < 6; ++i) run_and_close(i * kTogether);
+  const auto is_there = [&](int i) { return process.Read(KeyOf(i)).ok(); };
+  int kept = 0;
+  for (int i = 0; i < 6 * kTogether; ++i) kept += is_there(i);
+  EXPECT_LE(kept, kMost);
+  EXPECT_GE(kept, kMost * 9 / 10);
+  for (int i = 0; i < 4 * kTogether; ++i) EXPECT_FALSE(is_there(i)) << i;
+  for (int i = 5 * kTogether; i < 6 * kTogether; ++i) EXPECT_TRUE(is_there(i)) << i;
+  process.Close();
+  EXPECT_EQ(CheckSqliteFile(file()), Status());
+}
+
 TEST_F(SqliteStoreTest, ClosingCommitsWhatIsQueuedAndRefusesTheRest) {
   Process process(world_);
   ASSERT_TRUE(process.Open(file()).ok());

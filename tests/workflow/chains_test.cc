@@ -72,6 +72,25 @@ TEST_P(ChainsTest, AChainGoesOnAndItsResultIsTheLastOnes) {
   EXPECT_EQ(again->Result<int>(kPatience).value_or(0), 42);
 }
 
+// Of the runs that have gone on, the store keeps the last one only.
+TEST(ForgottenChainTest, TheFirstRunsHandleLeadsToWhereItIs) {
+  Registry registry;
+  registry.Bind("W", [](WorkflowContext& ctx, int left) -> Workflow<int> {
+    if (left > 0) co_await ctx.ContinueAsNew(left - 1);
+    co_return co_await ctx.Receive<int>("go");
+  });
+  ThreadRuntime runtime(1, 1);
+  auto engine = Engine::Open(NewMemoryPorts(runtime, {.closed_bytes = 1}), registry);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const auto run = engine->Start("W", 3);
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(Eventually([&] { return run->Describe().status().code() == StatusCode::kNotFound; }));
+  EXPECT_EQ(run->Result<int>(1ms).status().code(), StatusCode::kDeadlineExceeded);
+  ASSERT_EQ(run->Signal("go", 7), Status());
+  EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 7);
+  EXPECT_EQ(engine->Find("no such").Result<int>(kPatience).status().code(), StatusCode::kNotFound);
+}
+
 TEST_P(ChainsTest, ARunThatContinuesAtOnceDoesNotGrowTheStack) {
   Registry registry;
   registry.Bind("Loop", [](WorkflowContext& ctx, int left) -> Workflow<int> {

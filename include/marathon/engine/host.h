@@ -114,6 +114,9 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
     return Await(AwaitRequest{std::move(run)}, std::move(done));
   }
   void CancelAwait(uint64_t name) { store().CancelAwait(name); }
+  // Of a run whose end is awaited and which is no longer kept: if it was the first of a chain, `next` is where that is now.
+  // `missing` otherwise.
+  void FindChainOf(RunKey first, Status missing, Done<RunEnd> done);
   void CompleteActivity(std::string_view token, EventBody outcome, DoneStatus done);
 
   // ---- StoreWatcher

@@ -466,6 +466,16 @@ MARATHON_INLINE uint64_t Host::Await(AwaitRequest request, Done<RunEnd> done) {
   });
 }
 
+MARATHON_INLINE void Host::FindChainOf(RunKey first, Status missing, Done<RunEnd> done) {
+  ReadRequest request{.run = {first.workflow_id, ""}};
+  store_->Read(std::move(request), [first = std::move(first), missing = std::move(missing),
+                                    done = std::move(done)](const StatusOr<RunSnapshot>& newest) mutable {
+    const bool goes_on = newest.ok() && newest->row.key != first && detail::FirstRunId(newest->row) == first.run_id;
+    if (!goes_on) return done(std::move(missing));
+    done(RunEnd{.closing = {}, .next = newest->row.key});
+  });
+}
+
 MARATHON_INLINE void Host::CompleteActivity(std::string_view token, EventBody outcome,
                                             DoneStatus done) {
   // epoch/activity/run id/workflow id, as Attempt::Detach writes it.

@@ -80,10 +80,10 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
       std::lock_guard lock(mutex_);
       ask = ++asks_;
     }
-    const uint64_t name = host_->AwaitEnd(std::move(run), [self = shared_from_this()](StatusOr<RunEnd> end) {
-      if (!end.ok() || !end->next) return self->OnEnd(end);
-      // Its chain goes on. Posted, for it may be a long one.
-      self->host_->runtime().Post(Lane::kTurn, [self, next = *std::move(end->next)] { self->Ask(next); });
+    const uint64_t name = host_->AwaitEnd(run, [self = shared_from_this(), run](StatusOr<RunEnd> end) {
+      if (end.status().code() != StatusCode::kNotFound) return self->Follow(std::move(end));
+      self->host_->FindChainOf(run, std::move(end).status(),
+                               [self](StatusOr<RunEnd> chain) { self->Follow(std::move(chain)); });
     });
     bool is_over;
     {
@@ -92,6 +92,12 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
       is_over = !done_;
     }
     if (is_over) host_->CancelAwait(name);
+  }
+
+  void Follow(StatusOr<RunEnd> end) {
+    if (!end.ok() || !end->next) return OnEnd(end);
+    // Its chain goes on. Posted, for it may be a long one.
+    host_->runtime().Post(Lane::kTurn, [self = shared_from_this(), next = *std::move(end->next)] { self->Ask(next); });
   }
 
   void OnEnd(const StatusOr<RunEnd>& end) {

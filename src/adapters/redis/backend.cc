@@ -101,6 +101,7 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls,
     if (status.ok()) status = url.ReadMillis(time.key, time.least, time.most, time.value);
   }
   if (status.ok()) status = url.ReadNumber("closed_bytes", 0, INT64_MAX, &options.closed_bytes);
+  if (status.ok()) status = CheckRetention(options.closed_keep, options.closed_bytes);
   int64_t partitions = 0;
   if (status.ok()) status = url.ReadNumber("partitions", 1, 1024, &partitions);
   if (!status.ok()) return status;

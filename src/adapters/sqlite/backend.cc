@@ -51,7 +51,8 @@ Status ReadParameters(const BackendUrl& url, SqliteOptions* options) {
   for (const auto& time : times) {
     if (Status status = url.ReadMillis(time.key, time.least, time.most, time.value); !status.ok()) return status;
   }
-  return url.ReadNumber("closed_bytes", 0, INT64_MAX, &options->closed_bytes);
+  Status status = url.ReadNumber("closed_bytes", 0, INT64_MAX, &options->closed_bytes);
+  return status.ok() ? CheckRetention(options->closed_keep, options->closed_bytes) : status;
 }
 
 // The same file by any name gets the same lock files.

@@ -112,11 +112,15 @@ CREATE TABLE attributes (
   ns INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, run INTEGER NOT NULL,
   PRIMARY KEY (ns, name, value, run)) WITHOUT ROWID;
 )sql",
-    // 5: how many bytes the closed runs of a namespace take, as SqliteTables::ClosedSize counts them.
+    // 5: which closed runs may be forgotten, and how many bytes those of a namespace take, as SqliteTables::ClosedSize counts
+    // them. Until then all were kept for a week.
     R"sql(
+ALTER TABLE runs ADD COLUMN closed INTEGER;  -- when it closed; NULL: it is open, or owes something
+UPDATE runs SET closed = due - 604800000000 WHERE status <> 1 AND due IS NOT NULL;
+CREATE INDEX marathon_runs_closed ON runs (ns, closed) WHERE closed IS NOT NULL;
 CREATE TABLE marathon_closed (ns INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
 INSERT INTO marathon_closed SELECT ns, sum(512 + coalesce(
-  (SELECT sum(length(record)) FROM log WHERE log.run = runs.id), 0)) FROM runs WHERE status <> 1 GROUP BY ns;
+  (SELECT sum(length(record)) FROM log WHERE log.run = runs.id), 0)) FROM runs WHERE closed IS NOT NULL GROUP BY ns;
 )sql",
 };
 

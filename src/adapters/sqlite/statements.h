@@ -29,19 +29,19 @@ struct SqliteTables::Statements {
   SqliteStatement last_run{db, "SELECT max(id) FROM runs"};
   SqliteStatement load_run{db, "SELECT row, due FROM runs WHERE id = ?1"};
   SqliteStatement insert_run{db,
-                             "INSERT INTO runs (id, status, conditions, ready, due, row, queue, "
-                             "ns, workflow_type) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
+                             "INSERT INTO runs (id, status, conditions, ready, due, closed, row, queue, "
+                             "ns, workflow_type) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"};
   SqliteStatement update_run{db,
                              "UPDATE runs SET status = ?2, conditions = ?3, ready = ?4, due = ?5, "
-                             "row = ?6, queue = ?7 WHERE id = ?1"};
+                             "closed = ?6, row = ?7, queue = ?8 WHERE id = ?1"};
   SqliteStatement erase_run{db, "DELETE FROM runs WHERE id = ?1"};
   SqliteStatement count_erased{db, "UPDATE meta SET value = value + 1 WHERE name = 'erased'"};
   SqliteStatement closed_bytes{db, "SELECT bytes FROM marathon_closed WHERE ns = ?1"};
   SqliteStatement add_closed_bytes{
       db, "INSERT INTO marathon_closed VALUES (?1, ?2) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes"};
   SqliteStatement oldest_closed{db,
-                                "SELECT id FROM runs INDEXED BY runs_due WHERE ns = ?1 AND due IS NOT NULL AND "
-                                "status <> ?2 ORDER BY due LIMIT ?3"};
+                                "SELECT id FROM runs INDEXED BY marathon_runs_closed WHERE ns = ?1 AND "
+                                "closed IS NOT NULL ORDER BY closed LIMIT ?2"};
   SqliteStatement erased{db, "SELECT value FROM meta WHERE name = 'erased'"};
   // The last row stays, as nobody's, until it is not the last: no other gets its number then.
   SqliteStatement keep_last_log{db,
@@ -66,7 +66,7 @@ struct SqliteTables::Statements {
   SqliteStatement add_attribute{db, "INSERT OR IGNORE INTO attributes VALUES (?1, ?2, ?3, ?4)"};
   SqliteStatement erase_attribute{
       db, "DELETE FROM attributes WHERE ns = ?1 AND name = ?2 AND value = ?3 AND run = ?4"};
-  SqliteStatement set_aside_run{db, "UPDATE runs SET ready = NULL, due = NULL WHERE id = ?1"};
+  SqliteStatement set_aside_run{db, "UPDATE runs SET ready = NULL, due = NULL, closed = NULL WHERE id = ?1"};
   SqliteStatement set_aside_activities{
       db, "UPDATE activities SET claimable = NULL, due = NULL WHERE run = ?1"};
   SqliteStatement set_aside_timers{db, "DELETE FROM timers WHERE run = ?1"};

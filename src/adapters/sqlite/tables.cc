@@ -91,7 +91,7 @@ SqliteTables::Run* SqliteTables::LoadRun(int64_t id) {
   run->id = id;
   run->due = cursor.IsNull(1) ? kNever : FromMicros(cursor.Int(1));
   run->stored = true;
-  run->counted = !IsOpen(*run);
+  run->counted = MayBeForgotten(*run);
   if (run->labels) run->indexed = run->labels->attributes;
   Run* const admitted = run.get();
   runs_by_id_[id] = admitted;
@@ -182,7 +182,7 @@ void SqliteTables::StoreDirtyRuns() {
 
 void SqliteTables::CountClosed(Run& run) {
   closed_.push_back(run.id);
-  if (!std::exchange(run.counted, true)) closed_bytes_added_ += ClosedSize(run);
+  if (MayBeForgotten(run) && !std::exchange(run.counted, true)) closed_bytes_added_ += ClosedSize(run);
 }
 
 // A transaction that closes runs forgets some of the oldest when all together take too much: a thirty-second more than it
@@ -197,12 +197,14 @@ void SqliteTables::ForgetExcess() {
   if (kept + closed_bytes_added_ <= closed_bytes_) return;
   std::vector<int64_t> oldest;
   {
-    SqliteCursor cursor = sql_->oldest_closed.Query(ns_, RunStatus::kRunning, kForgetAtOnce);
+    const auto most = std::max<int64_t>(kForgetAtOnce, 2 * std::ssize(closed_));  // more than have come
+    SqliteCursor cursor = sql_->oldest_closed.Query(ns_, most);
     while (cursor.Next()) oldest.push_back(cursor.Int(0));
   }
+  std::ranges::sort(closed_);
   for (const int64_t id : oldest) {
     if (kept + closed_bytes_added_ <= closed_bytes_ - closed_bytes_ / 32) return;
-    if (std::ranges::find(closed_, id) != closed_.end()) return;  // whoever awaits its end has yet to read it
+    if (std::ranges::binary_search(closed_, id)) continue;  // whoever awaits its end has yet to read it
     if (Run* run = LoadRunOrSetAside(id)) EraseRun(*run);
   }
 }
@@ -211,7 +213,8 @@ void SqliteTables::StoreRun(Run& run) {
   const std::string bytes = EncodeRow(run);
   const auto store = [&](SqliteStatement& statement, const auto&... more) {
     statement.Run(run.id, run.status, Conditions(run), SqliteInstant{run.ready_since},
-                  SqliteInstant{run.due}, SqliteBlob{bytes}, more...);
+                  SqliteInstant{run.due}, SqliteInstant{MayBeForgotten(run) ? run.close_time : kNever},
+                  SqliteBlob{bytes}, more...);
   };
   if (std::exchange(run.stored, true)) {
     store(sql_->update_run, TurnQueue(run));

@@ -136,7 +136,7 @@ class SqliteTables {
   // A map from (run, event) to what is kept in memory; ordered, so that a run's are together.
   using ItemId = std::pair<int64_t, EventId>;
   static constexpr size_t kMaxCached = 20'000;  // of each kind
-  static constexpr int kForgetAtOnce = 64;      // runs that a transaction forgets to make room, at most
+  static constexpr int kForgetAtOnce = 64;      // runs that a transaction may forget to make room, however few it closes
 
   int64_t ReadDataVersion();
   Run* LoadRun(int64_t id);  // null: not there, or an error
@@ -150,6 +150,7 @@ class SqliteTables {
   ItemId IdOf(const ActivityKey& key);
   void StoreDirtyRuns();
   void StoreRun(Run& run);
+  static bool MayBeForgotten(const Run& run) { return !IsOpen(run) && run.due != kNever; }
   void CountClosed(Run& run);
   void ForgetExcess();
   void IndexAttributes(Run& run, const Labels& attributes);
