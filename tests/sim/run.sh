@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Simulates clusters under seeds, each a different mix of crashes, lost messages and ambiguous commits.
-#   tests/sim/run.sh --seeds N      N seeds; exit status 1 on a violation, or when too little happened
+#   tests/sim/run.sh --seeds N      N seeds; exit status 1 on a violation, when too little happened, or when 2,000
+#                                   and more have left a public operation out
 #   tests/sim/run.sh --seed S       one seed, with its trace; the same bytes every time
 #   tests/sim/run.sh --mutants      proves that each deliberate bug is found within 500 seeds
 # --first S begins the seeds at S. Built in build/release, for --mutants in build/mutants.

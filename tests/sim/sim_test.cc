@@ -54,6 +54,7 @@ TEST(SimulatorTest, ASeedRepeatsItselfStepByStep) {
     EXPECT_EQ(once.hash, again.hash);
     EXPECT_EQ(once.hash, untraced.hash) << "a trace must not change what it shows";
     EXPECT_EQ(once.steps, untraced.steps);
+    EXPECT_EQ(once.coverage.Covered(), untraced.coverage.Covered());
   }
   EXPECT_NE(Simulate({.seed = 1}).hash, Simulate({.seed = 2}).hash);
 }

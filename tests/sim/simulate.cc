@@ -20,12 +20,14 @@
 namespace {
 
 using marathon::testing::FaultCounts;
+using marathon::testing::SimCoverage;
 using marathon::testing::SimOptions;
 using marathon::testing::SimReport;
 using marathon::testing::Simulate;
 
 constexpr uint64_t kSelfChecks = 50;    // seeds that are run twice, to see that they repeat
 constexpr uint64_t kMutantSeeds = 500;  // within which each mutant must be found
+constexpr uint64_t kCoveringSeeds = 2'000;  // so many must have used every operation
 constexpr size_t kTraceLines = 200;     // shown of a failure
 constexpr size_t kFailuresShown = 20;
 constexpr size_t kWholeTrace = 10'000'000;
@@ -41,6 +43,7 @@ struct Totals {
   uint64_t dead_letters = 0;
   double virtual_seconds = 0;
   FaultCounts counts;
+  SimCoverage coverage;
 
   void Add(const SimReport& report) {
     ++seeds;
@@ -53,6 +56,7 @@ struct Totals {
     dead_letters += report.dead_letters;
     virtual_seconds += static_cast<double>(report.virtual_micros) / 1e6;
     counts += report.counts;
+    coverage += report.coverage;
   }
 };
 
@@ -108,6 +112,16 @@ bool EnoughHappened(const Totals& totals) {
   return all;
 }
 
+// The public operations that were used, and whether those are all that should be.
+bool EverythingIsCovered(const Totals& totals) {
+  const SimCoverage& coverage = totals.coverage;
+  fmt::print("covered: {}\nnot covered: {}\n", coverage.Covered(), coverage.LeftOut());
+  const std::string missing = coverage.Missing();
+  if (missing.empty()) return true;
+  fmt::print("never used: {}\n", missing);
+  return totals.seeds < kCoveringSeeds;
+}
+
 void PrintSummary(const Totals& totals) {
   const FaultCounts& counts = totals.counts;
   fmt::print(
@@ -137,13 +151,14 @@ int RunMany(uint64_t first, uint64_t count) {
   PrintFailures(reports);
   const bool repeats = RepeatsItself(reports);
   const bool enough = EnoughHappened(totals);
+  const bool covered = EverythingIsCovered(totals);
   fmt::print(
       "{:.0f} seeds/s/core, {} with split domains, {} lost tails of {} writes, {} runs, {} late starts, "
       "{} dead letters\n",
       static_cast<double>(count) / seconds, totals.split, totals.lost_tails, totals.lost_writes,
       totals.runs, totals.late_starts, totals.dead_letters);
   PrintSummary(totals);
-  return totals.violations == 0 && repeats && enough ? 0 : 1;
+  return totals.violations == 0 && repeats && enough && covered ? 0 : 1;
 }
 
 int RunOne(uint64_t seed) {

@@ -7,9 +7,9 @@
 #include <iterator>
 #include <utility>
 
-#include "marathon/cancellation_scope.h"
-#include "marathon/errors.h"
+#include "marathon/testing/sim_coverage.h"
 #include "marathon/testing/sim_program.h"
+#include "marathon/testing/sim_steps-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
 
@@ -23,276 +23,6 @@ MARATHON_INLINE SimWork SimWork::Unpack(int64_t packed) {
   return {static_cast<uint16_t>(bits), static_cast<uint8_t>(bits >> 16),
           static_cast<Mode>(static_cast<uint8_t>(bits >> 24)), static_cast<uint32_t>(bits >> 32)};
 }
-
-namespace internal {
-
-inline constexpr RetryPolicy kSimRetry{.initial_interval = Duration(200),
-                                       .maximum_interval = Duration(2'000)};
-inline constexpr RetryPolicy kSimThreeTries{.initial_interval = Duration(200),
-                                            .maximum_attempts = 3};
-
-inline constexpr RetryPolicy kSimSlowRetry{.initial_interval = Duration(7'000)};
-
-inline ActivityOptions SimOptionsFor(const SimWork& work) {
-  ActivityOptions options;
-  const bool is_short = work.mode == SimWork::Mode::kOverruns || work.id / 100 % 2 == 0;
-  options.start_to_close_timeout = is_short ? kSimDeadline : kSimLongDeadline;
-  options.hold_dead_letter = work.id % 2 == 0;
-  if (work.mode == SimWork::Mode::kBeats) options.heartbeat_timeout = Duration(3'000);
-  options.retry = work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
-  return options;
-}
-
-inline std::string SimOutcome(const Outcome<int64_t>& outcome) {
-  return outcome.ok() ? fmt::format("{},", outcome.value()) : "x,";
-}
-inline std::string SimExpected(const SimWork& work) {
-  return work.Succeeds() ? fmt::format("{},", work.Result()) : "x,";
-}
-
-// The `index`th of several calls that one step makes.
-inline SimWork SimPart(SimWork work, uint32_t index) {
-  work.id = static_cast<uint16_t>(work.id + index);
-  return work;
-}
-
-inline SimWork DrawWork(SeededRandom& random, size_t step) {
-  SimWork work;
-  work.id = static_cast<uint16_t>(step * 100);
-  work.mode = static_cast<SimWork::Mode>(random.Below(8) < 4 ? 0 : random.Below(5));
-  work.fails = static_cast<uint8_t>(random.Below(3) == 0 ? random.Between(1, 3) : 0);
-  work.busy_ms = static_cast<uint32_t>(
-      random.Below(4) == 0 ? random.Between(500, 4'000) : random.Between(0, 50));
-  return work;
-}
-
-inline Workflow<std::string> SimBranch(WorkflowContext& ctx, int64_t packed, Duration pause) {
-  const Outcome<int64_t> outcome =
-      co_await ctx.TryRun(kSimWork, packed, SimOptionsFor(SimWork::Unpack(packed)));
-  co_await ctx.Sleep(pause);
-  co_return SimOutcome(outcome);
-}
-
-inline Workflow<std::string> SimTold(WorkflowContext& ctx, int64_t packed, int& left) {
-  const Outcome<int64_t> outcome =
-      co_await ctx.TryRun(kSimWork, packed, SimOptionsFor(SimWork::Unpack(packed)));
-  --left;
-  co_return SimOutcome(outcome);
-}
-
-inline Workflow<std::string> SimCondition(WorkflowContext& ctx, SimStep step) {
-  int left = 2;
-  const auto a = ctx.Spawn(SimTold(ctx, step.work.Pack(), left));
-  const auto b = ctx.Spawn(SimTold(ctx, SimPart(step.work, 1).Pack(), left));
-  co_await ctx.WaitUntil([&left] { return left == 0; });
-  const std::string from_a = co_await a;
-  const std::string from_b = co_await b;
-  co_return from_a + from_b;
-}
-
-inline Workflow<std::string> SimFan(WorkflowContext& ctx, SimStep step) {
-  std::vector<ActivityHandle<int64_t>> handles;
-  for (uint32_t i = 0; i < step.count; ++i) {
-    const SimWork part = SimPart(step.work, i);
-    handles.push_back(ctx.Start(kSimWork, part.Pack(), SimOptionsFor(part)));
-  }
-  std::string log;
-  for (const ActivityHandle<int64_t>& handle : handles) {
-    const Outcome<int64_t> outcome = co_await ctx.Try(handle);
-    log += SimOutcome(outcome);
-  }
-  co_return log;
-}
-
-inline Workflow<std::string> SimLocal(WorkflowContext& ctx, SimStep step) {
-  LocalOptions options{.start_to_close_timeout = kSimDeadline};
-  options.retry = step.work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
-  LocalOptions slow = options;  // beyond what a worker waits for itself
-  if (step.count % 2 == 0 && step.work.mode != SimWork::Mode::kExhausts) slow.retry = &kSimSlowRetry;
-  SimWork endless = SimPart(step.work, 2);
-  endless.busy_ms += 60'000;
-  const auto first = ctx.StartLocal(kSimWork, step.work.Pack(), slow);
-  const auto second = ctx.StartLocal(kSimQuickWork, SimPart(step.work, 1).Pack(), options);
-  auto third = ctx.StartLocal(kSimWork, endless.Pack(), options);
-  const Outcome<int64_t> quick = co_await ctx.Try(second);
-  third.Cancel();
-  const Outcome<int64_t> busy = co_await ctx.Try(first);
-  co_return SimOutcome(busy) + SimOutcome(quick);
-}
-
-inline Workflow<std::string> SimRace(WorkflowContext& ctx, SimStep step) {
-  const auto work = ctx.Start(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
-  TimerHandle timer = ctx.StartTimer(Duration(step.millis));
-  const size_t first = co_await ctx.Any(work, timer);
-  if (first == 0) timer.Cancel();
-  const Outcome<int64_t> outcome = co_await ctx.Try(work);
-  co_return SimOutcome(outcome);
-}
-
-inline Workflow<std::string> SimScope(WorkflowContext& ctx, SimStep step) {
-  ActivityOptions options = SimOptionsFor(step.work);
-  options.cancellation = static_cast<ActivityCancellation>(step.count % 3);
-  CancellationScope scope(ctx);
-  const auto work = ctx.Start(kSimWork, step.work.Pack(), options);
-  const auto never = ctx.StartTimer(std::chrono::hours(1'000));
-  {
-    ShieldedScope shield(ctx);
-    co_await ctx.Sleep(Duration(step.millis));
-  }
-  scope.Cancel();
-  const Outcome<int64_t> ended = co_await ctx.Try(work);
-  const Outcome<void> timer = co_await ctx.Try(never);
-  const Outcome<int64_t> late = co_await ctx.TryRun(kSimWork, step.work.Pack(), options);
-  const bool as_asked = !timer.ok() && !late.ok() && late.failure().kind == FailureKind::kCanceled;
-  co_return as_asked ? "s," : "not canceled,";
-}
-
-// What the child of a step runs.
-inline SimProgram SimChildOf(const SimStep& step) {
-  SimProgram child;
-  const bool waits = step.kind == SimStep::Kind::kToldChild || step.kind == SimStep::Kind::kGuard;
-  if (waits) {
-    child.steps.push_back({SimStep::Kind::kReceive, {}, 0, 0});
-  } else {
-    child.steps.push_back({SimStep::Kind::kWork, step.work, 0, 0});
-    child.steps.push_back({SimStep::Kind::kSleep, {}, step.millis, 0});
-  }
-  return child;
-}
-
-inline Workflow<std::string> SimChild(WorkflowContext& ctx, SimStep step) {
-  const std::string id = fmt::format("{}/{}", ctx.workflow_id().view(), step.work.id);
-  const std::string program = SimChildOf(step).ToText();
-  ChildOptions options{.workflow_id = id};
-  if (step.kind == SimStep::Kind::kLeftChild) {
-    options.on_parent_close = ParentClosePolicy::kAbandon;
-  } else if (step.count % 2 == 0) {
-    options.on_parent_close = ParentClosePolicy::kCancel;
-  }
-  const auto child = ctx.StartChild(kSimWorkflow, program, options);
-  if (step.kind == SimStep::Kind::kLeftChild) co_return "a,";
-  if (step.kind == SimStep::Kind::kGuard) co_return "g,";
-  if (step.kind == SimStep::Kind::kToldChild) co_await ctx.SignalRun(child, kSimSignal, int64_t{0});
-  const std::string log = co_await child;
-  co_return fmt::format("k{}", log);
-}
-
-// Signals that a handler took for a step to come.
-using SimSignals = std::deque<int64_t>;
-inline std::string TakeSignal(SimSignals& signals) {
-  const int64_t value = signals.front();
-  signals.pop_front();
-  return fmt::format("r{},", value);
-}
-
-inline SimSignals ReadSignals(std::string_view text) {
-  SimSignals signals;
-  while (!text.empty()) {
-    int64_t value = 0;
-    const char* const end = std::from_chars(text.data(), text.data() + text.size(), value).ptr;
-    signals.push_back(value);
-    text.remove_prefix(static_cast<size_t>(end - text.data()));
-    if (!text.empty()) text.remove_prefix(1);
-  }
-  return signals;
-}
-
-inline Workflow<std::string> SimHandler(WorkflowContext& ctx, SimSignals& signals) {
-  auto handler = ctx.OnSignal(kSimSignal, [&](int64_t value) { signals.push_back(value); });
-  co_await ctx.WaitUntil([&] { return !signals.empty(); });
-  co_return TakeSignal(signals);
-}
-
-inline Workflow<int64_t> SimUpdate(WorkflowContext& ctx, int64_t number, int64_t& handled) {
-  const int64_t answer = ++handled * 1'000 + number;
-  if (number % 3 == 0) co_await ctx.Sleep(Duration(number % 7 * 700));
-  co_return answer;
-}
-
-inline HandlerRegistration SimUpdates(WorkflowContext& ctx, int64_t& handled) {
-  return ctx.OnUpdate(
-      kSimUpdate, [&](int64_t number) { return SimUpdate(ctx, number, handled); },
-      [](int64_t number) {
-        if (SimRejects(number)) throw ApplicationError("every fifth is rejected");
-      });
-}
-
-inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
-  switch (step.kind) {
-    case SimStep::Kind::kWork: {
-      const Outcome<int64_t> outcome =
-          co_await ctx.TryRun(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
-      co_return SimOutcome(outcome);
-    }
-    case SimStep::Kind::kQuick: {
-      const Outcome<int64_t> outcome =
-          co_await ctx.TryRun(kSimQuickWork, step.work.Pack(), SimOptionsFor(step.work));
-      co_return SimOutcome(outcome);
-    }
-    case SimStep::Kind::kFan: co_return co_await SimFan(ctx, step);
-    case SimStep::Kind::kLocal: co_return co_await SimLocal(ctx, step);
-    case SimStep::Kind::kSleep: {
-      const Time before = ctx.Now();
-      co_await ctx.Sleep(Duration(step.millis));
-      co_return ctx.Now() - before >= Duration(step.millis) ? "t," : "early,";
-    }
-    case SimStep::Kind::kHandler: co_return co_await SimHandler(ctx, signals);
-    case SimStep::Kind::kScope: co_return co_await SimScope(ctx, step);
-    case SimStep::Kind::kVersion: {
-      const std::string change = fmt::format("change {}", step.work.id);
-      const int first = ctx.Version(change, 1, 3);
-      co_await ctx.Sleep(Duration(step.millis));
-      co_return ctx.Version(change, 1, 3) == first ? "v," : "other version,";
-    }
-    case SimStep::Kind::kReceive: {
-      if (!signals.empty()) co_return TakeSignal(signals);
-      const int64_t value = co_await ctx.Receive(kSimSignal);
-      co_return fmt::format("r{},", value);
-    }
-    case SimStep::Kind::kPatient: {
-      if (!signals.empty()) co_return TakeSignal(signals);
-      for (;;) {
-        const std::optional<int64_t> value =
-            co_await ctx.Receive(kSimSignal, Duration(step.millis));
-        if (value.has_value()) co_return fmt::format("r{},", *value);
-      }
-    }
-    case SimStep::Kind::kBranches: {
-      const SimWork second = SimPart(step.work, 1);
-      const auto a = ctx.Spawn(SimBranch(ctx, step.work.Pack(), Duration(step.millis)));
-      const auto b = ctx.Spawn(SimBranch(ctx, second.Pack(), Duration(step.millis / 2)));
-      const std::string from_b = co_await b;
-      const std::string from_a = co_await a;
-      co_return from_a + from_b;
-    }
-    case SimStep::Kind::kCondition: co_return co_await SimCondition(ctx, step);
-    case SimStep::Kind::kRecord: {
-      const uint64_t random = ctx.Random();
-      const uint64_t recorded = co_await ctx.SideEffect([random] { return random; });
-      ctx.SetAttributes({{"step", std::to_string(step.work.id)}, {"early", ""}});
-      co_return recorded == random ? "e," : "other,";
-    }
-    case SimStep::Kind::kRace: co_return co_await SimRace(ctx, step);
-    case SimStep::Kind::kCancel: {
-      auto work = ctx.Start(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
-      co_await ctx.Sleep(Duration(step.millis));
-      work.Cancel();
-      co_return "c,";
-    }
-    case SimStep::Kind::kChild:
-    case SimStep::Kind::kToldChild:
-    case SimStep::Kind::kLeftChild:
-    case SimStep::Kind::kGuard: co_return co_await SimChild(ctx, step);
-    case SimStep::Kind::kFlaky:
-      if (ctx.attempt() > static_cast<int>(step.count)) co_return "f,";
-      break;
-    case SimStep::Kind::kContinue:  // not a step of a run
-    case SimStep::Kind::kThrow: break;
-  }
-  throw ApplicationError("thrown by its program");
-}
-
-}  // namespace internal
 
 MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
   static constexpr SimStep::Kind kKinds[] = {
@@ -435,6 +165,7 @@ MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::s
     text.erase(0, end + 1);
   }
   auto answers = ctx.OnQuery(kSimQuery, [&] { return log; });
+  SimUses<"ctx.OnQuery">();
   int64_t handled = 0;
   auto updates = internal::SimUpdates(ctx, handled);
   SimProgram program = SimProgram::FromText(text);
@@ -443,6 +174,7 @@ MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::s
       program.steps.erase(program.steps.begin(), program.steps.begin() + static_cast<ptrdiff_t>(i) + 1);
       const std::string rest =
           fmt::format("[{}n,|{}]{}", log, fmt::join(signals, ","), program.ToText());
+      SimUses<"ctx.ContinueAsNew">();
       const bool upgrade = i % 2 == 0;  // matters where runs are pinned
       co_await ctx.ContinueAsNew(rest, {.upgrade = upgrade});
     }

@@ -16,6 +16,7 @@
 
 #include "marathon/config.h"
 #include "marathon/testing/fault_rates.h"
+#include "marathon/testing/sim_coverage.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
 
@@ -46,6 +47,7 @@ struct SimReport {
   uint64_t dead_letters = 0;  // activities given up because they met five crashes in a row
   int64_t virtual_micros = 0;
   uint64_t hash = 0;
+  SimCoverage coverage;       // the public operations that were used
   std::vector<std::string> trace;
   std::string culprit;  // with a trace: where the violated run stands, and its history
 };

@@ -33,6 +33,7 @@ MARATHON_INLINE void Simulation::ForkJob(SimJob& job) {
         options.keep = keep;
         options.workflow_id = fork.id;
         options.request_id = fork.id + "/start";
+        SimUses<"Run.Fork">();
         host.Fork(run, std::move(options), [this, &fork, answered](const StatusOr<StartReply>& forked) {
           if (answered(forked.status())) OnForked(fork, forked);
         });

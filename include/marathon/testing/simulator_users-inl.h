@@ -108,6 +108,7 @@ MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
         call.options.retry = RetryPolicy{.initial_interval = Duration(500),
                                          .maximum_attempts = job.program.Attempts()};
       }
+      SimUses<"Engine.Start">();
       host.Start(std::move(call), [this, &job, answered](const StatusOr<StartReply>& started) {
         if (!answered(started.status())) return;
         OnStarted(job, started.ok() ? StatusOr<RunKey>(started->run) : started.status());
@@ -152,6 +153,7 @@ MARATHON_INLINE void Simulation::SendSignal(SimJob& job) {
                                                                                 Answered answered) {
     SignalOptions options;
     options.request_id = fmt::format("{}/signal/{}", job.id, value);
+    SimUses<"Run.Signal">();
     host.Signal(run, std::string(kSimSignal.name),
                 *Encode(value), std::move(options), [this, &job, answered](const Status& status) {
                   if (!answered(status)) return;
@@ -169,6 +171,7 @@ MARATHON_INLINE void Simulation::SendSignal(SimJob& job) {
 MARATHON_INLINE void Simulation::TerminateJob(SimJob& job) {
   if (!job.run.has_value()) return;
   Ask("terminate " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    SimUses<"Run.Terminate">();
     host.Terminate(run, "the user had enough", [this, &job, answered](const Status& status) {
       if (!answered(status)) return;
       if (HasEnded(job) && (status.ok() || status.code() == StatusCode::kFailedPrecondition)) return;
@@ -180,6 +183,7 @@ MARATHON_INLINE void Simulation::TerminateJob(SimJob& job) {
 MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
   if (!job.run.has_value()) return;
   Ask("cancel " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    SimUses<"Run.Cancel">();
     host.Cancel(run, "no longer wanted", [this, &job, answered](const Status& status) {
       if (!answered(status) || status.ok()) return;
       if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
@@ -196,7 +200,11 @@ MARATHON_INLINE void Simulation::PauseJob(SimJob& job, bool pause) {
       if (pause && HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
       Violation("I12", job, fmt::format("{} got: {}", pause ? "pause" : "resume", MessageOf(status)));
     };
-    if (pause) return host.Pause(run, "the user thinks", std::move(done));
+    if (pause) {
+      SimUses<"Run.Pause">();
+      return host.Pause(run, "the user thinks", std::move(done));
+    }
+    SimUses<"Run.Resume">();
     const auto resume = [](StateStore& store, const RunKey& key, DoneStatus one) {
       store.Resume(key, std::move(one));
     };
@@ -211,6 +219,11 @@ MARATHON_INLINE void Simulation::MoveJob(SimJob& job) {
   const std::string build(kBuilds[random_.Below(3)]);
   Ask(fmt::format("move {} to \"{}\"", job.id, build), job, [this, &job, build, run = *job.run](
                                                                 Host& host, Answered answered) {
+    if (build.empty()) {
+      SimUses<"Run.Unpin">();
+    } else {
+      SimUses<"Run.Pin">();
+    }
     host.Pin(run, build, [this, &job, answered](const Status& status) {
       if (!answered(status) || status.ok()) return;
       if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
@@ -227,6 +240,7 @@ MARATHON_INLINE void Simulation::RetryActivity(SimJob& job) {
     const auto retry = [id = key.id](StateStore& store, const RunKey& run, DoneStatus one) {
       store.RetryActivity({run, id}, std::move(one));
     };
+    SimUses<"Run.RetryActivity">();
     host.Operate(key.run, retry, [this, &job, answered](const Status& status) {
       if (!answered(status) || status.ok() || status.code() == StatusCode::kNotFound) return;
       Violation("I7", job, fmt::format("a retry got: {}", MessageOf(status)));
@@ -246,6 +260,7 @@ MARATHON_INLINE bool Simulation::HasDeadLetter(const SimJob& job) const {
 MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
   if (!job.run.has_value() || job.cancel || job.program.Throws()) return;
   Ask("query " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
+    SimUses<"Run.Query">();
     host.Query(run, std::string(kSimQuery.name), Payload(), Duration(500),
                [this, &job, answered](const StatusOr<QueryReply>& reply) {
       if (!answered(reply.status())) return;
@@ -271,6 +286,7 @@ MARATHON_INLINE void Simulation::SendUpdate(SimJob& job, int64_t number) {
   const auto send = [this, &job, number, run = *job.run](Host& host, Answered answered) {
     UpdateOptions options;
     options.update_id = fmt::format("{}", number);
+    SimUses<"Run.StartUpdate">();
     host.Update(run, std::string(kSimUpdate.name), *Encode(number), std::move(options),
                 [this, &job, number, answered](const StatusOr<RunKey>& taker) {
       if (!answered(taker.status())) return;
@@ -285,6 +301,7 @@ MARATHON_INLINE void Simulation::SendUpdate(SimJob& job, int64_t number) {
 MARATHON_INLINE void Simulation::AwaitUpdate(SimJob& job, int64_t number, const RunKey& run) {
   const auto await = [this, &job, number, run](Host& host, Answered answered) {
     AwaitRequest request{run, fmt::format("{}", number)};
+    SimUses<"Run.Update", "UpdateHandle.Result">();
     host.Await(std::move(request), [this, &job, number, answered](const StatusOr<RunEnd>& end) {
       if (!answered(end.status())) return;
       if (!end.ok()) {
@@ -320,6 +337,7 @@ MARATHON_INLINE void Simulation::OnUpdated(SimJob& job, int64_t number, const Ru
 
 MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
   const auto await = [this, &job, run](Host& host, Answered answered) {
+    SimUses<"Run.Result">();
     host.AwaitEnd(run, [this, &job, answered](const StatusOr<RunEnd>& end) {
       if (!answered(end.status())) return;
       if (!end.ok()) {
@@ -335,6 +353,7 @@ MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
 MARATHON_INLINE void Simulation::Follow(const RunKey& run, EventId after) {
   AwaitRequest request{run};
   request.after = after;
+  SimUses<"Run.Subscribe">();
   store_->Await(std::move(request), [this, run, life = life_](const StatusOr<RunSnapshot>& told) {
     if (life != life_) return;  // told of what is no more
     if (!told.ok()) return invariants_.Report("I3", run, MessageOf(told.status()));
