@@ -105,7 +105,8 @@ Job Job::Draw(uint64_t seed, int64_t number) {
   std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // the auditor knows runs, not families
     using Kind = testing::SimStep::Kind;
     static constexpr Kind kOthers[] = {Kind::kContinue,  Kind::kFlaky,     Kind::kChild,
-                                       Kind::kToldChild, Kind::kLeftChild, Kind::kGuard};
+                                       Kind::kToldChild, Kind::kLeftChild, Kind::kGuard,
+                                       Kind::kErrand,    Kind::kDismissed, Kind::kFacts};
     return std::ranges::find(kOthers, step.kind) != std::end(kOthers);
   });
   for (SimStep& step : job.program.steps) MakeQuicker(step, random);

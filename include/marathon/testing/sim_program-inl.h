@@ -33,7 +33,9 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kRace,    SimStep::Kind::kCancel,  SimStep::Kind::kCondition,
       SimStep::Kind::kHandler, SimStep::Kind::kScope,   SimStep::Kind::kVersion,
       SimStep::Kind::kChild,   SimStep::Kind::kToldChild, SimStep::Kind::kLeftChild,
-      SimStep::Kind::kGuard,   SimStep::Kind::kContinue, SimStep::Kind::kLocal};
+      SimStep::Kind::kGuard,   SimStep::Kind::kContinue, SimStep::Kind::kLocal,
+      SimStep::Kind::kErrand,  SimStep::Kind::kDismissed, SimStep::Kind::kGather,
+      SimStep::Kind::kDeadlines, SimStep::Kind::kFacts};
   SimProgram program;
   if (random.Below(8) == 0) {
     program.steps.push_back(
@@ -111,7 +113,8 @@ MARATHON_INLINE bool SimProgram::Throws() const {
 MARATHON_INLINE bool SimProgram::HasChildren() const {
   return std::any_of(steps.begin(), steps.end(), [](const SimStep& step) {
     using enum SimStep::Kind;
-    return step.kind == kChild || step.kind == kToldChild || step.kind == kLeftChild || step.kind == kGuard;
+    return step.kind == kChild || step.kind == kToldChild || step.kind == kLeftChild || step.kind == kGuard ||
+           step.kind == kErrand || step.kind == kDismissed;
   });
 }
 
@@ -122,6 +125,7 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
     switch (step.kind) {
       case SimStep::Kind::kWork:
       case SimStep::Kind::kQuick:
+      case SimStep::Kind::kFacts:
       case SimStep::Kind::kRace: log += internal::SimExpected(step.work); break;
       case SimStep::Kind::kFan:
         for (uint32_t i = 0; i < step.count; ++i) {
@@ -134,6 +138,10 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
         log += internal::SimExpected(step.work);
         log += internal::SimExpected(internal::SimPart(step.work, 1));
         break;
+      case SimStep::Kind::kGather: log += internal::SimGathered(step); break;
+      case SimStep::Kind::kDeadlines: log += "o,"; break;
+      case SimStep::Kind::kErrand: log += "kr0,r0,"; break;
+      case SimStep::Kind::kDismissed: log += "d,"; break;
       case SimStep::Kind::kSleep: log += "t,"; break;
       case SimStep::Kind::kScope: log += "s,"; break;
       case SimStep::Kind::kVersion: log += "v,"; break;
@@ -168,6 +176,7 @@ MARATHON_INLINE Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::s
   SimUses<"ctx.OnQuery">();
   int64_t handled = 0;
   auto updates = internal::SimUpdates(ctx, handled);
+  auto tallies = internal::SimPlainUpdates(ctx, handled);
   SimProgram program = SimProgram::FromText(text);
   for (size_t i = 0; i < program.steps.size(); ++i) {
     if (program.steps[i].kind == SimStep::Kind::kContinue) {

@@ -51,8 +51,13 @@ inline constexpr SignalDef<int64_t> kSimSignal{"signal"};
 // handled so far.
 inline constexpr UpdateDef<int64_t(int64_t)> kSimUpdate{"count"};
 inline constexpr bool SimRejects(int64_t number) { return number % 5 == 4; }
+// The same, without any of that.
+inline constexpr UpdateDef<int64_t(int64_t)> kSimTally{"tally"};
+inline constexpr bool SimTallies(int64_t number) { return number % 5 == 1; }
 inline constexpr QueryDef<std::string()> kSimQuery{"log"};  // what it would return by now
 inline constexpr WorkflowDef<std::string(std::string)> kSimWorkflow{"Program"};
+inline constexpr std::string_view kSimMemo = "a random one";  // each program's "program"
+inline constexpr std::string_view kSimCancelReason = "no longer wanted";
 
 struct SimStep {
   enum class Kind : char {
@@ -75,6 +80,11 @@ struct SimStep {
     kToldChild = 'Y',  // a child that waits for a signal, which it gets
     kLeftChild = 'A',  // a child that is abandoned
     kGuard = 'G',     // a child that waits for ever, and so ends with this chain of runs
+    kErrand = 'M',    // a child that gets two signals, the second by its workflow id
+    kDismissed = 'D', // a child that waits for ever, and is canceled
+    kGather = 'J',    // the first of `count` timers; then all of activities and of them
+    kDeadlines = 'O',  // conditions within `count` seconds, and a branch that is canceled
+    kFacts = 'I',     // what a run knows of itself, and a local activity
     kContinue = 'N',  // ends the run: the rest goes on in the next of its chain
     kFlaky = '?',     // at the start only: fails the first `count` runs, which are retried
     kThrow = '!',     // fails the run

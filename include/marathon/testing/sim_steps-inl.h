@@ -35,6 +35,12 @@ inline ActivityOptions SimOptionsFor(const SimWork& work) {
   return options;
 }
 
+inline LocalOptions SimLocalOptionsFor(const SimWork& work) {
+  LocalOptions options{.start_to_close_timeout = kSimDeadline};
+  options.retry = work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
+  return options;
+}
+
 inline std::string SimOutcome(const Outcome<int64_t>& outcome) {
   return outcome.ok() ? fmt::format("{},", outcome.value()) : "x,";
 }
@@ -46,6 +52,14 @@ inline std::string SimExpected(const SimWork& work) {
 inline SimWork SimPart(SimWork work, uint32_t index) {
   work.id = static_cast<uint16_t>(work.id + index);
   return work;
+}
+
+// What kGather says: all results, or that there is a failure among them.
+inline std::string SimGathered(const SimStep& step) {
+  if (step.count % 2 == 1 || !step.work.Succeeds()) return SimExpected(step.work);
+  std::string log;
+  for (uint32_t i = 0; i < step.count; ++i) log += SimExpected(SimPart(step.work, i));
+  return log;
 }
 
 inline SimWork DrawWork(SeededRandom& random, size_t step) {
@@ -100,8 +114,7 @@ inline Workflow<std::string> SimFan(WorkflowContext& ctx, SimStep step) {
 }
 
 inline Workflow<std::string> SimLocal(WorkflowContext& ctx, SimStep step) {
-  LocalOptions options{.start_to_close_timeout = kSimDeadline};
-  options.retry = step.work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
+  const LocalOptions options = SimLocalOptionsFor(step.work);
   LocalOptions slow = options;  // beyond what a worker waits for itself
   if (step.count % 2 == 0 && step.work.mode != SimWork::Mode::kExhausts) slow.retry = &kSimSlowRetry;
   SimWork endless = SimPart(step.work, 2);
@@ -139,24 +152,27 @@ inline Workflow<std::string> SimScope(WorkflowContext& ctx, SimStep step) {
     ShieldedScope shield(ctx);
     co_await ctx.Sleep(Duration(step.millis));
   }
+  const bool too_early = scope.canceled();
   scope.Cancel();
   const Outcome<int64_t> ended = co_await ctx.Try(work);
   const Outcome<void> timer = co_await ctx.Try(never);
   const Outcome<int64_t> late = co_await ctx.TryRun(kSimWork, step.work.Pack(), options);
-  SimUses<"ShieldedScope", "CancellationScope.Cancel", "ctx.Try", "ctx.TryRun">();
-  const bool as_asked = !timer.ok() && !late.ok() && late.failure().kind == FailureKind::kCanceled;
+  SimUses<"ShieldedScope", "CancellationScope.Cancel", "CancellationScope.canceled", "ctx.Try", "ctx.TryRun">();
+  const bool as_asked = (!too_early || ctx.cancel_requested()) && scope.canceled() && !timer.ok() && !late.ok() && late.failure().kind == FailureKind::kCanceled;
   co_return as_asked ? "s," : "not canceled,";
 }
 
 // What the child of a step runs.
 inline SimProgram SimChildOf(const SimStep& step) {
   SimProgram child;
-  const bool waits = step.kind == SimStep::Kind::kToldChild || step.kind == SimStep::Kind::kGuard;
-  if (waits) {
-    child.steps.push_back({SimStep::Kind::kReceive, {}, 0, 0});
-  } else {
-    child.steps.push_back({SimStep::Kind::kWork, step.work, 0, 0});
-    child.steps.push_back({SimStep::Kind::kSleep, {}, step.millis, 0});
+  const SimStep receive{SimStep::Kind::kReceive, {}, 0, 0};
+  switch (step.kind) {
+    case SimStep::Kind::kToldChild:
+    case SimStep::Kind::kGuard: child.steps = {receive}; break;
+    case SimStep::Kind::kErrand:
+    case SimStep::Kind::kDismissed: child.steps = {receive, receive}; break;
+    default:
+      child.steps = {{SimStep::Kind::kWork, step.work, 0, 0}, {SimStep::Kind::kSleep, {}, step.millis, 0}};
   }
   return child;
 }
@@ -169,6 +185,11 @@ inline Workflow<std::string> SimChild(WorkflowContext& ctx, SimStep step) {
     options.on_parent_close = ParentClosePolicy::kAbandon;
   } else if (step.count % 2 == 0) {
     options.on_parent_close = ParentClosePolicy::kCancel;
+  }
+  if (step.kind == SimStep::Kind::kChild && step.count % 3 == 0) {
+    const std::string log = co_await ctx.RunChild(kSimWorkflow, program, options);
+    SimUses<"ctx.RunChild">();
+    co_return fmt::format("k{}", log);
   }
   const auto child = ctx.StartChild(kSimWorkflow, program, options);
   SimUses<"ctx.StartChild", "ctx.workflow_id">();
@@ -202,7 +223,18 @@ inline SimSignals ReadSignals(std::string_view text) {
   return signals;
 }
 
-inline Workflow<std::string> SimHandler(WorkflowContext& ctx, SimSignals& signals) {
+inline Workflow<void> SimTakeSlowly(WorkflowContext& ctx, int64_t value, SimSignals& signals) {
+  signals.push_back(value);
+  co_await ctx.Sleep(Duration(value % 3 * 100));
+}
+
+inline Workflow<std::string> SimHandler(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
+  if (step.count % 2 == 1) {
+    auto slow = ctx.OnSignal(kSimSignal, [&](int64_t value) { return SimTakeSlowly(ctx, value, signals); });
+    co_await ctx.WaitUntil([&] { return !signals.empty() && ctx.AllHandlersFinished(); });
+    SimUses<"ctx.OnSignal(Workflow)", "ctx.AllHandlersFinished", "ctx.WaitUntil">();
+    co_return TakeSignal(signals);
+  }
   auto handler = ctx.OnSignal(kSimSignal, [&](int64_t value) { signals.push_back(value); });
   co_await ctx.WaitUntil([&] { return !signals.empty(); });
   SimUses<"ctx.OnSignal", "ctx.WaitUntil">();
@@ -215,6 +247,12 @@ inline Workflow<int64_t> SimUpdate(WorkflowContext& ctx, int64_t number, int64_t
   co_return answer;
 }
 
+// Never rejected, and done at once.
+inline HandlerRegistration SimPlainUpdates(WorkflowContext& ctx, int64_t& handled) {
+  SimUses<"ctx.OnUpdate">();
+  return ctx.OnUpdate(kSimTally, [&](int64_t number) { return ++handled * 1'000 + number; });
+}
+
 inline HandlerRegistration SimUpdates(WorkflowContext& ctx, int64_t& handled) {
   SimUses<"ctx.OnUpdate(validator)">();
   return ctx.OnUpdate(
@@ -224,9 +262,26 @@ inline HandlerRegistration SimUpdates(WorkflowContext& ctx, int64_t& handled) {
       });
 }
 
+// A failure is thrown.
+inline Workflow<std::string> SimRun(WorkflowContext& ctx, SimStep step) {
+  try {
+    const int64_t result = co_await ctx.Run(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
+    SimUses<"ctx.Run">();
+    co_return fmt::format("{},", result);
+  } catch (const ActivityError&) {
+    co_return "x,";
+  }
+}
+
+inline Workflow<std::string> SimGather(WorkflowContext& ctx, SimStep step);
+inline Workflow<std::string> SimDeadlines(WorkflowContext& ctx, SimStep step);
+inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step);
+inline Workflow<std::string> SimErrand(WorkflowContext& ctx, SimStep step);
+
 inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
   switch (step.kind) {
     case SimStep::Kind::kWork: {
+      if (step.count % 2 == 1) co_return co_await SimRun(ctx, step);
       const Outcome<int64_t> outcome =
           co_await ctx.TryRun(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
       co_return SimOutcome(outcome);
@@ -244,7 +299,7 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
       SimUses<"ctx.Sleep", "ctx.Now">();
       co_return ctx.Now() - before >= Duration(step.millis) ? "t," : "early,";
     }
-    case SimStep::Kind::kHandler: co_return co_await SimHandler(ctx, signals);
+    case SimStep::Kind::kHandler: co_return co_await SimHandler(ctx, step, signals);
     case SimStep::Kind::kScope: co_return co_await SimScope(ctx, step);
     case SimStep::Kind::kVersion: {
       const std::string change = fmt::format("change {}", step.work.id);
@@ -296,6 +351,11 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
     case SimStep::Kind::kToldChild:
     case SimStep::Kind::kLeftChild:
     case SimStep::Kind::kGuard: co_return co_await SimChild(ctx, step);
+    case SimStep::Kind::kErrand:
+    case SimStep::Kind::kDismissed: co_return co_await SimErrand(ctx, step);
+    case SimStep::Kind::kGather: co_return co_await SimGather(ctx, step);
+    case SimStep::Kind::kDeadlines: co_return co_await SimDeadlines(ctx, step);
+    case SimStep::Kind::kFacts: co_return co_await SimFacts(ctx, step);
     case SimStep::Kind::kFlaky:
       SimUses<"ctx.attempt">();
       if (ctx.attempt() > static_cast<int>(step.count)) co_return "f,";
@@ -309,3 +369,5 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
 }  // namespace internal
 
 }  // namespace marathon::inline MARATHON_ABI::testing
+
+#include "marathon/testing/sim_steps_waits-inl.h"

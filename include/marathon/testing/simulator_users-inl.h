@@ -102,7 +102,7 @@ MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
       call.options.workflow_id = job.id;
       call.options.request_id = job.id + "/start";
       call.options.start_delay = job.start_delay;
-      call.options.memo = {{"program", "a random one"}};
+      call.options.memo = {{"program", std::string(kSimMemo)}};
       call.options.attributes = {{"job", job.id}, {"early", "yes"}};
       if (job.program.Attempts() > 1) {
         call.options.retry = RetryPolicy{.initial_interval = Duration(500),
@@ -184,7 +184,7 @@ MARATHON_INLINE void Simulation::CancelJob(SimJob& job) {
   if (!job.run.has_value()) return;
   Ask("cancel " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
     SimUses<"Run.Cancel">();
-    host.Cancel(run, "no longer wanted", [this, &job, answered](const Status& status) {
+    host.Cancel(run, std::string(kSimCancelReason), [this, &job, answered](const Status& status) {
       if (!answered(status) || status.ok()) return;
       if (HasEnded(job) && status.code() == StatusCode::kFailedPrecondition) return;
       Violation("I1", job, fmt::format("cancel got: {}", MessageOf(status)));
@@ -287,7 +287,8 @@ MARATHON_INLINE void Simulation::SendUpdate(SimJob& job, int64_t number) {
     UpdateOptions options;
     options.update_id = fmt::format("{}", number);
     SimUses<"Run.StartUpdate">();
-    host.Update(run, std::string(kSimUpdate.name), *Encode(number), std::move(options),
+    const std::string name(SimTallies(number) ? kSimTally.name : kSimUpdate.name);
+    host.Update(run, name, *Encode(number), std::move(options),
                 [this, &job, number, answered](const StatusOr<RunKey>& taker) {
       if (!answered(taker.status())) return;
       if (taker.ok()) return AwaitUpdate(job, number, *taker);
