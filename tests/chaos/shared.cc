@@ -102,11 +102,12 @@ Job Job::Draw(uint64_t seed, int64_t number) {
   Job job;
   job.id = fmt::format("job-{}", number);
   job.program = testing::SimProgram::Draw(random);
-  std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // the auditor knows runs, not families
+  std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // here are no families, and no activities but two
     using Kind = testing::SimStep::Kind;
     static constexpr Kind kOthers[] = {Kind::kContinue,  Kind::kFlaky,     Kind::kChild,
                                        Kind::kToldChild, Kind::kLeftChild, Kind::kGuard,
-                                       Kind::kErrand,    Kind::kDismissed, Kind::kFacts};
+                                       Kind::kErrand,    Kind::kDismissed, Kind::kFacts,
+                                       Kind::kLater,     Kind::kSpeak,     Kind::kBlobs,     Kind::kTake};
     return std::ranges::find(kOthers, step.kind) != std::end(kOthers);
   });
   for (SimStep& step : job.program.steps) MakeQuicker(step, random);

@@ -249,6 +249,8 @@ MARATHON_INLINE void FaultyStateStore::SetRates(const FaultRates& rates) {
   link_->options.rates = rates;
 }
 
+MARATHON_INLINE const FaultRates& FaultyStateStore::rates() const { return link_->options.rates; }
+
 MARATHON_INLINE void FaultyStateStore::FailCall(uint64_t nth, CallFault fault, bool for_ever) {
   link_->ordered_at = link_->calls + nth;
   link_->ordered = fault;

@@ -47,6 +47,7 @@ class FaultyStateStore final : public ForwardingStateStore {
 
   // From now on (the end of a simulation's faulty phase, say).
   void SetRates(const FaultRates& rates);
+  const FaultRates& rates() const;
 
   // Systematic testing: the `nth` call from now, counted from 1, meets `fault`, and, if `for_ever`, all
   // later ones too. A reading call that cannot be ambiguous is answered with kUnavailable.

@@ -15,6 +15,10 @@
 //   I12 a paused run goes no further: no turn, and no attempt begins; a deleted one was closed
 //   I13 a run has the labels that its history says, and is listed and counted by them
 //   I14 only the build that a run is pinned to takes its turns
+//   I15 a stream has each step's frames once, in order, and last those of the attempt that completed; who listens
+//       misses none
+//   I16 a blob that was kept reads as what it was
+//   I17 no more permits are given than fit into a limit and have flowed into it, and none in a pause
 //
 // This class checks I1, I2, I3, I5, I6, I7, I9's bytes, I11's events, I12, I13's rows and I14; the Simulator the rest.
 // AuditedStateStore feeds it. Not safe from several threads.

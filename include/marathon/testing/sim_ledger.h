@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -31,7 +32,11 @@ class SimLedger {
     if (random.Below(6) == 0) limits_.max_per_second = 5;
   }
 
-  std::shared_ptr<const Registry> CodeFor(SimProcess& process, Versioning versioning);
+  std::shared_ptr<Registry> CodeFor(SimProcess& process, Versioning versioning);
+  // Told of each activity that completes later: whoever hears of it does that.
+  void SetOnLater(std::function<void(const RunKey&, const std::string& token, const SimWork&)> on_later) {
+    on_later_ = std::move(on_later);
+  }
   uint64_t late_starts() const { return late_starts_; }
   // Whether somebody has done the work that `input` says, under this idempotency key.
   bool IsDone(const std::string& key, const Payload& input) const {
@@ -54,9 +59,11 @@ class SimLedger {
   // `running`: how many do in this process.
   void Run(SimProcess& process, ActivityContext& ctx, const SimWork& work,
            ActivityCompletion<int64_t> done, std::shared_ptr<int> running);
+  void Later(SimProcess& process, ActivityContext& ctx, const SimWork& work, ActivityCompletion<int64_t> done);
 
   SimWorld& world_;
   Invariants& invariants_;
+  std::function<void(const RunKey&, const std::string& token, const SimWork&)> on_later_;
   std::set<std::pair<std::string, std::string>> done_;
   ActivityLimits limits_;
   uint64_t late_starts_ = 0;
@@ -127,7 +134,25 @@ inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimW
                });
 }
 
-inline std::shared_ptr<const Registry> SimLedger::CodeFor(SimProcess& process, Versioning versioning) {
+// CompleteLater blocks until the store has answered, which it must do within the call then: nothing may block here.
+inline void SimLedger::Later(SimProcess& process, ActivityContext& ctx, const SimWork& work,
+                             ActivityCompletion<int64_t> done) {
+  Begin(ctx);
+  world_.After(process.runtime.actor(), int64_t{work.busy_ms} * 500, "detaches",
+               [this, &process, &ctx, work, done = std::move(done)]() mutable {
+                 const FaultRates rates = process.store->rates();
+                 process.store->SetRates({.direct = 1});
+                 const StatusOr<std::string> token = ctx.CompleteLater();
+                 process.store->SetRates(rates);
+                 SimUses<"activity.CompleteLater">();
+                 if (!token.ok()) return done.Fail(Failure{.message = std::string(MessageOf(token.status()))});
+                 done_.emplace(ctx.idempotency_key(), Encode(work.Pack())->data);
+                 on_later_(ctx.info().key.run, *token, work);
+                 done.Complete(0);  // which nobody hears
+               });
+}
+
+inline std::shared_ptr<Registry> SimLedger::CodeFor(SimProcess& process, Versioning versioning) {
   auto registry = std::make_shared<Registry>();
   registry->Bind(kSimWorkflow, RunSimProgram, {.versioning = versioning});
   const auto work = [this, &process, running = std::make_shared<int>(0)](
@@ -135,6 +160,10 @@ inline std::shared_ptr<const Registry> SimLedger::CodeFor(SimProcess& process, V
     Run(process, ctx, SimWork::Unpack(input), std::move(done), running);
   };
   registry->Bind(kSimWork, work, limits_);
+  registry->Bind(kSimLater, [this, &process](ActivityContext& ctx, const int64_t& input,
+                                             ActivityCompletion<int64_t> done) {
+    Later(process, ctx, SimWork::Unpack(input), std::move(done));
+  });
   registry->Bind(kSimQuickWork, [this](ActivityContext& ctx, const int64_t& input) {
     Begin(ctx);
     return End(ctx, SimWork::Unpack(input));

@@ -35,7 +35,8 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kChild,   SimStep::Kind::kToldChild, SimStep::Kind::kLeftChild,
       SimStep::Kind::kGuard,   SimStep::Kind::kContinue, SimStep::Kind::kLocal,
       SimStep::Kind::kErrand,  SimStep::Kind::kDismissed, SimStep::Kind::kGather,
-      SimStep::Kind::kDeadlines, SimStep::Kind::kFacts};
+      SimStep::Kind::kDeadlines, SimStep::Kind::kFacts,   SimStep::Kind::kLater,
+      SimStep::Kind::kSpeak,   SimStep::Kind::kBlobs,   SimStep::Kind::kTake};
   SimProgram program;
   if (random.Below(8) == 0) {
     program.steps.push_back(
@@ -139,6 +140,10 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
         log += internal::SimExpected(internal::SimPart(step.work, 1));
         break;
       case SimStep::Kind::kGather: log += internal::SimGathered(step); break;
+      case SimStep::Kind::kLater: log += internal::SimExpected(internal::SimLaterWork(step.work)); break;
+      case SimStep::Kind::kSpeak: log += "z,"; break;
+      case SimStep::Kind::kBlobs: log += "b,"; break;
+      case SimStep::Kind::kTake: log += "l,"; break;
       case SimStep::Kind::kDeadlines: log += "o,"; break;
       case SimStep::Kind::kErrand: log += "kr0,r0,"; break;
       case SimStep::Kind::kDismissed: log += "d,"; break;

@@ -46,6 +46,18 @@ inline constexpr Duration kSimLongDeadline = std::chrono::hours(10);
 // Two doubles of the same work: one takes its virtual time as an asynchronous activity, one blocks.
 inline constexpr ActivityDef<int64_t(int64_t)> kSimWork{"Work"};
 inline constexpr ActivityDef<int64_t(int64_t)> kSimQuickWork{"QuickWork"};
+// Those that complete elsewhere, write frames, keep and read blobs (by their names), and take from a limit.
+inline constexpr ActivityDef<int64_t(int64_t)> kSimLater{"Later"};
+inline constexpr ActivityDef<int64_t(int64_t)> kSimSpeak{"Speak"};  // gives the epoch that all was said in
+inline constexpr ActivityDef<std::string(int64_t)> kSimKeep{"Keep"};
+inline constexpr ActivityDef<std::string(std::string)> kSimFetch{"Fetch"};
+inline constexpr ActivityDef<int64_t(int64_t)> kSimTake{"Take"};
+// How many frames a call says, and the two blobs that it keeps.
+inline uint32_t SimFrames(const SimWork& work) { return 2 + work.id % 5; }
+inline std::string SimBlob(const SimWork& work, int which) {
+  return std::string(1 + work.id % 300u * (which == 0 ? 1u : 7u), static_cast<char>('a' + which));
+}
+
 inline constexpr SignalDef<int64_t> kSimSignal{"signal"};
 // Every fifth is rejected, every third sleeps first. The answer is made of the number and of how many the run has
 // handled so far.
@@ -85,6 +97,10 @@ struct SimStep {
     kGather = 'J',    // the first of `count` timers; then all of activities and of them
     kDeadlines = 'O',  // conditions within `count` seconds, and a branch that is canceled
     kFacts = 'I',     // what a run knows of itself, and a local activity
+    kLater = 'Z',     // an activity whose outcome comes from elsewhere, by its token
+    kSpeak = 'w',     // … that writes to a stream
+    kBlobs = 'b',     // … that keeps blobs, and another that reads them
+    kTake = 'l',      // … that takes from a limit, and waits for it
     kContinue = 'N',  // ends the run: the rest goes on in the next of its chain
     kFlaky = '?',     // at the start only: fails the first `count` runs, which are retried
     kThrow = '!',     // fails the run

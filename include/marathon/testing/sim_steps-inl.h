@@ -277,6 +277,7 @@ inline Workflow<std::string> SimGather(WorkflowContext& ctx, SimStep step);
 inline Workflow<std::string> SimDeadlines(WorkflowContext& ctx, SimStep step);
 inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step);
 inline Workflow<std::string> SimErrand(WorkflowContext& ctx, SimStep step);
+inline Workflow<std::string> SimBeside(WorkflowContext& ctx, SimStep step);
 
 inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
   switch (step.kind) {
@@ -353,6 +354,10 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
     case SimStep::Kind::kGuard: co_return co_await SimChild(ctx, step);
     case SimStep::Kind::kErrand:
     case SimStep::Kind::kDismissed: co_return co_await SimErrand(ctx, step);
+    case SimStep::Kind::kLater:
+    case SimStep::Kind::kSpeak:
+    case SimStep::Kind::kBlobs:
+    case SimStep::Kind::kTake: co_return co_await SimBeside(ctx, step);
     case SimStep::Kind::kGather: co_return co_await SimGather(ctx, step);
     case SimStep::Kind::kDeadlines: co_return co_await SimDeadlines(ctx, step);
     case SimStep::Kind::kFacts: co_return co_await SimFacts(ctx, step);
@@ -370,4 +375,5 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
 
 }  // namespace marathon::inline MARATHON_ABI::testing
 
+#include "marathon/testing/sim_steps_beside-inl.h"
 #include "marathon/testing/sim_steps_waits-inl.h"

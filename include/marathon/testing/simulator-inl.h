@@ -21,10 +21,13 @@
 #include "marathon/testing/faulty_task_queue.h"
 #include "marathon/testing/invariants.h"
 #include "marathon/testing/rewinding_state_store.h"
+#include "marathon/testing/sim_blobs.h"
 #include "marathon/testing/sim_cluster.h"
 #include "marathon/testing/sim_coverage.h"
 #include "marathon/testing/sim_ledger.h"
+#include "marathon/testing/sim_limits.h"
 #include "marathon/testing/sim_program.h"
+#include "marathon/testing/sim_streams.h"
 #include "marathon/testing/simulator.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
@@ -95,6 +98,8 @@ class Simulation {
   void PauseJob(SimJob& job, bool pause);  // or resumes it
   void MoveJob(SimJob& job);               // to some build, or any
   void RetryActivity(SimJob& job);
+  void CompleteLater(const RunKey& run, const std::string& token, const SimWork& work);
+  void SendOutcome(const SimJob& job, const std::string& token, const SimWork& work);
   void QueryJob(SimJob& job);
   void UpdateJob(SimJob& job);
   void SendUpdate(SimJob& job, int64_t number);
@@ -136,6 +141,7 @@ class Simulation {
   std::string DescribeStored(const RunKey& run);
   void CheckWork(const Invariants::Run& run);
   void CheckQuiescence();
+  void CheckBeside();
   void CheckDeletes();
   void CheckLists();
 
@@ -146,6 +152,10 @@ class Simulation {
   FaultCounts counts_;
   SimLedger ledger_{world_, invariants_};
   Ports memory_;                        // the store below the audit, and the queue
+  const Ports beside_ = NewMemoryPorts(world_);  // what stands beside the runs
+  std::unique_ptr<SimStreams> streams_;
+  SimBlobs blobs_{world_, invariants_, beside_.blobs};
+  SimLimits limits_{world_, invariants_, beside_.limiter};
   std::shared_ptr<StateStore> store_;
   std::shared_ptr<RewindingStateStore> rewinding_;  // `store_`, if it loses its tail
   std::unique_ptr<SimRuntime> outlet_runtime_;  // with split domains: sends the store's hints …
@@ -198,11 +208,20 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
   // Now and then runs are pinned to one of two builds, which differ in nothing else.
   pins_ = world_.Fork("builds").Below(3) == 0;
   if (pins_) cluster.builds = 2;
+  streams_ = std::make_unique<SimStreams>(world_, invariants_, beside_.streams, !loses_tail);
+  ledger_.SetOnLater([this](const RunKey& run, const std::string& token, const SimWork& work) {
+    CompleteLater(run, token, work);
+  });
   cluster.registry = [this](SimProcess& process) {
-    return ledger_.CodeFor(process, pins_ ? Versioning::kPinned : Versioning::kAutoUpgrade);
+    auto registry = ledger_.CodeFor(process, pins_ ? Versioning::kPinned : Versioning::kAutoUpgrade);
+    streams_->Bind(*registry, process);
+    blobs_.Bind(*registry, process);
+    limits_.Bind(*registry, process);
+    return registry;
   };
   cluster.on_crash = [this](const SimProcess& process) { OnCrash(process); };
-  cluster_ = std::make_unique<SimCluster>(world_, Ports{store_, memory_.queue}, std::move(cluster), counts_);
+  const Ports ports{store_, memory_.queue, beside_.blobs, beside_.streams, beside_.limiter};
+  cluster_ = std::make_unique<SimCluster>(world_, ports, std::move(cluster), counts_);
 }
 
 MARATHON_INLINE bool Simulation::IsSplit(const SimOptions& options, SeededRandom random) {
@@ -304,6 +323,7 @@ MARATHON_INLINE SimReport Simulation::Run() {
   if (!Broken()) CheckQuiescence();
   if (!Broken()) CheckDeletes();
   if (!Broken()) CheckLists();
+  if (!Broken()) CheckBeside();
 
   SimReport report;
   report.seed = options_.seed;

@@ -248,6 +248,31 @@ MARATHON_INLINE void Simulation::RetryActivity(SimJob& job) {
   });
 }
 
+// Somebody in another process has the token of an activity.
+MARATHON_INLINE void Simulation::CompleteLater(const RunKey& run, const std::string& token, const SimWork& work) {
+  const auto job = std::find_if(jobs_.begin(), jobs_.end(), [&](const SimJob& one) { return run.workflow_id == one.id; });
+  if (job == jobs_.end()) return invariants_.Report("I7", run, "has an activity that completes later, and is nobody's");
+  AfterInThisLife(0, 3'000, "user: complete", [this, job = &*job, token, work] { SendOutcome(*job, token, work); });
+}
+
+// If the store goes back, there is nobody any more who asks: the activity passes its deadline, and has another token.
+MARATHON_INLINE void Simulation::SendOutcome(const SimJob& job, const std::string& token, const SimWork& work) {
+  EventBody outcome = ActivityCompleted{0, *Encode(work.Result()), 1};
+  if (!work.Succeeds()) outcome = ActivityFailed{0, Failure{.message = "refused elsewhere"}, 1};
+  Ask("complete " + token, job, [this, &job, token, outcome](Host& host, Answered answered) {
+    if (std::holds_alternative<ActivityCompleted>(outcome)) {
+      SimUses<"Engine.CompleteActivity">();
+    } else {
+      SimUses<"Engine.FailActivity">();
+    }
+    host.CompleteActivity(token, outcome, [this, &job, answered](const Status& status) {
+      if (!answered(status) || status.ok()) return;
+      const bool late = status.code() == StatusCode::kNotFound || status.code() == StatusCode::kAborted;
+      if (!late) Violation("I7", job, fmt::format("an outcome from elsewhere got: {}", MessageOf(status)));
+    });
+  }, true);
+}
+
 // Five crashes in a row are allowed to show.
 MARATHON_INLINE bool Simulation::HasDeadLetter(const SimJob& job) const {
   return std::any_of(invariants_.runs().begin(), invariants_.runs().end(), [&](const auto& entry) {

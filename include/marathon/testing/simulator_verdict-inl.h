@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -78,13 +79,16 @@ MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
   CheckEnd(job, last);
 }
 
-// An orphan may have the workflow id of a child that is started anew, which cannot be sent a signal then.
+// An orphan may have the workflow id of a child that is started anew, which cannot be sent a signal then; and a child may
+// have been told what its parent, whose turn was lost, is about to tell it: it may be over by then.
 MARATHON_INLINE bool Simulation::MetAnOrphan(const Invariants::Run& run) {
   for (const std::string& bytes : run.records) {
     const StatusOr<Record> record = DecodeRecord(bytes);
     for (const Event& event : record->events) {
       const auto* failed = std::get_if<ActivityFailed>(&event.body);
-      if (failed != nullptr && failed->failure.type == failure_type::kNotStarted) return true;
+      if (failed == nullptr) continue;
+      const std::string& type = failed->failure.type;
+      if (type == failure_type::kNotStarted || type == failure_type::kNotDelivered) return true;
     }
   }
   return false;
@@ -160,26 +164,36 @@ MARATHON_INLINE std::string Simulation::DescribeStored(const RunKey& key) {
   return text;
 }
 
+// Activities that have an oracle of their own.
+inline bool IsBeside(std::string_view type) {
+  return type == kSimSpeak.name || type == kSimKeep.name || type == kSimFetch.name || type == kSimTake.name;
+}
+
 MARATHON_INLINE void Simulation::CheckWork(const Invariants::Run& run) {
-  std::map<EventId, Payload> inputs;
+  std::map<EventId, const ActivityScheduled*> calls;
+  std::deque<Record> records;  // which these are in
   std::vector<marathon::detail::KeptTurns> kept;
   for (const std::string& bytes : run.records) {
-    const StatusOr<Record> record = DecodeRecord(bytes);
-    for (const Event& event : record->events) {
+    records.push_back(*DecodeRecord(bytes));
+    for (const Event& event : records.back().events) {
       const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
-      if (scheduled != nullptr && !IsBuiltIn(scheduled->activity_type)) {
-        inputs[event.id] = scheduled->input;
-      }
+      if (scheduled != nullptr && !IsBuiltIn(scheduled->activity_type)) calls[event.id] = scheduled;
       if (const auto* started = std::get_if<WorkflowStarted>(&event.body)) {
         kept = marathon::detail::ForksOf(started->headers);
       }
       const auto* completed = std::get_if<ActivityCompleted>(&event.body);
-      if (completed == nullptr || !inputs.contains(completed->scheduled)) continue;
+      if (completed == nullptr || !calls.contains(completed->scheduled)) continue;
       const auto its = std::find_if(kept.begin(), kept.end(), [&](const auto& turns) { return event.id <= turns.until; });
       const std::string_view worked_for = its == kept.end() ? run.key.run_id.view() : std::string_view(its->run_id);
       const std::string key = fmt::format("{}/{}", worked_for, completed->scheduled);
-      const Payload& input = inputs[completed->scheduled];
-      const int64_t result = SimWork::Unpack(Decode<int64_t>(input).value_or(0)).Result();
+      const ActivityScheduled& call = *calls[completed->scheduled];
+      const Payload& input = call.input;
+      const SimWork work = SimWork::Unpack(Decode<int64_t>(input).value_or(0));
+      if (call.activity_type == kSimSpeak.name && its == kept.end()) {
+        streams_->CheckSpoken(run.key, key, work, Decode<int64_t>(completed->result).value_or(-1));
+      }
+      if (IsBeside(call.activity_type)) continue;
+      const int64_t result = work.Result();
       if (ledger_.IsDone(key, input) && completed->result == *Encode(result)) continue;
       invariants_.Report("I8", run.key, fmt::format("activity {} completed with {}, which nobody "
                                                     "worked for", completed->scheduled,
@@ -210,6 +224,17 @@ MARATHON_INLINE void Simulation::CheckQuiescence() {
       }
     });
   }
+}
+
+// The world goes on for as long as anything beside the runs is kept.
+MARATHON_INLINE void Simulation::CheckBeside() {
+  limits_.Check();
+  streams_->Check();
+  if (Broken()) return;
+  world_.RunUntil(world_.Now() + limits::kStreamKeep);
+  streams_->CheckSwept();
+  world_.RunUntil(world_.Now() + limits::kBlobKeep);
+  blobs_.CheckSwept();
 }
 
 // A list by a job's name has the runs of its chain and its fork's, as far as they are there, and no others.

@@ -1,0 +1,183 @@
+// SimLimits: simulated activities that all take from one limit, and what a Limiter must never do (I17).
+//
+// Not safe from several threads: the world has one.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "marathon/activity.h"
+#include "marathon/config.h"
+#include "marathon/limiter.h"
+#include "marathon/registry.h"
+#include "marathon/status.h"
+#include "marathon/testing/invariants.h"
+#include "marathon/testing/sim_cluster.h"
+#include "marathon/testing/sim_coverage.h"
+#include "marathon/testing/sim_program.h"
+#include "marathon/testing/sim_world.h"
+#include "marathon/time.h"
+
+namespace marathon::inline MARATHON_ABI::testing::internal {
+
+class SimLimits {
+ public:
+  SimLimits(SimWorld& world, Invariants& invariants, std::shared_ptr<Limiter> limiter)
+      : world_(world), invariants_(invariants), random_(world.Fork("limiter")), limiter_(std::move(limiter)) {}
+
+  void Bind(Registry& registry, SimProcess& process);
+  // Between any two permits, no more was given than fits in and has flowed.
+  void Check();
+
+ private:
+  static constexpr std::string_view kKey = "simulated";
+  static constexpr std::string_view kUnits[] = {"requests", "tokens"};
+  static constexpr int64_t kPerMinute[] = {120, 600};
+  static constexpr int64_t kBurst[] = {3, 60};
+  using Amounts = std::array<int64_t, 2>;  // of these units
+
+  // One attempt that wants to go.
+  struct Taker {
+    ActivityContext& ctx;
+    ActivityCompletion<int64_t> done;
+    ActorId actor;
+    Amounts amounts;
+    bool fails;
+    Time begun;
+    Time permit{};  // that it has waited for
+  };
+
+  void Acquire(const std::shared_ptr<Taker>& taker);
+  void OnPermit(const std::shared_ptr<Taker>& taker, const StatusOr<Permit>& permit);
+  void Go(const std::shared_ptr<Taker>& taker, const Permit& permit);
+  void Settle(SettleLimit request);
+  // What was given for `request`.
+  void Note(const Taker& taker, const AcquireLimit& request, const StatusOr<Permit>& permit);
+  void Report(std::string_view what) { invariants_.Report("I17", {}, what); }
+
+  SimWorld& world_;
+  Invariants& invariants_;
+  SeededRandom random_;
+  const std::shared_ptr<Limiter> limiter_;
+  std::map<Time, Amounts> given_;  // but for what was given back, by the permits' instants
+  std::set<std::pair<std::string, Time>> gone_;  // who has gone, by which permit
+  Time paused_until_{};
+};
+
+// An attempt that has waited finds its permit in its heartbeat; another attempt's is not its own.
+inline void SimLimits::Bind(Registry& registry, SimProcess& process) {
+  registry.Bind(kSimTake, [this, &process](ActivityContext& ctx, const int64_t& input,
+                                           ActivityCompletion<int64_t> done) {
+    const SimWork work = SimWork::Unpack(input);
+    auto taker = std::make_shared<Taker>(Taker{ctx, std::move(done), process.runtime.actor(), {1, 5 + work.id % 40},
+                                               ctx.attempt() <= work.fails, world_.Now()});
+    const std::string left = ctx.LastHeartbeat<std::string>().value_or("");
+    if (!left.empty()) SimUses<"activity.LastHeartbeat">();
+    const size_t space = left.find(' ');
+    if (space != left.npos && left.substr(0, space) == std::to_string(ctx.attempt())) {
+      taker->permit = FromMicros(std::stoll(left.substr(space + 1)));
+    }
+    Acquire(taker);
+  });
+}
+
+inline void SimLimits::Acquire(const std::shared_ptr<Taker>& taker) {
+  world_.After(taker->actor, random_.Between(0, 20) * 1'000, "acquire", [this, taker] {
+    AcquireLimit request{.key = std::string(kKey), .permit = taker->permit};
+    for (size_t i = 0; i < std::size(kUnits); ++i) {
+      request.units.push_back({std::string(kUnits[i]), taker->amounts[i], kPerMinute[i], kBurst[i]});
+    }
+    SimUses<"Limiter.Acquire">();
+    const bool answer_is_lost = random_.Below(8) == 0;
+    if (answer_is_lost) {
+      limiter_->Acquire(request, [&](const StatusOr<Permit>& permit) { Note(*taker, request, permit); });
+    }
+    limiter_->Acquire(request, [&](const StatusOr<Permit>& permit) {
+      Note(*taker, request, permit);
+      OnPermit(taker, permit);
+    });
+  });
+}
+
+inline void SimLimits::Note(const Taker& taker, const AcquireLimit& request, const StatusOr<Permit>& permit) {
+  if (!permit.ok()) return Report(fmt::format("an acquire got: {}", MessageOf(permit.status())));
+  const auto until = std::chrono::ceil<Duration>(permit->at - world_.Now());
+  if (permit->wait != std::max(until, Duration(0))) Report("a wait does not end at its permit's instant");
+  if (permit->at < paused_until_) Report("a permit is for an instant in a pause");
+  if (permit->at == request.permit) return;  // nothing was taken
+  Amounts& given = given_[permit->at];
+  for (size_t i = 0; i < given.size(); ++i) given[i] += taker.amounts[i];
+}
+
+// Short waits are its own; for a long one it lets its worker go.
+inline void SimLimits::OnPermit(const std::shared_ptr<Taker>& taker, const StatusOr<Permit>& permit) {
+  constexpr Duration kShort{300};
+  if (!permit.ok()) return;
+  if (permit->wait == Duration(0)) return Go(taker, *permit);
+  if (permit->wait > kShort) {
+    SimUses<"activity.Postpone">();
+    return taker->done.Postpone(permit->wait, fmt::format("{} {}", taker->ctx.attempt(), ToMicros(permit->at)));
+  }
+  taker->permit = permit->at;
+  world_.After(taker->actor, permit->wait.count() * 1'000, "has waited", [this, taker] { Acquire(taker); });
+}
+
+inline void SimLimits::Go(const std::shared_ptr<Taker>& taker, const Permit& permit) {
+  SimUses<"activity.elapsed">();
+  if (taker->ctx.elapsed() != std::chrono::floor<Duration>(world_.Now() - taker->begun)) {
+    invariants_.Report("I7", taker->ctx.info().key.run, "an attempt does not know how long it has been at work");
+  }
+  SettleLimit settle{.key = std::string(kKey)};
+  Amounts unused{};
+  if (taker->fails) {
+    unused = taker->amounts;
+  } else if (random_.Below(3) == 0) {
+    unused[1] = taker->amounts[1] / 2;
+  }
+  // A permit that is shown once more, as by who comes after a crash, has been given back already.
+  const bool first = gone_.emplace(taker->ctx.idempotency_key(), permit.at).second;
+  for (size_t i = 0; i < unused.size() && first; ++i) {
+    if (unused[i] > 0) settle.unused.push_back({std::string(kUnits[i]), unused[i]});
+    given_[permit.at][i] -= unused[i];
+  }
+  if (random_.Below(12) == 0) {
+    settle.pause = Duration(random_.Between(100, 3'000));
+    paused_until_ = std::max(paused_until_, world_.Now() + settle.pause);
+  }
+  if (!settle.unused.empty() || settle.pause > Duration(0)) Settle(std::move(settle));
+  if (taker->fails) return taker->done.Fail(Failure{.message = "fails by plan"});
+  taker->done.Complete(taker->amounts[1] - unused[1]);
+}
+
+inline void SimLimits::Settle(SettleLimit request) {
+  SimUses<"Limiter.Settle">();
+  limiter_->Settle(std::move(request), [this](const Status& status) {
+    if (!status.ok()) Report(fmt::format("a settle got: {}", MessageOf(status)));
+  });
+}
+
+inline void SimLimits::Check() {
+  for (size_t unit = 0; unit < std::size(kUnits); ++unit) {
+    for (auto from = given_.begin(); from != given_.end(); ++from) {
+      int64_t sum = 0;
+      for (auto to = from; to != given_.end(); ++to) {
+        sum += to->second[unit];
+        const double minutes = static_cast<double>(ToMicros(to->first) - ToMicros(from->first)) / 60e6;
+        const double most = static_cast<double>(kBurst[unit]) + minutes * static_cast<double>(kPerMinute[unit]);
+        if (static_cast<double>(sum) <= most + 1e-6) continue;
+        return Report(fmt::format("{} {} were given where {:.3f} had flowed", sum, kUnits[unit], most));
+      }
+    }
+  }
+}
+
+}  // namespace marathon::inline MARATHON_ABI::testing::internal
