@@ -86,6 +86,33 @@ TEST_F(ClusterTest, ASessionLostWhileItRestedIsRenewedOnceItIsOpenedAgain) {
   EXPECT_EQ(begun, 1);
 }
 
+// By the second try its chain has gone on, and another run answers. The first turn has claimed the start of a child,
+// which nobody else would make as long as this session lives.
+TEST_F(ClusterTest, AStartWhoseAnswerIsLostStartsTheChildrenOfARunThatHasContinued) {
+  Begin(1, {}, [](SimProcess&) {
+    auto registry = std::make_shared<Registry>();
+    registry->Bind("child", [](WorkflowContext&, int64_t input) -> Workflow<int64_t> { co_return input; });
+    registry->Bind("parent", [](WorkflowContext& ctx, int64_t round) -> Workflow<int64_t> {
+      if (round > 0) co_return round;
+      const auto child = ctx.StartChild<int64_t>(
+          "child", round, {.workflow_id = "child", .on_parent_close = ParentClosePolicy::kAbandon});
+      co_await ctx.ContinueAsNew(round + 1);
+      co_return child.run().run_id.empty() ? 0 : 1;
+    });
+    return registry;
+  });
+  SimProcess& process = *cluster_->worker(0);
+  process.store->FailCall(1, CallFault::kUnknownDone);
+  bool parent_ended = false;
+  Start(process, "parent", 0, [&](const StatusOr<RunEnd>& end) { parent_ended = end.ok(); });
+  world_.RunUntil(world_.Now() + 10s);
+  EXPECT_TRUE(parent_ended);
+  bool child_ended = false;
+  process.host->AwaitEnd({"child", ""}, [&](const StatusOr<RunEnd>& end) { child_ended = end.ok(); });
+  world_.RunUntil(world_.Now() + 1s);
+  EXPECT_TRUE(child_ended);
+}
+
 // A day of sleep each, most of them without a live coroutine; all wake in time, and within minutes.
 TEST_F(ClusterTest, ManySleepersWake) {
   EngineOptions engine;

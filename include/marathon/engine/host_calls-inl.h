@@ -178,15 +178,18 @@ MARATHON_INLINE void Host::OnStarted(std::shared_ptr<StartState> state, StatusOr
   // has started it.
   const bool found = reply.ok() && reply->run.run_id == state->run.run_id;
   const bool ours = found && (reply->started || !state->call.child);
+  // What an earlier try did, is still to be found out, even if another run answers: the chain has gone on to it, perhaps.
+  const bool in_doubt = found || code == StatusCode::kUnknown || state->failures > 0;
+  const bool taken_again = state->slot && found;
   if (state->slot && ours) {
     turns_.Applied(std::exchange(state->slot, nullptr), reply->mine ? 1 : 0);
-  } else if (state->slot && (found || code == StatusCode::kUnknown)) {
-    turns_.Lost(std::exchange(state->slot, nullptr));  // what it did is still to be found out
-  } else {
-    if (state->slot) turns_.Discard(std::exchange(state->slot, nullptr));
-    if (reply.ok() && reply->mine) {  // not on this thread, which may be the caller's
-      runtime_.Post(Lane::kTurn, [self = Self(), run = reply->run] { self->turns_.Wake(run); });
-    }
+  } else if (state->slot && in_doubt) {
+    turns_.Lost(std::exchange(state->slot, nullptr));
+  } else if (state->slot) {
+    turns_.Discard(std::exchange(state->slot, nullptr));
+  }
+  if (reply.ok() && reply->mine && !taken_again) {  // not on this thread, which may be the caller's
+    runtime_.Post(Lane::kTurn, [self = Self(), run = reply->run] { self->turns_.Wake(run); });
   }
   state->done(std::move(reply));
 }

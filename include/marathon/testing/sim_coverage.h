@@ -80,11 +80,6 @@ inline constexpr SimLeftOut kSimLeftOut[] = {
     {"Schedule.Delete", kSimSchedules},
     {"Limiter.Clear", kSimForOperators},
     {"Transactions.End", "the simulated store has none: tests/workflow/transactions_test.cc"},
-    {"Engine.SignalWithStart", "not yet"},
-    {"Engine.UpdateWithStart", "not yet"},
-    {"Run.Describe", "not yet"},
-    {"Run.History", "not yet"},
-    {"UpdateHandle.Wait", "not yet"},
 };
 
 class SimCoverage {

@@ -47,6 +47,8 @@ struct SimJob {
   bool terminate = false;    // asked for at some time
   bool cancel = false;       // the same
   bool pause = false;        // … and resumed
+  bool with_signal = false;  // its first signal comes with its start …
+  bool with_update = false;  // … and so does its first update
   bool is_fork = false;      // of another
   bool none = false;         // … that could not be
   Duration start_delay{0};
@@ -88,6 +90,7 @@ class Simulation {
   void Send(const std::shared_ptr<Request>& request);
   void OnCrash(const SimProcess& process);
   void StartJob(SimJob& job, int times);
+  static void AddToStart(const SimJob& job, StartCall& call);
   void StartAgain(SimJob& job);
   // A request of its user's that writes is unanswered.
   bool IsAsking(const SimJob& job) const;
@@ -103,8 +106,14 @@ class Simulation {
   void QueryJob(SimJob& job);
   void UpdateJob(SimJob& job);
   void SendUpdate(SimJob& job, int64_t number);
-  void AwaitUpdate(SimJob& job, int64_t number, const RunKey& run);
+  void AwaitUpdate(SimJob& job, int64_t number, const RunKey& run, UpdateStage stage);
   void OnUpdated(SimJob& job, int64_t number, const RunEnd& end);
+  void LookAtJob(SimJob& job);
+  void DescribeJob(SimJob& job);
+  void ReadHistory(SimJob& job, const RunKey& run, const std::shared_ptr<std::vector<std::string>>& seen);
+  void ListJob(SimJob& job);
+  void CountJob(SimJob& job);
+  void SubscribeTo(SimJob& job, const RunKey& run, EventId after);
   bool HasDeadLetter(const SimJob& job) const;
   void PlanInterruptions(SimJob& job, int64_t within_ms);
   void AwaitJob(SimJob& job, const RunKey& run);
@@ -358,5 +367,6 @@ MARATHON_INLINE SimReport Simulate(const SimOptions& options) {
 }  // namespace marathon::inline MARATHON_ABI::testing
 
 #include "marathon/testing/simulator_forks-inl.h"
+#include "marathon/testing/simulator_readers-inl.h"
 #include "marathon/testing/simulator_users-inl.h"
 #include "marathon/testing/simulator_verdict-inl.h"

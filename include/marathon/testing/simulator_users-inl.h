@@ -26,6 +26,9 @@ MARATHON_INLINE void Simulation::PlanJob(size_t index) {
   job.terminate = random_.Below(10) == 0;
   job.cancel = random_.Below(10) == 0;
   job.pause = random_.Below(5) == 0;
+  job.with_signal = job.signals > 0 && random_.Below(4) == 0;
+  job.with_update = random_.Below(6) == 0;
+  if (job.with_update) job.updates = 1;
   if (random_.Below(6) == 0) job.start_delay = Duration(random_.Between(1, 30'000));
   const int times = random_.Below(3) == 0 ? 2 : 1;
   After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
@@ -54,6 +57,9 @@ MARATHON_INLINE void Simulation::PlanInterruptions(SimJob& job, int64_t within_m
   }
   for (size_t i = random_.Below(4); i > 0; --i) {
     After(0, within_ms, "user: query", [this, &job] { QueryJob(job); });
+  }
+  for (size_t i = random_.Below(4); i > 0; --i) {
+    After(0, within_ms, "user: look", [this, &job] { LookAtJob(job); });
   }
   for (size_t i = random_.Below(4); i > 0; --i) {
     After(0, within_ms, "user: update", [this, &job] { UpdateJob(job); });
@@ -109,11 +115,29 @@ MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
                                          .maximum_attempts = job.program.Attempts()};
       }
       SimUses<"Engine.Start">();
+      AddToStart(job, call);
       host.Start(std::move(call), [this, &job, answered](const StatusOr<StartReply>& started) {
         if (!answered(started.status())) return;
         OnStarted(job, started.ok() ? StatusOr<RunKey>(started->run) : started.status());
       });
     });
+  }
+}
+
+// What a run is sent with its start, it is sent once, like the start.
+MARATHON_INLINE void Simulation::AddToStart(const SimJob& job, StartCall& call) {
+  if (!job.with_signal && !job.with_update) return;
+  call.options.id_conflict = IdConflictPolicy::kUseExisting;
+  if (job.with_signal) {
+    SimUses<"Engine.SignalWithStart">();
+    const SignalReceived signal{std::string(kSimSignal.name), *Encode(int64_t{0}), {}};
+    call.signals.push_back({0, job.id + "/signal/0", signal});
+  }
+  if (job.with_update) {
+    SimUses<"Engine.UpdateWithStart">();
+    UpdateOptions options;
+    options.update_id = "0";
+    call.signals.push_back(Host::UpdateMessage(std::string(kSimUpdate.name), *Encode(int64_t{0}), options));
   }
 }
 
@@ -142,6 +166,8 @@ MARATHON_INLINE void Simulation::OnStarted(SimJob& job, const StatusOr<RunKey>& 
   job.run = *run;
   AwaitJob(job, *job.run);
   Follow(*job.run, 0);
+  if (job.with_signal) job.sent = std::max<int64_t>(job.sent, 1);
+  if (job.with_update) AwaitUpdate(job, 0, *job.run, UpdateStage::kAccepted);
   if (job.sent >= job.signals) return;
   AfterInThisLife(0, 3'000, "user: signal", [this, &job] { SendSignal(job); });
 }
@@ -316,7 +342,8 @@ MARATHON_INLINE void Simulation::SendUpdate(SimJob& job, int64_t number) {
     host.Update(run, name, *Encode(number), std::move(options),
                 [this, &job, number, answered](const StatusOr<RunKey>& taker) {
       if (!answered(taker.status())) return;
-      if (taker.ok()) return AwaitUpdate(job, number, *taker);
+      const UpdateStage stage = number % 2 == 0 ? UpdateStage::kAccepted : UpdateStage::kCompleted;
+      if (taker.ok()) return AwaitUpdate(job, number, *taker, stage);
       if (taker.status().code() == StatusCode::kFailedPrecondition && HasEnded(job)) return;
       Violation("I11", job, fmt::format("update {} got: {}", number, MessageOf(taker.status())));
     });
@@ -324,17 +351,26 @@ MARATHON_INLINE void Simulation::SendUpdate(SimJob& job, int64_t number) {
   Ask(fmt::format("update {} {}", job.id, number), job, send);
 }
 
-MARATHON_INLINE void Simulation::AwaitUpdate(SimJob& job, int64_t number, const RunKey& run) {
-  const auto await = [this, &job, number, run](Host& host, Answered answered) {
-    AwaitRequest request{run, fmt::format("{}", number)};
-    SimUses<"Run.Update", "UpdateHandle.Result">();
-    host.Await(std::move(request), [this, &job, number, answered](const StatusOr<RunEnd>& end) {
+// Until it is accepted, and then until it is answered, or for that at once.
+MARATHON_INLINE void Simulation::AwaitUpdate(SimJob& job, int64_t number, const RunKey& run, UpdateStage stage) {
+  const auto await = [this, &job, number, run, stage](Host& host, Answered answered) {
+    AwaitRequest request{run, fmt::format("{}", number), stage};
+    if (stage == UpdateStage::kAccepted) {
+      SimUses<"UpdateHandle.Wait">();
+    } else {
+      SimUses<"Run.Update", "UpdateHandle.Result">();
+    }
+    host.Await(std::move(request), [this, &job, number, run, stage, answered](const StatusOr<RunEnd>& end) {
       if (!answered(end.status())) return;
       if (!end.ok()) {
         return Violation("I11", job, fmt::format("awaiting update {} got: {}", number,
                                                  MessageOf(end.status())));
       }
-      if (end->next.has_value()) return AwaitUpdate(job, number, *end->next);
+      if (end->next.has_value()) return AwaitUpdate(job, number, *end->next, stage);
+      if (end->answer.has_value() && std::holds_alternative<UpdateAccepted>(*end->answer)) {
+        if (stage == UpdateStage::kAccepted) return AwaitUpdate(job, number, run, UpdateStage::kCompleted);
+        return Violation("I11", job, fmt::format("update {} was accepted, not answered", number));
+      }
       OnUpdated(job, number, *end);
     });
   };
@@ -379,7 +415,6 @@ MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
 MARATHON_INLINE void Simulation::Follow(const RunKey& run, EventId after) {
   AwaitRequest request{run};
   request.after = after;
-  SimUses<"Run.Subscribe">();
   store_->Await(std::move(request), [this, run, life = life_](const StatusOr<RunSnapshot>& told) {
     if (life != life_) return;  // told of what is no more
     if (!told.ok()) return invariants_.Report("I3", run, MessageOf(told.status()));

@@ -255,7 +255,6 @@ MARATHON_INLINE void Simulation::CheckLists() {
         request.page_token = page->next_page_token;
       });
     }
-    SimUses<"Engine.List", "Engine.Count">();
     request.count_only = true;
     memory_.store->List(request, [&](const StatusOr<ListReply>& all) {
       if (listed == expected && all->count == static_cast<int64_t>(expected.size())) return;
