@@ -145,12 +145,10 @@ MARATHON_INLINE void ActivityRunner::ClaimKept() {
     blocking_.used.fetch_sub(places - static_cast<int>(ready.size()));
     if (!ready.empty()) ClaimHinted(std::move(ready));
   }
-  if (const auto wait = gate_.NextAlarm(now)) {
-    host_.runtime().SetAlarm(*wait, [weak = host_.weak_from_this()] {
+  if (const auto alarm = gate_.NextAlarm(now)) {
+    host_.runtime().SetAlarm(alarm->wait, [weak = host_.weak_from_this(), at = alarm->at] {
       const auto self = weak.lock();
-      if (self == nullptr) return;
-      self->activities().gate_.AlarmRang();
-      self->activities().Pump();
+      if (self != nullptr && self->activities().gate_.AlarmRang(at)) self->activities().Pump();
     });
   }
 }
@@ -160,12 +158,11 @@ MARATHON_INLINE void ActivityRunner::OfferKept() {
   const int64_t now = host_.runtime().MonotonicMicros();
   std::vector<Delivery> offers = gate_.Offers(now);
   if (!offers.empty()) host_.queue().Nack(std::move(offers), [](const Status&) {});
-  if (const auto wait = gate_.NextOffer(now)) {
-    host_.runtime().SetAlarm(*wait, [weak = host_.weak_from_this()] {
+  if (const auto alarm = gate_.NextOffer(now)) {
+    host_.runtime().SetAlarm(alarm->wait, [weak = host_.weak_from_this(), at = alarm->at] {
       const auto self = weak.lock();
       if (self == nullptr || self->stopping()) return;
-      self->activities().gate_.OfferAlarmRang();
-      self->activities().OfferKept();
+      if (self->activities().gate_.OfferAlarmRang(at)) self->activities().OfferKept();
     });
   }
 }

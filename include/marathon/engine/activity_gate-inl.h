@@ -148,7 +148,7 @@ MARATHON_INLINE std::vector<Delivery> ActivityGate::Offers(int64_t micros) {
   return offers;
 }
 
-MARATHON_INLINE std::optional<Duration> ActivityGate::NextOffer(int64_t micros) {
+MARATHON_INLINE std::optional<ActivityGate::Alarm> ActivityGate::NextOffer(int64_t micros) {
   constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
   int64_t next = kNever;
   std::lock_guard lock(mutex_);
@@ -157,12 +157,14 @@ MARATHON_INLINE std::optional<Duration> ActivityGate::NextOffer(int64_t micros) 
   }
   if (next == kNever || (offer_alarm_at_ != 0 && offer_alarm_at_ <= next)) return std::nullopt;
   offer_alarm_at_ = next;
-  return Duration(std::max<int64_t>(0, next - micros + 999) / 1'000);
+  return Alarm{Duration(std::max<int64_t>(0, next - micros + 999) / 1'000), next};
 }
 
-MARATHON_INLINE void ActivityGate::OfferAlarmRang() {
+MARATHON_INLINE bool ActivityGate::OfferAlarmRang(int64_t at) {
   std::lock_guard lock(mutex_);
+  if (at != offer_alarm_at_) return false;
   offer_alarm_at_ = 0;
+  return true;
 }
 
 MARATHON_INLINE int ActivityGate::Wanted(int room, int64_t micros) const {
@@ -171,7 +173,7 @@ MARATHON_INLINE int ActivityGate::Wanted(int room, int64_t micros) const {
   return worker_.Wait(micros * 1'000) == 0 ? std::min(room, 1) : 0;
 }
 
-MARATHON_INLINE std::optional<Duration> ActivityGate::NextAlarm(int64_t micros) {
+MARATHON_INLINE std::optional<ActivityGate::Alarm> ActivityGate::NextAlarm(int64_t micros) {
   constexpr int64_t kNanosAMilli = 1'000'000;
   if (!limited_) return std::nullopt;
   const int64_t now = micros * 1'000;
@@ -188,12 +190,14 @@ MARATHON_INLINE std::optional<Duration> ActivityGate::NextAlarm(int64_t micros) 
   if (!waits || wait == 0) return std::nullopt;
   if (alarm_at_ != 0 && alarm_at_ <= now + wait) return std::nullopt;
   alarm_at_ = now + wait;
-  return Duration((wait + kNanosAMilli - 1) / kNanosAMilli);
+  return Alarm{Duration((wait + kNanosAMilli - 1) / kNanosAMilli), alarm_at_};
 }
 
-MARATHON_INLINE void ActivityGate::AlarmRang() {
+MARATHON_INLINE bool ActivityGate::AlarmRang(int64_t at) {
   std::lock_guard lock(mutex_);
+  if (at != alarm_at_) return false;
   alarm_at_ = 0;
+  return true;
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

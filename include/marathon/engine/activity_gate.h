@@ -62,16 +62,22 @@ class ActivityGate {
   std::vector<Delivery> TakeKept();
   // Those that are to be offered to other workers now: each at once, and then less and less often.
   std::vector<Delivery> Offers(int64_t micros);
+  // An alarm to be set, and its name.
+  struct Alarm {
+    Duration wait{0};
+    int64_t at = 0;
+  };
   // When that is to be asked again; nothing: never, or that alarm is set.
-  std::optional<Duration> NextOffer(int64_t micros);
+  std::optional<Alarm> NextOffer(int64_t micros);
   bool holds() const { return kept_.load() > 0; }
 
   // How many hints to ask the queues for, of `room` at most: what this worker may not begin is left there.
   int Wanted(int room, int64_t micros) const;
   // When a rate, and nothing else, next admits something; nothing: no rate is in the way, or that alarm is set.
-  std::optional<Duration> NextAlarm(int64_t micros);
-  void AlarmRang();
-  void OfferAlarmRang();
+  std::optional<Alarm> NextAlarm(int64_t micros);
+  // False: a sooner one was set since, which has seen to the next. Were each to set another, there would be more and more.
+  bool AlarmRang(int64_t at);
+  bool OfferAlarmRang(int64_t at);
 
  private:
   struct Waiting {
