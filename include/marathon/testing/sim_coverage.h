@@ -1,6 +1,6 @@
 // SimCoverage: which of the library's public operations the simulator has used, and how often.
 //
-//   SimUses<"ctx.Start", "ctx.Any">();   // in what the simulator runs; a name that is not in the table does not compile
+//   SimUses<"ctx.Start", "ctx.Any">();   // in what the simulator runs; a name that the table has not does not compile
 //
 // Overloads that differ in types alone are one operation. The simulator's users call a Host, since nothing may block
 // in one thread; an Engine and its Runs wait for the same calls. In workflows, replays count, too.

@@ -158,7 +158,9 @@ inline Workflow<std::string> SimScope(WorkflowContext& ctx, SimStep step) {
   const Outcome<void> timer = co_await ctx.Try(never);
   const Outcome<int64_t> late = co_await ctx.TryRun(kSimWork, step.work.Pack(), options);
   SimUses<"ShieldedScope", "CancellationScope.Cancel", "CancellationScope.canceled", "ctx.Try", "ctx.TryRun">();
-  const bool as_asked = (!too_early || ctx.cancel_requested()) && scope.canceled() && !timer.ok() && !late.ok() && late.failure().kind == FailureKind::kCanceled;
+  const bool is_told = (!too_early || ctx.cancel_requested()) && scope.canceled();
+  const bool as_asked =
+      is_told && !timer.ok() && !late.ok() && late.failure().kind == FailureKind::kCanceled;
   co_return as_asked ? "s," : "not canceled,";
 }
 

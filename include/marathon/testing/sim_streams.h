@@ -219,7 +219,9 @@ inline void SimStreams::Check() {
       const Frame parsed = Parse(frame.bytes);
       if (frame.seq != ++seq) Report(stream, fmt::format("frame {} has number {}", seq, frame.seq));
       const auto [before, first] = newest.try_emplace(parsed.key, parsed);
-      if (fenced_ && parsed.fence < before->second.fence) Report(stream, fmt::format("{} is behind a higher fence", frame.bytes));
+      if (fenced_ && parsed.fence < before->second.fence) {
+        Report(stream, fmt::format("{} is behind a higher fence", frame.bytes));
+      }
       before->second = parsed;
       if (parsed.index != counts[{parsed.key, parsed.fence}]++) {
         Report(stream, fmt::format("{} is there twice, or out of order", frame.bytes));

@@ -367,6 +367,7 @@ MARATHON_INLINE SimReport Simulate(const SimOptions& options) {
 }  // namespace marathon::inline MARATHON_ABI::testing
 
 #include "marathon/testing/simulator_forks-inl.h"
+#include "marathon/testing/simulator_operators-inl.h"
 #include "marathon/testing/simulator_readers-inl.h"
 #include "marathon/testing/simulator_users-inl.h"
 #include "marathon/testing/simulator_verdict-inl.h"

@@ -79,7 +79,8 @@ MARATHON_INLINE void Simulation::ListJob(SimJob& job) {
         fits &= row.key.workflow_id == job.id || row.key.workflow_id == ForkId(job);
         fits &= LabelOf(row.labels.value_or(RunLabels()).attributes, "job") == job.id;
       }
-      if (!fits) Violation("I13", job, fmt::format("a list of its runs has others, or none: {}", MessageOf(page.status())));
+      if (fits) return;
+      Violation("I13", job, fmt::format("a list of its runs has others, or none: {}", MessageOf(page.status())));
     });
   }, true);
 }

@@ -79,8 +79,8 @@ MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
   CheckEnd(job, last);
 }
 
-// An orphan may have the workflow id of a child that is started anew, which cannot be sent a signal then; and a child may
-// have been told what its parent, whose turn was lost, is about to tell it: it may be over by then.
+// An orphan may have the workflow id of a child that is started anew, which cannot be sent a signal then; and what a
+// parent whose turn was lost has told its child, may have ended it before it is told again.
 MARATHON_INLINE bool Simulation::MetAnOrphan(const Invariants::Run& run) {
   for (const std::string& bytes : run.records) {
     const StatusOr<Record> record = DecodeRecord(bytes);
