@@ -275,6 +275,46 @@ inline Workflow<std::string> SimRun(WorkflowContext& ctx, SimStep step) {
   }
 }
 
+inline Workflow<std::string> SimVersion(WorkflowContext& ctx, SimStep step) {
+  const std::string change = fmt::format("change {}", step.work.id);
+  const int first = ctx.Version(change, 1, 3);
+  co_await ctx.Sleep(Duration(step.millis));
+  SimUses<"ctx.Version">();
+  co_return ctx.Version(change, 1, 3) == first ? "v," : "other version,";
+}
+
+inline Workflow<std::string> SimReceive(WorkflowContext& ctx, SimStep step, SimSignals& signals) {
+  if (!signals.empty()) co_return TakeSignal(signals);
+  if (step.kind == SimStep::Kind::kReceive) {
+    const int64_t value = co_await ctx.Receive(kSimSignal);
+    SimUses<"ctx.Receive">();
+    co_return fmt::format("r{},", value);
+  }
+  for (;;) {
+    const std::optional<int64_t> value =
+        co_await ctx.Receive(kSimSignal, Duration(step.millis));
+    SimUses<"ctx.Receive(timeout)">();
+    if (value.has_value()) co_return fmt::format("r{},", *value);
+  }
+}
+
+inline Workflow<std::string> SimBranches(WorkflowContext& ctx, SimStep step) {
+  const SimWork second = SimPart(step.work, 1);
+  const auto a = ctx.Spawn(SimBranch(ctx, step.work.Pack(), Duration(step.millis)));
+  const auto b = ctx.Spawn(SimBranch(ctx, second.Pack(), Duration(step.millis / 2)));
+  const std::string from_b = co_await b;
+  const std::string from_a = co_await a;
+  co_return from_a + from_b;
+}
+
+inline Workflow<std::string> SimRecord(WorkflowContext& ctx, SimStep step) {
+  const uint64_t random = ctx.Random();
+  const uint64_t recorded = co_await ctx.SideEffect([random] { return random; });
+  ctx.SetAttributes({{"step", std::to_string(step.work.id)}, {"early", ""}});
+  SimUses<"ctx.Random", "ctx.SideEffect", "ctx.SetAttributes">();
+  co_return recorded == random ? "e," : "other,";
+}
+
 inline Workflow<std::string> SimGather(WorkflowContext& ctx, SimStep step);
 inline Workflow<std::string> SimDeadlines(WorkflowContext& ctx, SimStep step);
 inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step);
@@ -304,44 +344,12 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
     }
     case SimStep::Kind::kHandler: co_return co_await SimHandler(ctx, step, signals);
     case SimStep::Kind::kScope: co_return co_await SimScope(ctx, step);
-    case SimStep::Kind::kVersion: {
-      const std::string change = fmt::format("change {}", step.work.id);
-      const int first = ctx.Version(change, 1, 3);
-      co_await ctx.Sleep(Duration(step.millis));
-      SimUses<"ctx.Version">();
-      co_return ctx.Version(change, 1, 3) == first ? "v," : "other version,";
-    }
-    case SimStep::Kind::kReceive: {
-      if (!signals.empty()) co_return TakeSignal(signals);
-      const int64_t value = co_await ctx.Receive(kSimSignal);
-      SimUses<"ctx.Receive">();
-      co_return fmt::format("r{},", value);
-    }
-    case SimStep::Kind::kPatient: {
-      if (!signals.empty()) co_return TakeSignal(signals);
-      for (;;) {
-        const std::optional<int64_t> value =
-            co_await ctx.Receive(kSimSignal, Duration(step.millis));
-        SimUses<"ctx.Receive(timeout)">();
-        if (value.has_value()) co_return fmt::format("r{},", *value);
-      }
-    }
-    case SimStep::Kind::kBranches: {
-      const SimWork second = SimPart(step.work, 1);
-      const auto a = ctx.Spawn(SimBranch(ctx, step.work.Pack(), Duration(step.millis)));
-      const auto b = ctx.Spawn(SimBranch(ctx, second.Pack(), Duration(step.millis / 2)));
-      const std::string from_b = co_await b;
-      const std::string from_a = co_await a;
-      co_return from_a + from_b;
-    }
+    case SimStep::Kind::kVersion: co_return co_await SimVersion(ctx, step);
+    case SimStep::Kind::kReceive:
+    case SimStep::Kind::kPatient: co_return co_await SimReceive(ctx, step, signals);
+    case SimStep::Kind::kBranches: co_return co_await SimBranches(ctx, step);
     case SimStep::Kind::kCondition: co_return co_await SimCondition(ctx, step);
-    case SimStep::Kind::kRecord: {
-      const uint64_t random = ctx.Random();
-      const uint64_t recorded = co_await ctx.SideEffect([random] { return random; });
-      ctx.SetAttributes({{"step", std::to_string(step.work.id)}, {"early", ""}});
-      SimUses<"ctx.Random", "ctx.SideEffect", "ctx.SetAttributes">();
-      co_return recorded == random ? "e," : "other,";
-    }
+    case SimStep::Kind::kRecord: co_return co_await SimRecord(ctx, step);
     case SimStep::Kind::kRace: co_return co_await SimRace(ctx, step);
     case SimStep::Kind::kCancel: {
       auto work = ctx.Start(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
