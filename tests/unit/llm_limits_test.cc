@@ -18,6 +18,7 @@
 #include "marathon/limits.h"
 #include "marathon/llm/client.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/testing/manual_clock.h"
 #include "src/llm/limit_headers.h"
 #include "src/llm/paced_call.h"
 #include "src/net/http_text.h"
@@ -272,7 +273,7 @@ TEST_F(LimitedClientTest, AShortWaitIsTheClients) {
 // Stopped while it waits, it gives back what it has taken.
 TEST_F(LimitedClientTest, StoppedInAShortWait) {
   Open([](const DoubleRequest&) { return Says(); }, {.tokens_per_minute = 600});
-  const testing::ManualClock still;  // the pause is not over before the stop, however late that comes
+  const marathon::testing::ManualClock still;  // the pause is not over before the stop, however late that comes
   limiter_ = NewMemoryLimiter(still);
   Pause(900ms);
   std::stop_source stop;
