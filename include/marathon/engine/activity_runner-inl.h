@@ -75,8 +75,8 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
 }
 
 // It may also be about to begin here, or its end on the way: so only after another look, later.
+// One that runs may have ended in what was lost, and the answer be on its way: it is looked at once that is here.
 MARATHON_INLINE void ActivityRunner::GiveBackUnknown(std::vector<HeldActivity> held) {
-  std::erase_if(held, [this](const HeldActivity& one) { return IsRunning(one.key, one.epoch); });
   if (held.empty()) return;
   host_.session().HoldClaimed();
   host_.runtime().SetAlarm(host_.options().lease / 3, [weak = host_.weak_from_this(),
