@@ -62,6 +62,13 @@ inline std::string SimGathered(const SimStep& step) {
   return log;
 }
 
+// Its outcome comes from another process, which has a token. It is refused there, or succeeds.
+inline SimWork SimLaterWork(SimWork work) {
+  if (work.Succeeds()) work.mode = SimWork::Mode::kSucceeds;
+  if (!work.Succeeds()) work.mode = SimWork::Mode::kRefuses;
+  return work;
+}
+
 inline SimWork DrawWork(SeededRandom& random, size_t step) {
   SimWork work;
   work.id = static_cast<uint16_t>(step * 100);

@@ -19,13 +19,6 @@ inline ActivityOptions SimSureOptions(Duration deadline = kSimDeadline) {
   return options;
 }
 
-// Its outcome comes from another process, which has a token. It is refused there, or succeeds.
-inline SimWork SimLaterWork(SimWork work) {
-  if (work.Succeeds()) work.mode = SimWork::Mode::kSucceeds;
-  if (!work.Succeeds()) work.mode = SimWork::Mode::kRefuses;
-  return work;
-}
-
 inline Workflow<std::string> SimBeside(WorkflowContext& ctx, SimStep step) {
   switch (step.kind) {
     case SimStep::Kind::kLater: {
