@@ -11,6 +11,7 @@
 
 #include "marathon/activity_def.h"
 #include "marathon/config.h"
+#include "marathon/limits.h"
 #include "marathon/testing/seeded_random.h"
 #include "marathon/time.h"
 #include "marathon/workflow.h"
@@ -42,6 +43,9 @@ struct SimWork {
 // that must be taken from a dead worker long before its deadline.
 inline constexpr Duration kSimDeadline{6'000};
 inline constexpr Duration kSimLongDeadline = std::chrono::hours(10);
+
+// Longer than a simulation may last, a resting lease and all: what is swept before its end cannot be checked.
+inline constexpr Duration kSimStreamKeep = 3 * limits::kRestingLease;
 
 // Two doubles of the same work: one takes its virtual time as an asynchronous activity, one blocks.
 inline constexpr ActivityDef<int64_t(int64_t)> kSimWork{"Work"};

@@ -56,8 +56,9 @@ class SimStreams {
   // Somebody who follows a stream.
   struct Listener {
     std::vector<StreamFrame> heard;
-    uint64_t reading = 0;  // the read under way
+    uint64_t reading = 0;  // the name of the newest read
     uint64_t reads = 0;
+    uint64_t answered = 0;  // the newest that has been
   };
   struct Frame {
     std::string key;
@@ -73,7 +74,7 @@ class SimStreams {
   void OnSaid(const std::shared_ptr<Speaker>& speaker, const AppendFrames& request, const StatusOr<uint64_t>& said);
   void ArriveLater(const AppendFrames& request);
   void Listen(const std::string& stream);
-  void OnPage(const std::string& stream, const StatusOr<FramePage>& page);
+  void OnPage(const std::string& stream, uint64_t read, const StatusOr<FramePage>& page);
   std::vector<StreamFrame> ReadAll(const std::string& stream);
   void CheckTrim(const std::string& stream, uint64_t last);
   void Report(const std::string& stream, std::string_view what) {
@@ -160,11 +161,11 @@ inline void SimStreams::Listen(const std::string& stream) {
   const uint64_t read = ++listener.reads;
   SimUses<"StreamLog.Read">();
   listener.reading = log_->Read({.stream = stream, .after = after, .max = 3, .wait = true},
-                                [this, stream](const StatusOr<FramePage>& page) { OnPage(stream, page); });
+                                [this, stream, read](const StatusOr<FramePage>& page) { OnPage(stream, read, page); });
   if (random_.Below(3) != 0) return;
   world_.After(kWorldActor, random_.Between(0, 3'000) * 1'000, "listener: leaves", [this, stream, read] {
     Listener& gone = listeners_[stream];
-    if (gone.reads != read || gone.reading == 0) return;
+    if (gone.reads != read || gone.answered == read) return;  // perhaps while it was asked
     SimUses<"StreamLog.CancelRead">();
     log_->CancelRead(std::exchange(gone.reading, 0));
     world_.After(kWorldActor, random_.Between(0, 5'000) * 1'000, "listener: comes back",
@@ -172,10 +173,10 @@ inline void SimStreams::Listen(const std::string& stream) {
   });
 }
 
-inline void SimStreams::OnPage(const std::string& stream, const StatusOr<FramePage>& page) {
+inline void SimStreams::OnPage(const std::string& stream, uint64_t read, const StatusOr<FramePage>& page) {
   if (!page.ok()) return Report(stream, fmt::format("a read got: {}", MessageOf(page.status())));
   Listener& listener = listeners_[stream];
-  listener.reading = 0;
+  listener.answered = read;
   listener.heard.insert(listener.heard.end(), page->frames.begin(), page->frames.end());
   world_.After(kWorldActor, 0, "listener: reads on", [this, stream] { Listen(stream); });
 }

@@ -161,7 +161,7 @@ class Simulation {
   FaultCounts counts_;
   SimLedger ledger_{world_, invariants_};
   Ports memory_;                        // the store below the audit, and the queue
-  const Ports beside_ = NewMemoryPorts(world_);  // what stands beside the runs
+  const Ports beside_ = NewMemoryPorts(world_, {.stream_keep = kSimStreamKeep});  // what stands beside the runs
   std::unique_ptr<SimStreams> streams_;
   SimBlobs blobs_{world_, invariants_, beside_.blobs};
   SimLimits limits_{world_, invariants_, beside_.limiter};

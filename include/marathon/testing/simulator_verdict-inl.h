@@ -231,7 +231,7 @@ MARATHON_INLINE void Simulation::CheckBeside() {
   limits_.Check();
   streams_->Check();
   if (Broken()) return;
-  world_.RunUntil(world_.Now() + limits::kStreamKeep);
+  world_.RunUntil(world_.Now() + kSimStreamKeep);
   streams_->CheckSwept();
   world_.RunUntil(world_.Now() + limits::kBlobKeep);
   blobs_.CheckSwept();
