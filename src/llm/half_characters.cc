@@ -39,7 +39,7 @@ std::string HalfCharacters::Join(std::string_view event) {
       copied = at + kEscape;
       if (is_first && event.substr(copied).starts_with('"')) {
         first_ = half;
-      } else if (!is_first && !first_.empty() && joined.ends_with('"')) {
+      } else if (!is_first && !first_.empty() && joined.ends_with('"') && !joined.ends_with("\\\"")) {
         joined.append(std::exchange(first_, {})).append(half);
       } else {
         joined += "\\ufffd";

@@ -15,7 +15,7 @@ namespace marathon::inline MARATHON_ABI::llm::internal {
 class HalfCharacters {
  public:
   // The event with whole characters only. A first half that ends a text waits for the event whose text begins with the
-  // second, and goes in front of that; one that waits in vain is dropped. Any other half becomes U+FFFD.
+  // second, and goes in front of that; one that waits in vain gives way to the next. Any other half becomes U+FFFD.
   std::string Join(std::string_view event);
 
  private:

@@ -38,6 +38,9 @@ TEST(HalfCharactersTest, AHalfOfNothing) {
   EXPECT_EQ(Joined({R"("\ud83d\ud83d")", R"("!\ude00")", R"("\ude00")"}),
             (Events{R"("\ufffd")", R"("!\ufffd")", R"("\ud83d\ude00")"}));
   EXPECT_EQ(Joined({R"("\ud83d")"}), (Events{R"("")"}));
+  // Behind an escaped quote no text begins.
+  EXPECT_EQ(Joined({R"("x\ud83d")", R"("y\"\ude00")", R"("\ude00z")"}),
+            (Events{R"("x")", R"("y\"\ufffd")", R"("\ud83d\ude00z")"}));
 }
 
 // The second text is over before the character is.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fixture.h"
+#include "marathon/testing/forwarding_state_store.h"
 
 namespace marathon::tests::chains_test {
 namespace {
@@ -72,6 +73,17 @@ TEST_P(ChainsTest, AChainGoesOnAndItsResultIsTheLastOnes) {
   EXPECT_EQ(again->Result<int>(kPatience).value_or(0), 42);
 }
 
+// Is away once, for the next look at a workflow's newest run.
+class OnceAwayStore final : public testing::ForwardingStateStore {
+ public:
+  using ForwardingStateStore::ForwardingStateStore;
+  void Read(ReadRequest request, Done<RunSnapshot> done) override {
+    if (request.run.run_id.empty() && is_away.exchange(false)) return done(Unavailable("away"));
+    ForwardingStateStore::Read(std::move(request), std::move(done));
+  }
+  std::atomic<bool> is_away{false};
+};
+
 // Of the runs that have gone on, the store keeps the last one only.
 TEST(ForgottenChainTest, TheFirstRunsHandleLeadsToWhereItIs) {
   Registry registry;
@@ -80,14 +92,19 @@ TEST(ForgottenChainTest, TheFirstRunsHandleLeadsToWhereItIs) {
     co_return co_await ctx.Receive<int>("go");
   });
   ThreadRuntime runtime(1, 1);
-  auto engine = Engine::Open(NewMemoryPorts(runtime, {.closed_bytes = 1}), registry);
+  Ports ports = NewMemoryPorts(runtime, {.closed_bytes = 1});
+  const auto store = std::make_shared<OnceAwayStore>(ports.store);
+  ports.store = store;
+  auto engine = Engine::Open(ports, registry);
   ASSERT_TRUE(engine.ok()) << engine.status();
   const auto run = engine->Start("W", 3);
   ASSERT_TRUE(run.ok()) << run.status();
   ASSERT_TRUE(Eventually([&] { return run->Describe().status().code() == StatusCode::kNotFound; }));
   EXPECT_EQ(run->Result<int>(1ms).status().code(), StatusCode::kDeadlineExceeded);
   ASSERT_EQ(run->Signal("go", 7), Status());
+  store->is_away = true;
   EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 7);
+  EXPECT_FALSE(store->is_away) << "it was asked, and asked again";
   EXPECT_EQ(engine->Find("no such").Result<int>(kPatience).status().code(), StatusCode::kNotFound);
 }
 

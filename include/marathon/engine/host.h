@@ -115,7 +115,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   }
   void CancelAwait(uint64_t name) { store().CancelAwait(name); }
   // Of a run whose end is awaited and which is no longer kept: if it was the first of a chain, `next` is where that is now.
-  // `missing` otherwise.
+  // `missing` otherwise; a transient error of the store's.
   void FindChainOf(RunKey first, Status missing, Done<RunEnd> done);
   void CompleteActivity(std::string_view token, EventBody outcome, DoneStatus done);
 

@@ -473,6 +473,7 @@ MARATHON_INLINE void Host::FindChainOf(RunKey first, Status missing, Done<RunEnd
   ReadRequest request{.run = {first.workflow_id, ""}};
   store_->Read(std::move(request), [first = std::move(first), missing = std::move(missing),
                                     done = std::move(done)](const StatusOr<RunSnapshot>& newest) mutable {
+    if (IsTransient(newest.status())) return done(newest.status());  // whoever asked asks again
     const bool goes_on = newest.ok() && newest->row.key != first && detail::FirstRunId(newest->row) == first.run_id;
     if (!goes_on) return done(std::move(missing));
     done(RunEnd{.closing = {}, .next = newest->row.key});
