@@ -12,7 +12,10 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
+#include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -65,6 +68,7 @@ class RedisCluster {
            {"CLUSTER", "MEET", "127.0.0.1", std::to_string(ports_[i]), std::to_string(buses_[i])});
     }
     for (size_t i = 0; i < kServers; ++i) WaitUntilWhole(i);
+    WaitUntilAgreed();
   }
 
   RedisServer& server(size_t i) { return *servers_[i]; }
@@ -98,7 +102,8 @@ class RedisCluster {
 
   size_t OwnerOf(int slot) const { return static_cast<size_t>(slot) * kServers / kSlots; }
 
-  // Moves a slot with all its keys from server to server, as an administrator would.
+  // Moves a slot with all its keys from server to server, as an administrator would. Then waits until all know: whoever takes
+  // a slot without knowing the newest epoch may lose it again, with its keys, to a message that is on its way.
   void Move(int slot, size_t from, size_t to) {
     const std::string number = std::to_string(slot);
     EXPECT_EQ(Call(to, {"CLUSTER", "SETSLOT", number, "IMPORTING", Id(from)}), "OK");
@@ -116,24 +121,66 @@ class RedisCluster {
     for (const size_t server : {to, from, kServers - to - from}) {
       EXPECT_EQ(Call(server, {"CLUSTER", "SETSLOT", number, "NODE", Id(to)}), "OK");
     }
+    WaitUntilAgreed();
   }
 
   // Until this server and the others know each other and all slots.
   void WaitUntilWhole(size_t i) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     const std::string known = "cluster_known_nodes:" + std::to_string(kServers);
-    for (;;) {
+    WaitUntil([&] {
       const std::string info = Call(i, {"CLUSTER", "INFO"});
-      if (info.find("cluster_state:ok") != info.npos && info.find(known) != info.npos) return;
+      return info.find("cluster_state:ok") != info.npos && info.find(known) != info.npos ? "" : info;
+    });
+  }
+
+  // Until all say the same of who has which slots, and of the epochs, which differ.
+  void WaitUntilAgreed() {
+    WaitUntil([&] {
+      const View view = ViewOf(0);
+      std::set<std::string> epochs;
+      for (const auto& [id, has] : view) epochs.insert(has.substr(0, has.find(' ')));
+      bool agreed = epochs.size() == kServers;
+      for (size_t i = 1; i < kServers; ++i) agreed = agreed && ViewOf(i) == view;
+      return agreed ? "" : Call(0, {"CLUSTER", "NODES"});
+    });
+  }
+
+ private:
+  using View = std::map<std::string, std::string>;  // by a server's id: its epoch, and its slots
+
+  // `missing`: what there is instead; empty: nothing is missing.
+  template <class Missing>
+  static void WaitUntil(Missing missing) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    for (;;) {
+      const std::string instead = missing();
+      if (instead.empty()) return;
       if (std::chrono::steady_clock::now() > deadline) {
-        ADD_FAILURE() << "the cluster did not come together: " << info;
+        ADD_FAILURE() << "the cluster did not come together: " << instead;
         return;
       }
       std::this_thread::yield();
     }
   }
 
- private:
+  // A line: id, address, flags, master, two times, epoch, link, slots; among these, in brackets, those on the move.
+  View ViewOf(size_t i) {
+    View view;
+    std::istringstream lines(Call(i, {"CLUSTER", "NODES"}));
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string id, word, epoch;
+      words >> id;
+      for (int skipped = 0; skipped < 5; ++skipped) words >> word;
+      words >> epoch >> word;
+      std::string& has = view[id] = epoch;
+      while (words >> word) {
+        if (!word.starts_with('[')) has += ' ' + word;
+      }
+    }
+    return view;
+  }
+
   std::string Id(size_t i) { return Call(i, {"CLUSTER", "MYID"}); }
 
   std::array<int, kServers> ports_{}, buses_{};
