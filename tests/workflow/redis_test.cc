@@ -59,6 +59,18 @@ Status SignalUntilTaken(const Run& run, const std::string& request_id) {
   return status;
 }
 
+// What has become of a run, for messages.
+std::string HistoryOf(const Run& run) {
+  std::string text;
+  const auto history = run.History();
+  if (!history.ok()) return history.status().ToString();
+  for (const Event& event : *history) text += std::to_string(event.id) + " " + Describe(event.body) + "\n";
+  const auto now = run.Describe();
+  if (!now.ok()) return text + now.status().ToString();
+  return text + std::to_string(now->run.inbox_size) + " messages wait, and " + std::to_string(now->activities.size()) +
+         " activities";
+}
+
 // Signals a run step by step, with `between` after each signal; the result is right.
 template <class Between>
 void WalkThrough(const Run& run, Between between) {
@@ -68,7 +80,7 @@ void WalkThrough(const Run& run, Between between) {
     between(i);
   }
   const auto result = run.Result<int>(kPatience);
-  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(result.ok()) << result.status() << "\n" << HistoryOf(run);
   EXPECT_EQ(*result, kStepsFromOne);
 }
 

@@ -128,6 +128,7 @@ RedisKeys::RedisKeys(std::string_view name_space, int partition)
       store_counter(prefix + "n:stores"),
       meta(prefix + "meta"),
       probe(prefix + "probe"),
+      absent(prefix + "absent"),
       due_channel(prefix + "soon") {}
 
 size_t RedisPartitionOf(std::string_view name, size_t partitions) {

@@ -81,7 +81,7 @@ class RedisKeys {
   // ---- One of each
   const std::string prefix;
   const std::string runs, due, due_sessions, closed, closed_bytes, sessions, receivers, hint_counter, run_counter,
-      store_counter, meta, probe, due_channel;
+      store_counter, meta, probe, absent, due_channel;
 
  private:
   std::string Of(std::string_view kind, std::string_view name) const;

@@ -46,7 +46,7 @@ RedisStore::RedisStore(RedisShared& shared, int partition)
                 {RedisCommand("SCRIPT", "LOAD", kRedisStepScript)}, shared.runtime.Random(), this),
       subscriber_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix), {},
                   shared.runtime.Random(), this),
-      script_(commands_, clock_),
+      script_(commands_, shared.nodes, keys_.absent, clock_),
       lanes_(keys_, writer_, script_, clock_, {shared.options.resend, shared.options.closed_keep}, this) {
   writer_.random = fmt::format("{:x}", shared.runtime.Random());
 }

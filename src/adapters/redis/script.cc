@@ -33,6 +33,7 @@ void RedisClock::LearnOffset(Time server, bool at_least) {
 void RedisScript::Send(RedisStep step, std::optional<Time> now,
                        Callback<void(StatusOr<RedisStepReply>)> done) {
   if (!clock_.is_servers()) now.reset();
+  if (nodes_.is_cluster()) step.Key(absent_);
   const RedisCommand command = step.Command("EVALSHA", digest_, now);
   connection_.Send(command, [this, now, step = std::move(step),
                              done = std::move(done)](RedisConnection::Reply reply) mutable {

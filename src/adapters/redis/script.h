@@ -8,12 +8,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "connection.h"
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/runtime.h"
 #include "marathon/time.h"
+#include "nodes.h"
 #include "step.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -49,8 +51,15 @@ struct RedisStepReply {
 
 class RedisScript {
  public:
-  RedisScript(RedisConnection& connection, RedisClock& clock)
-      : connection_(connection), clock_(clock), digest_(RedisScriptDigest()) {}
+  // `absent`: a key of the same slot that is never there. While a slot of a cluster is on the move, a command that asks for
+  // a key which is not there is refused: the whole script before it begins, if it names the key, or else only one of its
+  // writes, behind others that have been made.
+  RedisScript(RedisConnection& connection, const RedisNodes& nodes, std::string absent, RedisClock& clock)
+      : connection_(connection),
+        nodes_(nodes),
+        absent_(std::move(absent)),
+        clock_(clock),
+        digest_(RedisScriptDigest()) {}
 
   // `now` is the time by which the step was made; none: it does not matter. An error reply becomes a
   // status; `writes` tells what an unknown one may have done.
@@ -62,6 +71,8 @@ class RedisScript {
               Callback<void(StatusOr<RedisStepReply>)>& done);
 
   RedisConnection& connection_;
+  const RedisNodes& nodes_;
+  const std::string absent_;
   RedisClock& clock_;
   const std::string digest_;
 };
