@@ -99,6 +99,35 @@ TEST_P(ChildrenTest, AChildsFailureIsThrown) {
   EXPECT_EQ(RunOnce<std::string>(registry).value_or(""), "Double/Negative, timed out");
 }
 
+// As after a store has lost the parent's last turn, in which it had started the child, and not the child.
+TEST_P(ChildrenTest, AChildThatHasEndedAlreadyGivesItsResult) {
+  Registry registry = Basics();
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<std::string> {
+    co_await ctx.Receive(kGo);
+    const int ten = co_await ctx.RunChild(kDouble, 5, {.workflow_id = "well"});
+    try {
+      co_await ctx.RunChild(kDouble, -1, {.workflow_id = "ill"});
+    } catch (const ChildRunError& error) {
+      co_return std::to_string(ten) + " and " + error.failure().type;
+    }
+    co_return "";
+  });
+  Engine engine = Open(registry);
+  auto parent = engine.Start("W", {.workflow_id = "parent"});
+  ASSERT_TRUE(parent.ok()) << parent.status();
+  // A child's run id is made of its parent's run and the event that asks for it: behind TurnStarted, WorkflowStarted,
+  // TurnStarted and SignalReceived, and then behind the first child's end and the marker before it.
+  const auto start = [&](EventId event, int input, const char* id) {
+    const RunKey child = detail::ChildKey({parent->key(), event}, id);
+    auto run = engine.Start("Double", input, {.workflow_id = id, .request_id = child.run_id.str()});
+    return ResultOf<int>(run);
+  };
+  EXPECT_EQ(start(5, 5, "well").value_or(0), 10);
+  EXPECT_FALSE(start(8, -1, "ill").ok());
+  ASSERT_TRUE(parent->Signal(kGo, "go").ok());
+  EXPECT_EQ(ResultOf<std::string>(parent).value_or(""), "10 and Negative");
+}
+
 TEST_P(ChildrenTest, ATakenWorkflowIdIsAnError) {
   Registry registry = Basics();
   registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<std::string> {

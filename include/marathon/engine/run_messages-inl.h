@@ -99,6 +99,33 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
 
 // ---- Children --------------------------------------------------------------------------------------
 
+inline Failure FailureOf(EventBody closing) {
+  if (auto* failed = std::get_if<WorkflowFailed>(&closing)) return std::move(failed->failure);
+  if (std::holds_alternative<WorkflowTimedOut>(closing)) return RunTimeoutFailure();
+  if (auto* terminated = std::get_if<WorkflowTerminated>(&closing)) {
+    Failure failure = EngineFailure(failure_type::kTerminated, std::move(terminated->reason));
+    failure.kind = FailureKind::kTerminated;
+    return failure;
+  }
+  Failure failure = EngineFailure(failure_type::kCanceled, "");
+  failure.kind = FailureKind::kCanceled;
+  if (auto* canceled = std::get_if<WorkflowCanceled>(&closing)) failure.message = canceled->reason;
+  return failure;
+}
+
+// What a child's end is to its parent's activity. `last`: what Read told of the child's last record.
+inline EventBody OutcomeOf(EventId id, const StatusOr<RunSnapshot>& last) {
+  StatusOr<Record> record = last.ok() ? DecodeRecord(last->records.back()) : last.status();
+  if (!record.ok()) {
+    return ActivityFailed{id, EngineFailure(failure_type::kDecode, std::string(MessageOf(record.status())))};
+  }
+  EventBody closing = std::move(record->events.back().body);
+  if (auto* completed = std::get_if<WorkflowCompleted>(&closing)) {
+    return ActivityCompleted{id, std::move(completed->result)};
+  }
+  return ActivityFailed{id, FailureOf(std::move(closing))};
+}
+
 class ChildDelivery final : public RunMessage {
  public:
   ChildDelivery(std::shared_ptr<Host> host, std::shared_ptr<Attempt> attempt, Payload input)
@@ -130,7 +157,7 @@ class ChildDelivery final : public RunMessage {
         self->newest_ = started->run;
         self->RestsOn(started->incarnation);
       }
-      self->OnStarted(started.status());
+      started.ok() && !started->started && !self->Parted() ? self->LookForItsEnd() : self->OnStarted(started.status());
     });
   }
 
@@ -149,6 +176,33 @@ class ChildDelivery final : public RunMessage {
     if (!refused) return Again();
     EndWith(ActivityFailed{info().key.id,
                            EngineFailure(failure_type::kNotStarted, std::string(MessageOf(status)))});
+  }
+
+  // It was there already, and may have ended: then it has told a parent that did not know of it yet, as one does not
+  // whose store has lost its last writes, and tells it no second time.
+  void LookForItsEnd() {
+    Read(0, [self = Self()](const StatusOr<RunSnapshot>& run) {
+      if (!run.ok()) return self->Again();
+      if (IsOpen(run->row) || run->row.status == RunStatus::kContinuedAsNew) return self->OnStarted({});
+      self->Read(run->row.version, [self](const StatusOr<RunSnapshot>& last) {
+        const bool damaged = last.status().code() == StatusCode::kDataLoss;
+        if (!damaged && (!last.ok() || last->records.empty())) return self->Again();
+        self->EndWith(OutcomeOf(self->info().key.id, last));
+      });
+    });
+  }
+
+  // The newest run's row; with a `version`, also the record that has this event.
+  void Read(EventId version, Done<RunSnapshot> done) {
+    if (host().stopping()) return Again();
+    ReadRequest read;
+    read.run = newest_;
+    read.records = version > 0;
+    read.after_version = version > 0 ? version - 1 : 0;
+    host().store().Read(std::move(read), [self = Self(), done = std::move(done)](StatusOr<RunSnapshot> run) mutable {
+      if (run.ok()) self->RestsOn(run->incarnation);
+      done(std::move(run));
+    });
   }
 
   void Detach(bool cancel_told) {
@@ -209,10 +263,7 @@ class ParentNews final : public RunMessage {
       const bool lost = run.ok() ? run->records.empty() || IsOpen(run->row) : IsOver(run.status());
       if (lost) return self->EndWith(ActivityCompleted{self->info().key.id});
       if (!run.ok() && run.status().code() != StatusCode::kDataLoss) return self->Again();
-      StatusOr<Record> last = run.ok() ? DecodeRecord(run->records.back()) : run.status();
-      self->Tell(last.ok() ? std::move(last->events.back().body)
-                           : EventBody(WorkflowFailed{EngineFailure(
-                                 failure_type::kDecode, std::string(MessageOf(last.status())))}));
+      self->Tell(OutcomeOf(NumberOf(self->info().headers, header::kEvent), run));
     });
   }
 
@@ -221,37 +272,19 @@ class ParentNews final : public RunMessage {
     return std::static_pointer_cast<ParentNews>(shared_from_this());
   }
 
-  void Tell(EventBody closing) {
+  void Tell(EventBody outcome) {
     AttemptEnd end;
     end.key.run = {header(header::kWorkflowId), header(header::kRunId)};
     end.key.id = NumberOf(info().headers, header::kEvent);
     end.epoch = kAnyEpoch;
     if (host().registry().has_workflows()) end.session = host().session().id();
-    if (auto* completed = std::get_if<WorkflowCompleted>(&closing)) {
-      end.outcome = ActivityCompleted{end.key.id, std::move(completed->result)};
-    } else {
-      end.outcome = ActivityFailed{end.key.id, FailureOf(std::move(closing))};
-    }
+    end.outcome = std::move(outcome);
     RunKey parent = end.key.run;
     host().store().EndAttempt(std::move(end), [self = Self(), parent](StatusOr<AttemptReply> reply) {
       if (!reply.ok()) return self->Again();
       if (reply->mine) self->host().turns().Wake(parent);
       self->EndWith(ActivityCompleted{self->info().key.id});
     });
-  }
-
-  static Failure FailureOf(EventBody closing) {
-    if (auto* failed = std::get_if<WorkflowFailed>(&closing)) return std::move(failed->failure);
-    if (std::holds_alternative<WorkflowTimedOut>(closing)) return RunTimeoutFailure();
-    if (auto* terminated = std::get_if<WorkflowTerminated>(&closing)) {
-      Failure failure = EngineFailure(failure_type::kTerminated, std::move(terminated->reason));
-      failure.kind = FailureKind::kTerminated;
-      return failure;
-    }
-    Failure failure = EngineFailure(failure_type::kCanceled, "");
-    failure.kind = FailureKind::kCanceled;
-    if (auto* canceled = std::get_if<WorkflowCanceled>(&closing)) failure.message = canceled->reason;
-    return failure;
   }
 };
 
