@@ -36,7 +36,7 @@ namespace marathon::tests {
 enum class StreamEnd { kWhole, kCut, kReset, kStall };
 
 struct StreamReply {
-  int status = 200;
+  int status = 200;  // 0: no head comes, and nothing else; the connection ends as `end` says
   std::map<std::string, std::string> headers = {{"Content-Type", "text/event-stream"}};
   std::vector<std::string> pieces = {};  // each sent by itself
   StreamEnd end = StreamEnd::kWhole;
@@ -195,7 +195,7 @@ class StreamServer {
     const bool at_end = connection.sent == reply.pieces.size();
     const bool waits = (connection.sent == reply.gate && !open_) ||
                        (at_end && reply.end == StreamEnd::kStall);
-    if (!std::exchange(connection.begun, true)) SendHead(fd, reply);
+    if (!std::exchange(connection.begun, true) && reply.status != 0) SendHead(fd, reply);
     if (waits != connection.waits) waits ? ++waiting_ : --waiting_;
     connection.waits = waits;
     if (waits) return;

@@ -55,6 +55,7 @@ constexpr Meaning kPhrases[] = {
     {"prompt is too long", ErrorClass::kTooLarge},
     {"maximum context length", ErrorClass::kTooLarge},
     {"credit balance is too low", ErrorClass::kQuota},
+    {"specified API usage limits", ErrorClass::kQuota},
 };
 
 ErrorClass ClassOfStatus(int status) {
@@ -78,6 +79,12 @@ ErrorClass ClassOfStatus(int status) {
 ErrorClass ClassInStream(std::string_view type) {
   const bool ours = type == "invalid_request_error" || type == "not_found_error";
   return ours ? ErrorClass::kBadRequest : ErrorClass::kTransient;
+}
+
+// Some gateways put the status that they got from the provider into the stream: as a number, in `code`.
+std::optional<int> StatusInStream(const json& error) {
+  const int64_t code = IntOf(error, "code");
+  return code >= 400 && code < 600 ? std::optional(static_cast<int>(code)) : std::nullopt;
 }
 
 // What people can read of a text that may be anything.
@@ -140,7 +147,12 @@ Error ErrorOfJson(int status, const json& body) {
   if (const json* details = Find(*said, "details")) words.push_back(StringOf(*details, "error_code"));
   words.push_back(type);
 
-  ErrorClass error_class = status == 200 ? ClassInStream(type) : ClassOfStatus(status);
+  ErrorClass error_class = ClassOfStatus(status);
+  if (status == 200) {
+    const std::optional<int> inner = StatusInStream(*said);
+    error_class = inner ? ClassOfStatus(*inner) : ClassInStream(type);
+    if (inner) words.push_back(std::to_string(*inner));
+  }
   for (const Meaning& meaning : kPhrases) {
     if (error_class == ErrorClass::kBadRequest && message.find(meaning.word) != message.npos) {
       error_class = meaning.error_class;

@@ -177,6 +177,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     request.headers.insert(request.headers.end(), endpoint_.headers.begin(),
                            endpoint_.headers.end());
     request.body = std::move(body);
+    request.once = true;  // an answer costs money, and it is the retry policy's to ask again
     request.timeout = endpoint_.total_timeout;
     request.connect_timeout = endpoint_.connect_timeout;
     if (stream) request.idle_timeout = endpoint_.idle_timeout;
@@ -300,6 +301,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   void Redact(Error* error) const {
     for (std::string* text : {&error->message, &error->code, &error->request_id}) {
       marathon::detail::Redact(secrets_, text);
+      marathon::detail::RedactEnd(secrets_, text);  // they are excerpts
     }
   }
 

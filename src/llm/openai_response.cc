@@ -70,8 +70,9 @@ class OpenAiReader final : public ResponseReader {
 
   void OnDelta(const json& delta) {
     for (const char* field : {"reasoning_content", "reasoning"}) {
-      builder_.AppendReasoning(reasoning_, StringOf(delta, field), field);
-      if (reasoning_ != ResponseBuilder::kNone) break;
+      const std::string piece = StringOf(delta, field);
+      builder_.AppendReasoning(reasoning_, piece, field);
+      if (!piece.empty()) break;  // some servers say it in both
     }
     builder_.AppendText(text_, StringOf(delta, "content"));
     if (const json* parts = Find(delta, "content"); parts != nullptr && parts->is_array()) {

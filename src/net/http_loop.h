@@ -41,7 +41,8 @@ struct HttpRequest {
   Duration connect_timeout{5'000};  // of its beginning
   Duration idle_timeout{0};         // between two pieces of the reply, and before the first; 0: none
   bool direct = false;              // never by a proxy
-  bool once = false;                // over a connection of its own: the library sends again what a kept one has lost
+  // Never sent twice. Otherwise the library sends again what a kept connection has lost before its reply began.
+  bool once = false;
   bool verify_tls = true;
   std::string ca_file;           // PEM; empty: the machine's
   size_t body_max = 4u << 20;    // of HttpReply::body; SQS: ten messages of 1 MiB in all

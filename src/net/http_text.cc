@@ -58,13 +58,29 @@ std::vector<std::string> SecretsOf(const std::vector<std::string>& headers, std:
   return secrets;
 }
 
+namespace {
+constexpr std::string_view kInstead = "[secret]";
+}  // namespace
+
 void Redact(const std::vector<std::string>& secrets, std::string* text) {
-  constexpr std::string_view kInstead = "[secret]";
   for (const std::string& secret : secrets) {
     for (size_t at = 0; (at = text->find(secret, at)) != text->npos; at += kInstead.size()) {
       text->replace(at, secret.size(), kInstead);
     }
   }
+}
+
+void RedactEnd(const std::vector<std::string>& secrets, std::string* text) {
+  constexpr size_t kBeginningMin = 4;  // less may be anything
+  size_t longest = 0;
+  for (const std::string& secret : secrets) {
+    for (size_t size = std::min(secret.size() - 1, text->size()); size >= kBeginningMin; --size) {
+      if (!text->ends_with(std::string_view(secret).substr(0, size))) continue;
+      longest = std::max(longest, size);
+      break;
+    }
+  }
+  if (longest > 0) text->replace(text->size() - longest, longest, kInstead);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

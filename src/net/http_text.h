@@ -30,5 +30,7 @@ bool IsHeader(std::string_view line);
 // And "[secret]" in place of it in a text: some servers repeat what they were sent.
 std::vector<std::string> SecretsOf(const std::vector<std::string>& headers, std::string_view key = {});
 void Redact(const std::vector<std::string>& secrets, std::string* text);
+// The same for the beginning of one that a text ends with, where it was cut.
+void RedactEnd(const std::vector<std::string>& secrets, std::string* text);
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -60,7 +60,13 @@ HttpTransfer::HttpTransfer(HttpRequest the_request, HttpLoop::Id id,
   if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);  // or it would wait for one
   if (request.method == "POST" || !request.body.empty()) {
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
+    if (request.once && !request.body.empty()) {  // a reader that cannot go back: curl fails instead of sending again
+      curl_easy_setopt(easy, CURLOPT_POST, 1L);
+      curl_easy_setopt(easy, CURLOPT_READFUNCTION, OnSend);
+      curl_easy_setopt(easy, CURLOPT_READDATA, this);
+    } else {
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
+    }
   }
   curl_easy_setopt(easy, CURLOPT_PRIVATE, reinterpret_cast<void*>(id));
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, OnBody);
@@ -79,7 +85,7 @@ HttpTransfer::HttpTransfer(HttpRequest the_request, HttpLoop::Id id,
                    static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
   if (request.direct) curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-  if (request.once) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+  if (request.once && request.body.empty()) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // or the loop would wait for a name that nobody wants any more
 #endif
@@ -115,6 +121,13 @@ void HttpTransfer::Finish(CURLcode code) {
   } else {
     done(MakeStatus(CodeOf(code), curl_easy_strerror(code)));
   }
+}
+
+size_t HttpTransfer::OnSend(char* bytes, size_t, size_t room, void* self) {
+  HttpTransfer& transfer = *static_cast<HttpTransfer*>(self);
+  const size_t size = transfer.request.body.copy(bytes, room, transfer.sent_);
+  transfer.sent_ += size;
+  return size;
 }
 
 size_t HttpTransfer::OnBody(char* bytes, size_t, size_t size, void* self) {

@@ -37,6 +37,7 @@ struct HttpTransfer {
   HttpLoop::Id idle_timer = 0;
 
  private:
+  static size_t OnSend(char* bytes, size_t, size_t room, void* self);
   static size_t OnBody(char* bytes, size_t, size_t size, void* self);
   static size_t OnHeader(char* bytes, size_t, size_t size, void* self);
   static curl_socket_t OpenSocket(void* self, curlsocktype, curl_sockaddr* address);
@@ -45,6 +46,7 @@ struct HttpTransfer {
   enum class Broken : uint8_t { kNo, kTooLarge, kCut, kByReader };
   Broken broken_ = Broken::kNo;
   std::string_view refused_;  // what the address is that was not called
+  size_t sent_ = 0;  // of the body, if it is sent once
   size_t head_bytes_ = 0;
   curl_slist* headers_ = nullptr;
 };

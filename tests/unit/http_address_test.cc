@@ -129,6 +129,13 @@ TEST(HttpTextTest, SecretsAreTakenOut) {
   std::string text = "Bearer abcdefghij, abcdefghij, abc, key-key-key";
   Redact(secrets, &text);
   EXPECT_EQ(text, "[secret], [secret], abc, [secret]");
+  for (const auto& [cut, shown] : std::vector<std::pair<std::string, std::string>>{
+           {"saw key-key-k", "saw [secret]"}, {"saw Bearer abcd", "saw [secret]"}, {"saw key-", "saw [secret]"},
+           {"saw key", "saw key"}, {"saw key-key-key", "saw key-[secret]"}, {"", ""}}) {
+    text = cut;
+    RedactEnd(secrets, &text);
+    EXPECT_EQ(text, shown);
+  }
 }
 
 TEST(HttpTextTest, HeadersThatMayBeSent) {

@@ -60,6 +60,9 @@ TEST(ClassifyTest, ByWordsThatSayMoreThanTheStatus) {
       {400, R"({"type":"error","error":{"type":"invalid_request_error",
                "message":"Your credit balance is too low"}})",
        ErrorClass::kQuota, "invalid_request_error"},
+      {400, R"({"type":"error","error":{"type":"invalid_request_error",
+               "message":"You have reached your specified API usage limits. You will regain access on 2026-12-01"}})",
+       ErrorClass::kQuota, "invalid_request_error"},
       {400, R"({"error":{"code":"content_filter","message":"m"}})", ErrorClass::kRefused,
        "content_filter"},
       {500, R"({"type":"error","error":{"type":"overloaded_error","message":"m"}})",
@@ -73,7 +76,7 @@ TEST(ClassifyTest, ByWordsThatSayMoreThanTheStatus) {
     EXPECT_EQ(error.error_class, one.error_class) << one.body;
     EXPECT_EQ(error.code, one.code) << one.body;
   }
-  EXPECT_EQ(Classify(404, cases[9].body).message, "model 'x' not found");
+  EXPECT_EQ(Classify(404, cases[10].body).message, "model 'x' not found");
 }
 
 // The status of an error in a stream is 200, and says nothing.
@@ -87,6 +90,11 @@ TEST(ClassifyTest, ErrorsInAStream) {
   EXPECT_EQ(classify(R"({"error":{"type":"invalid_request_error"}})"), ErrorClass::kBadRequest);
   EXPECT_EQ(classify(R"({"error":{"code":"insufficient_quota"}})"), ErrorClass::kQuota);
   EXPECT_EQ(classify(R"({"error":{"message":"?"}})"), ErrorClass::kTransient);
+  EXPECT_EQ(classify(R"({"error":{"code":402,"message":"?"}})"), ErrorClass::kQuota);
+  EXPECT_EQ(classify(R"({"error":{"code":401,"message":"?"}})"), ErrorClass::kAuth);
+  EXPECT_EQ(classify(R"({"error":{"code":429,"message":"?"}})"), ErrorClass::kRateLimit);
+  EXPECT_EQ(classify(R"({"error":{"code":7,"message":"?"}})"), ErrorClass::kTransient);
+  EXPECT_EQ(ErrorOfJson(200, nlohmann::json::parse(R"({"error":{"code":402}})")).code, "402");
 }
 
 TEST(ClassifyTest, TheServersAdviceCounts) {

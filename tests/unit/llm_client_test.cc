@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -234,6 +235,29 @@ TEST(LlmClientTest, TimesOut) {
   EXPECT_TRUE(error.partial);
 }
 
+// An answer costs money, and perhaps it was being made: only the retry policy asks again.
+TEST(LlmClientTest, WhatAKeptConnectionLosesIsNotSentAgain) {
+  for (const StreamEnd end : {StreamEnd::kCut, StreamEnd::kReset}) {
+    std::atomic<int> asked = 0;
+    StreamServer server([&](const DoubleRequest&) {
+      if (++asked == 1) return StreamReply{.pieces = {OpenAiEvents()}};
+      return StreamReply{.status = 0, .end = end};
+    });
+    const auto client = Open(server);
+    Caller first, second;
+    first.Start(*client);
+    EXPECT_TRUE(std::holds_alternative<ChatResponse>(first.Result()));
+    second.Start(*client, {}, std::string(300'000, 'x'));
+    const Error error = second.ErrorOf();
+    EXPECT_EQ(error.error_class, ErrorClass::kTransient) << error.message;
+    EXPECT_FALSE(error.partial);
+    EXPECT_EQ(asked, 2) << error.message;
+    EXPECT_NE(error.message.find("rewind"), error.message.npos)
+        << "the library did not want to send it again, perhaps because it kept no connection: " << error.message;
+    EXPECT_GE(server.requests()[1].body.size(), 300'000u);
+  }
+}
+
 TEST(LlmClientTest, NobodyThereIsTransient) {
   std::string url;
   {
@@ -431,6 +455,11 @@ TEST(LlmClientTest, NoErrorHasTheKey) {
       {.api_key = "sk-12345678", .headers = {"api-key:  other-secret"}});
   EXPECT_EQ(error.error_class, ErrorClass::kAuth);
   EXPECT_EQ(error.message, "bad key [secret], [secret], [secret]");
+  // Nor a part of it, where the message is cut off.
+  const std::string longer = std::string(494, '.') + "sk-12345678, and more";
+  EXPECT_EQ(ErrorOfReply({.status = 401, .pieces = {R"({"error":{"message":")" + longer + "\"}}"}},
+                         {.api_key = "sk-12345678"}).message,
+            std::string(494, '.') + "[secret]");
 }
 
 TEST(LlmClientTest, ABadRequestIsNotSent) {

@@ -57,6 +57,10 @@ TEST(OpenAiRequestTest, Settings) {
   EXPECT_EQ(body["temperature"], 0.5) << "extra goes over the rest";
   EXPECT_EQ(body["stream"], true) << "but for what the reader must know";
   EXPECT_EQ(Encoded(request, {.old_max_tokens = true})["max_tokens"], 5);
+  request.extra = {};
+  const json plain = Encoded(request);
+  ASSERT_TRUE(plain.contains("temperature")) << "0 is a temperature";
+  EXPECT_EQ(plain["temperature"], 0);
 }
 
 TEST(OpenAiRequestTest, ToolRoundTrip) {
@@ -246,6 +250,17 @@ TEST(OpenAiResponseTest, ErrorsInTheStream) {
     ASSERT_TRUE(broken.error.has_value()) << nonsense;
     EXPECT_EQ(broken.error->error_class, ErrorClass::kTransient);
   }
+}
+
+TEST(OpenAiResponseTest, ReasoningByEitherName) {
+  for (const std::string field : {"reasoning", "reasoning_content"}) {
+    const Answer answer = Stream({Chunk("{\"" + field + "\":\"a\"}"), Chunk("{\"" + field + "\":\"b\",\"content\":\"\"}"),
+                                  Chunk(R"({"content":"c"})")});
+    EXPECT_EQ(answer.response.blocks, (std::vector<Block>{Reasoning{.text = "ab", .field = field}, Text{"c"}}));
+  }
+  const Answer both = Stream({Chunk(R"({"reasoning":"a","reasoning_content":"a"})"),
+                              Chunk(R"({"reasoning":"b","reasoning_content":"b"})")});
+  EXPECT_EQ(both.response.blocks, (std::vector<Block>{Reasoning{.text = "ab", .field = "reasoning_content"}}));
 }
 
 TEST(OpenAiResponseTest, Whole) {

@@ -139,10 +139,10 @@ class HttpTask {
       if (const std::string value = reply.Header(name); !value.empty()) text += name + ": " + value + "\n";
     }
     if (!call.note.empty()) text += "[the redirect was not followed: " + call.note + "]\n";
-    std::string_view body = reply.body;
-    if (reply.cut) body = internal::WithoutBrokenEnd(body);
+    std::string body(reply.cut ? internal::WithoutBrokenEnd(reply.body) : std::string_view(reply.body));
     if (!internal::IsUtf8(body)) return text + "[a body that is not UTF-8 text, and is not shown]";
-    if (!body.empty()) text += "\n" + std::string(body);
+    if (reply.cut) marathon::detail::RedactEnd(secrets_, &body);
+    if (!body.empty()) text += "\n" + body;
     if (reply.cut) text += fmt::format("\n[cut off here: the body has more than {} bytes]", reply.body.size());
     return text;
   }
