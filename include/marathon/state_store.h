@@ -157,7 +157,9 @@ struct StartRequest {
   RunKey run;  // both ids are the caller's proposal
   std::string workflow_type;
   std::string task_queue;
-  std::string request_id;  // the same one again answers with the same run
+  // The same one again answers with the same run, which gets those of `messages` whose dedupe keys it does not know. If it
+  // is closed and there are such: kFailedPrecondition.
+  std::string request_id;
   IdReusePolicy reuse = IdReusePolicy::kAllowDuplicate;
   IdConflictPolicy conflict = IdConflictPolicy::kFail;
   Duration run_timeout{0};        // from its first turn on; 0: none

@@ -381,6 +381,22 @@ TEST_P(ProgramsTest, SignalWithStartStartsOrSignals) {
   EXPECT_EQ(ResultOf<Ints>(first).value_or(Ints()), (Ints{1, 2}));
 }
 
+// With one request id for all its starts, as a workflow's own id.
+TEST_P(ProgramsTest, SignalWithStartOfTheSameRequestSignals) {
+  Registry registry;
+  registry.Bind("W", Collect);
+  Engine engine = Open(registry);
+  const StartOptions start{.workflow_id = "w", .request_id = "w"};
+  for (const int value : {1, 2}) {
+    for (int i = 0; i < 2; ++i) {
+      const auto run = engine.SignalWithStart("W", 2, "n", value, start, {.request_id = std::to_string(value)});
+      ASSERT_TRUE(run.ok()) << run.status();
+    }
+  }
+  EXPECT_EQ(engine.Find("w").Result<Ints>(kPatience).value_or(Ints()), (Ints{1, 2}));
+  EXPECT_EQ(engine.SignalWithStart("W", 2, "n", 3, start).status().code(), StatusCode::kFailedPrecondition);
+}
+
 TEST_P(ProgramsTest, TheSameSignalTwiceIsDeliveredOnce) {
   Registry registry;
   registry.Bind("W", Collect);

@@ -203,6 +203,7 @@ class StoreProtocol {
   void Continue(Run& run, NextRun&& next, uint64_t taken);
 
   StatusOr<StartReply> StartedBefore(Run& run, StartRequest&& request);
+  StatusOr<StartReply> StartedBySame(Run& run, StartRequest&& request);
   StartReply Answer(const Run& run, const SessionId& session, bool started) const;
 
   void SetAnswers(Run& run, const std::vector<UpdateAnswer>& answers);

@@ -21,7 +21,7 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
   if (!request.request_id.empty() && !MARATHON_MUTANT("duplicate_start_new_run")) {
     // Though the newest run may have been deleted.
     Run* same = t_.FindRunByRequest(request.run.workflow_id, request.request_id);
-    if (same != nullptr) return Answer(*same, request.session, false);
+    if (same != nullptr) return StartedBySame(*same, std::move(request));
   }
   if (newest != nullptr && !MARATHON_MUTANT("duplicate_start_new_run")) {
     if (newest->status == RunStatus::kRunning) return StartedBefore(*newest, std::move(request));
@@ -36,7 +36,7 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
   }
   // Nor an older one, where the newest has been deleted.
   if (Run* same = newest == nullptr ? t_.FindRun(request.run) : nullptr; same != nullptr) {
-    if (same->request_id == request.request_id) return Answer(*same, request.session, false);
+    if (same->request_id == request.request_id) return StartedBySame(*same, std::move(request));
     return AlreadyExists(fmt::format("{} is there already", detail::Name(same->key)));
   }
   if (request.first_turn.has_value()) {
@@ -92,6 +92,22 @@ StatusOr<StartReply> StoreProtocol<Tables>::StartedBefore(Run& run, StartRequest
   MakeReady(run, request.session);
   Update(run);
   return Answer(run, request.session, false);
+}
+
+// The start's own request made this run. What came with it is known by its dedupe key; a message that is not, such as
+// another signal-with-start's, is put as if by itself.
+template <class Tables>
+StatusOr<StartReply> StoreProtocol<Tables>::StartedBySame(Run& run, StartRequest&& request) {
+  std::erase_if(request.messages, [&](const Message& message) {
+    return message.dedupe_key.empty() ? !std::holds_alternative<WorkflowStarted>(message.body)
+                                      : t_.HasKey(run, message.dedupe_key);
+  });
+  if (request.messages.size() <= 1) return Answer(run, request.session, false);
+  if (run.status != RunStatus::kRunning) {
+    return FailedPrecondition(fmt::format("{} is closed", detail::Name(run.key)));
+  }
+  request.conflict = IdConflictPolicy::kUseExisting;
+  return StartedBefore(run, std::move(request));
 }
 
 template <class Tables>

@@ -89,6 +89,32 @@ TEST_P(StateStoreConformance, AnExistingRunGetsTheSignalsOfAStart) {
   }
 }
 
+TEST_P(StateStoreConformance, TheSameStartBringsOnlyNewSignals) {
+  StartRequest start = NewStart("w");
+  start.messages.push_back(Signal("go", "first"));
+  ASSERT_TRUE(Start(start).ok());
+  StartRequest other = NewStart("w");
+  other.messages.push_back(Signal("go", "second"));
+  for (const StartRequest& again : {start, other, other, start}) {
+    const auto reply = Start(again);
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    EXPECT_EQ(reply->run, Run("w"));
+    EXPECT_FALSE(reply->started);
+  }
+  const RunSnapshot seen = ReadAll(Run("w"));
+  ASSERT_EQ(seen.inbox.size(), 3u);
+  EXPECT_EQ(seen.inbox[1].dedupe_key, "first");
+  EXPECT_EQ(seen.inbox[2].dedupe_key, "second");
+
+  TurnCommit close = Turn(Run("w"), 0, 2, "", 3);
+  close.close = RunStatus::kCompleted;
+  ASSERT_TRUE(Commit(close).ok());
+  EXPECT_TRUE(Start(other).ok()) << "it was delivered";
+  StartRequest late = NewStart("w");
+  late.messages.push_back(Signal("go", "third"));
+  EXPECT_EQ(Start(late).status().code(), StatusCode::kFailedPrecondition);
+}
+
 TEST_P(StateStoreConformance, ReusePoliciesDecideAboutClosedRuns) {
   const auto start_after = [this](const std::string& id, RunStatus status, IdReusePolicy reuse) {
     EXPECT_TRUE(Start(NewStart(id)).ok());
