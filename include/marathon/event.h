@@ -73,6 +73,8 @@ struct ActivityPolicy {
 inline constexpr uint32_t kTurnWithoutCode = 1;
 // History has come to the size at which ctx.ContinueAsNewSuggested() says yes.
 inline constexpr uint32_t kContinueAsNewSuggested = 2;
+// All that this build honours. A history with others is a newer build's, and blocks the run here.
+inline constexpr uint32_t kBehaviorFlags = kTurnWithoutCode | kContinueAsNewSuggested;
 
 // Opens a turn. `time` is what ctx.Now() answers until the next turn; never before the last turn's.
 struct TurnStarted {

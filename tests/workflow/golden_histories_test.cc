@@ -200,6 +200,7 @@ const std::map<std::string, std::pair<std::string, std::string>> kBad = {
     {"bad_answer", {"WorkflowCompleted", "WorkflowFailed"}},
     {"bad_answer_twice", {"ActivityCompleted (activity 4)", "waits for no such thing"}},
     {"bad_cancel_twice", {"WorkflowCancelRequested", "waits for no such thing"}},
+    {"bad_behavior_flags", {"behavior flags 0x4, of a newer build", "knows only 0x3"}},
     {"bad_canceled", {"WorkflowCanceled: why", "ActivityScheduled \"Refund\""}},
     {"bad_command_without_cause", {"ActivityScheduled \"Charge\"", "issued nothing here"}},
     {"bad_continued_hint", {"WorkflowContinuedAsNew \"Continues\"", "WorkflowCompleted"}},

@@ -93,6 +93,31 @@ TEST_P(TestEnvironmentTest, AnUpdateThatTakesAMonthIsAnsweredAtOnce) {
   EXPECT_EQ(run->Result(), absl::OkStatus());
 }
 
+// Not by the time of the last turn.
+TEST_P(TestEnvironmentTest, AValidatorSeesTheTimeThatItIs) {
+  Registry registry;
+  registry.Bind("Offer", [](WorkflowContext& ctx) -> Workflow<int> {
+    const Time deadline = ctx.Now() + 24h;
+    int bids = 0;
+    auto bid = ctx.OnUpdate(
+        "bid", [&](int) { return ++bids; },
+        [&](const int&) {
+          if (ctx.Now() > deadline) throw ApplicationError("too late");
+        });
+    co_await ctx.Receive<bool>("close");
+    co_return bids;
+  });
+  TestEnvironment env(registry, Options());
+  auto run = env.engine().Start("Offer");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->Update<int>("bid", 1).value_or(0), 1);
+  env.After(48h, [&] {
+    EXPECT_EQ(run->Update<int>("bid", 2).status().code(), StatusCode::kInvalidArgument);
+    EXPECT_TRUE(run->Signal("close", true).ok());
+  });
+  EXPECT_EQ(run->Result<int>().value_or(0), 1);
+}
+
 TEST_P(TestEnvironmentTest, AMonthPassesAtOnce) {
   TestEnvironment env(Code(), Options());
   env.Mock(kCharge, [](const Order& order) { return "receipt of " + order.id; });

@@ -96,7 +96,7 @@ class WorkflowCore final : private EndListener {
   std::vector<EventBody> TakeUnread();
   // Whether the code takes an update: it has a handler, whose validator has no objection. If not, the answer says
   // why, and the update is no event.
-  bool Admits(const UpdateAccepted& update);
+  bool Admits(const UpdateAccepted& update, Time now);
   // What has become of updates since the last call, for those who wait for them; nothing of a replay.
   std::vector<UpdateAnswer> TakeAnswers() { return std::exchange(answers_, {}); }
   // Takes one inbound event; false if what it answers is no longer pending (nothing happens then).

@@ -141,7 +141,7 @@ MARATHON_INLINE uint64_t WorkflowCore::SetHandler(std::string_view name, UpdateH
   return registrations_;
 }
 
-MARATHON_INLINE bool WorkflowCore::Admits(const UpdateAccepted& update) {
+MARATHON_INLINE bool WorkflowCore::Admits(const UpdateAccepted& update, Time now) {
   UpdateCompleted rejected;
   const auto found = updates_.find(update.name);
   if (found == updates_.end()) {
@@ -155,12 +155,14 @@ MARATHON_INLINE bool WorkflowCore::Admits(const UpdateAccepted& update) {
     return false;
   }
   const bool before = std::exchange(querying_, true);
+  const Time last_turn = std::exchange(now_, now);  // again if it is rejected: that writes nothing
   try {
     found->second.handler->validate(update.input);
   } catch (...) {
     rejected.failure = FailureFrom(std::current_exception());
   }
   querying_ = before;
+  now_ = last_turn;
   if (!rejected.failure) return true;
   Answer(update.update_id, std::move(rejected));
   return false;

@@ -2,6 +2,8 @@
 
 #include "marathon/engine/replayer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -94,6 +96,10 @@ MARATHON_INLINE std::optional<Mismatch> Replayer::Replay(std::span<const Event> 
     const Event& event = events[i];
     version_ = event.id;
     if (const auto* marker = std::get_if<TurnStarted>(&event.body)) {
+      if ((marker->behavior_flags & ~kBehaviorFlags) != 0) {
+        return Mismatch{event.id, fmt::format("behavior flags {:#x}, of a newer build", marker->behavior_flags),
+                        fmt::format("knows only {:#x}", kBehaviorFlags), {}};
+      }
       without_code = (marker->behavior_flags & kTurnWithoutCode) != 0;
       Begin(event.id, *marker);
       ++i;
@@ -167,7 +173,8 @@ MARATHON_INLINE TurnOutput Replayer::Take(TurnStarted* marker, detail::PooledVec
       continue;
     }
     const auto* update = std::get_if<UpdateAccepted>(&body);
-    if (update != nullptr ? !core_.Admits(*update) : !core_.IsPending(body)) continue;
+    const Time now = marker != nullptr ? marker->time : core_.now();
+    if (update != nullptr ? !core_.Admits(*update, now) : !core_.IsPending(body)) continue;
     if (marker != nullptr) {  // once
       Begin(++version_, *marker);
       output.events.reserve(2 * inbound.size() + 2);  // if each is answered by one command
