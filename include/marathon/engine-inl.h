@@ -151,6 +151,20 @@ class EngineImpl {
         .status();
   }
 
+  // Reads from the store; what it cannot tell for a moment is asked again.
+  template <class T, class Call>
+  StatusOr<T> Ask(Call&& call) {
+    constexpr int kTries = 8;
+    for (int failures = 1;; ++failures) {
+      StatusOr<T> reply = Await<T>([&](Done<T> done) { call(host->store(), std::move(done)); });
+      if (reply.ok() || !IsTransient(reply.status()) || failures == kTries) return reply;
+      const Status waited = AwaitStatus([&](DoneStatus done) {
+        host->AfterBackoff(failures, [done = std::move(done)]() mutable { done(Status()); });
+      });
+      if (!waited.ok()) return reply;
+    }
+  }
+
   Status Operate(const RunKey& run, Host::StoreCall call, bool may_be_gone = false) {
     return AwaitStatus(
         [&](DoneStatus done) { host->Operate(run, std::move(call), std::move(done), may_be_gone); });
@@ -406,7 +420,6 @@ MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view wo
                                                              Payload input, std::string_view signal,
                                                              Payload value, StartOptions options,
                                                              SignalOptions signal_options) {
-  if (signal.empty()) return StartPayload(workflow_type, std::move(input), std::move(options));
   std::string key = signal_options.request_id.empty() ? impl_->host->NewId()
                                                       : std::move(signal_options.request_id);
   Message message{0, std::move(key),
@@ -433,9 +446,8 @@ MARATHON_INLINE Run Engine::Find(std::string_view workflow_id, std::string_view 
 }
 
 MARATHON_INLINE StatusOr<ListReply> Engine::List(ListRequest request) const {
-  return impl_->Await<ListReply>([&](Done<ListReply> done) {
-    impl_->host->store().List(std::move(request), std::move(done));
-  });
+  return impl_->Ask<ListReply>(
+      [&](StateStore& store, Done<ListReply> done) { store.List(request, std::move(done)); });
 }
 
 MARATHON_INLINE StatusOr<int64_t> Engine::Count(ListRequest request) const {
@@ -447,6 +459,7 @@ MARATHON_INLINE StatusOr<int64_t> Engine::Count(ListRequest request) const {
 }
 
 MARATHON_INLINE Status Engine::CompleteActivityPayload(std::string_view token, Payload result) {
+  if (Status status = CheckPayload("result", result); !status.ok()) return status;
   return impl_->AwaitStatus([&](DoneStatus done) {
     impl_->host->CompleteActivity(token, ActivityCompleted{0, std::move(result), 1}, std::move(done));
   });
@@ -567,9 +580,8 @@ MARATHON_INLINE StatusOr<RunDescription> Run::Describe() const {
   ReadRequest request;
   request.run = key_;
   request.activities = true;
-  auto read = engine_->Await<RunSnapshot>([&](Done<RunSnapshot> done) {
-    engine_->host->store().Read(std::move(request), std::move(done));
-  });
+  auto read = engine_->Ask<RunSnapshot>(
+      [&](StateStore& store, Done<RunSnapshot> done) { store.Read(request, std::move(done)); });
   if (!read.ok()) return read.status();
   return RunDescription{std::move(read->row), std::move(read->activities), read->now};
 }
@@ -580,9 +592,8 @@ MARATHON_INLINE StatusOr<marathon::History> Run::History() const {
   request.run = key_;
   request.records = true;
   for (bool more = true; more;) {
-    auto page = engine_->Await<RunSnapshot>([&](Done<RunSnapshot> done) {
-      engine_->host->store().Read(request, std::move(done));
-    });
+    auto page = engine_->Ask<RunSnapshot>(
+        [&](StateStore& store, Done<RunSnapshot> done) { store.Read(request, std::move(done)); });
     if (!page.ok()) return page.status();
     for (const std::string& record : page->records) {
       if (Status status = AppendRecord(record, history); !status.ok()) return status;

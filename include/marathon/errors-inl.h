@@ -44,6 +44,7 @@ MARATHON_INLINE Failure FailureFrom(const std::exception_ptr& exception) {
     failure.type = failure_type::kUnknownException;
     failure.message = "an exception that is not a std::exception; throw marathon::ApplicationError";
   }
+  detail::MakeFit(failure);
   return failure;
 }
 

@@ -2,6 +2,11 @@
 
 #include "marathon/failure.h"
 
+#include <utility>
+
+#include "marathon/detail/text.h"
+#include "marathon/limits.h"
+
 namespace marathon::inline MARATHON_ABI {
 namespace detail {
 
@@ -33,6 +38,22 @@ MARATHON_INLINE std::string_view KindName(const Failure& failure) {
       return "run timeout";
   }
   return "timeout";
+}
+
+MARATHON_INLINE void MakeFit(Failure& failure) {
+  for (Failure* f = &failure;; f = &f->cause.front()) {
+    if (!IsCleanText(f->type) || f->type.size() > limits::kMaxNameBytes) {
+      f->type = ReadableText(std::move(f->type), limits::kMaxNameBytes);
+    }
+    if (f->details.data.size() > limits::kPayloadMaxBytes) {
+      f->message += " (its details, of " + std::to_string(f->details.data.size()) + " bytes, are too large)";
+      f->details = Payload();
+    }
+    if (!IsCleanText(f->message) || f->message.size() > limits::kMaxFailureBytes) {
+      f->message = ReadableText(std::move(f->message), limits::kMaxFailureBytes);
+    }
+    if (f->cause.empty()) return;
+  }
 }
 
 }  // namespace detail

@@ -73,6 +73,11 @@ inline constexpr std::string_view kNotDelivered = "marathon.NotDelivered";  // t
 // "CardDeclined: no funds (caused by …)", for logs and exceptions.
 std::string ToString(const Failure& failure);
 
+namespace detail {
+// Makes what user code gave fit for a history: limits::kMaxFailureBytes says how.
+void MakeFit(Failure& failure);
+}  // namespace detail
+
 }  // namespace marathon::inline MARATHON_ABI
 
 #ifndef MARATHON_COMPILED

@@ -12,6 +12,9 @@ namespace marathon::inline MARATHON_ABI::limits {
 // Names and ids are UTF-8 without control characters.
 inline constexpr size_t kMaxIdBytes = 255;    // workflow ids, request ids
 inline constexpr size_t kMaxReasonBytes = 4096;  // of a cancel or a termination, for people
+// Of a failure's message, for people; what is longer is cut. What user code throws may be anything, and histories are
+// to be readable: bytes that are no UTF-8 become '?'. Details over kPayloadMaxBytes are dropped.
+inline constexpr size_t kMaxFailureBytes = 64u << 10;
 inline constexpr size_t kMaxNameBytes = 200;  // workflow, activity, signal and queue names
 
 // A memo, or the attributes of a run: how many labels, of one text, and names and texts together. The run's row has

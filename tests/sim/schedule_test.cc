@@ -44,10 +44,11 @@ using ::testing::IsEmpty;
 
 constexpr int kFaultySeeds = kSanitized ? 3 : 10;
 
-// "Job" sleeps for its input, in minutes, or fails if that is negative.
+// "Job" sleeps for its input, in minutes, or fails if that is negative: badly, if it is -2.
 std::shared_ptr<const Registry> Jobs(SimProcess&) {
   auto registry = std::make_shared<Registry>();
   registry->Bind("Job", [](WorkflowContext& ctx, int64_t minutes) -> Workflow<int64_t> {
+    if (minutes == -2) throw std::runtime_error("caf\xe9" + std::string(5 << 20, 'x'));
     if (minutes < 0) throw ApplicationError("no work today");
     if (minutes > 0) co_await ctx.Sleep(std::chrono::minutes(minutes));
     co_return minutes;
@@ -424,6 +425,17 @@ TEST_F(ScheduleTest, PausesItselfWhenARunFails) {
   EXPECT_TRUE(seen.config.options.paused);
   EXPECT_THAT(seen.config.options.note, HasSubstr("no work today"));
   EXPECT_EQ(seen.recent[0].state, ScheduleRunState::kFailed);
+}
+
+// The schedule tells of it as much as it can keep, and goes on.
+TEST_F(ScheduleTest, ARunMayFailWithAnyText) {
+  Begin(Hourly(-2));
+  At(3h + 30min);
+  EXPECT_THAT(Runs(), ElementsAre("01:00 at 01:00 failed", "02:00 at 02:00 failed", "03:00 at 03:00 failed"));
+  const ScheduleDescription seen = Look();
+  ASSERT_EQ(seen.recent.size(), 3u);
+  EXPECT_THAT(seen.recent[2].failure, HasSubstr("caf?xxx"));
+  EXPECT_LE(seen.recent[2].failure.size(), limits::kMaxReasonBytes);
 }
 
 TEST_F(ScheduleTest, StopsAfterItsLastAction) {

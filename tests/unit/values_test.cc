@@ -106,6 +106,35 @@ TEST(CleanTextTest, IsUtf8WithoutControlCharacters) {
   }
 }
 
+TEST(CleanTextTest, AnythingCanBeMadeReadable) {
+  EXPECT_EQ(detail::ReadableText("a\nb \u20ac", 100), "a\nb \u20ac");
+  EXPECT_EQ(detail::ReadableText("caf\xe9, \xe2\x82", 100), "caf?, ??");
+  EXPECT_EQ(detail::ReadableText("", 100), "");
+  const std::string euros = "a few plain bytes, " + std::string("\u20ac\u20ac\u20ac");
+  for (size_t max = 4; max <= euros.size() + 1; ++max) {
+    const std::string cut = detail::ReadableText(euros, max);
+    EXPECT_LE(cut.size(), max);
+    EXPECT_TRUE(detail::IsCleanText(cut)) << cut;
+    EXPECT_EQ(cut == euros, max >= euros.size()) << max;
+    if (cut != euros) EXPECT_GT(cut.size() + 3, max) << "more would have fitted: " << cut;
+    if (cut != euros) EXPECT_TRUE(cut.ends_with("...") && euros.starts_with(cut.substr(0, cut.size() - 3))) << cut;
+  }
+}
+
+TEST(FailureTest, IsMadeFitForAHistory) {
+  Failure failure{.type = "caf\xe9", .message = std::string(200'000, 'm')};
+  failure.details.data = std::string(limits::kPayloadMaxBytes + 1, 'd');
+  failure.cause.push_back({.message = "\xff"});
+  detail::MakeFit(failure);
+  EXPECT_EQ(failure.type, "caf?");
+  EXPECT_EQ(failure.message.size(), limits::kMaxFailureBytes);
+  EXPECT_EQ(failure.details, Payload());
+  EXPECT_EQ(failure.cause[0].message, "?");
+  const Failure fits = failure;
+  detail::MakeFit(failure);
+  EXPECT_EQ(failure, fits);
+}
+
 TEST(IdTextTest, HasItsForm) {
   EXPECT_EQ(detail::UuidText(0x0123456789abcdef, 0xfedcba9876543210, 7),
             "01234567-89ab-7def-bedc-ba9876543210");

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <limits>
+#include <stdexcept>
 
 #include "fixture.h"
 #include "marathon/event_codec.h"
@@ -217,6 +218,23 @@ TEST_P(BadInputTest, InvalidUtf8IsRefused) {
   EXPECT_EQ(FailureOf(ResultOf(raw)).type, failure_type::kDecode);
 }
 
+// What is thrown is told, as far as it can be read.
+TEST_P(BadInputTest, AFailureMayHaveAnyText) {
+  Registry registry = Workflows();
+  registry.Bind("Fails", [](int size) -> int { throw std::runtime_error("caf\xe9" + std::string(static_cast<size_t>(size), 'x')); });
+  registry.Bind("W", [](WorkflowContext& ctx, int size) -> Workflow<int> {
+    static constexpr RetryPolicy kOnce{.maximum_attempts = 1};
+    co_return co_await ctx.Run<int>("Fails", size, {.retry = &kOnce});
+  });
+  Engine engine = Open(registry);
+  const auto failure_of = [&](int size) { return FailureOf(ResultOf<int>(engine.Start("W", size)).status()); };
+  EXPECT_THAT(failure_of(3).message, HasSubstr("caf?xxx"));
+  const size_t longest = failure_of(10 << 20).message.size();
+  EXPECT_GE(longest, 1'000u);
+  EXPECT_LE(longest, limits::kMaxFailureBytes);
+  EXPECT_TRUE(GoesOn(engine));
+}
+
 TEST_P(BadInputTest, DeepJsonIsRefused) {
   nlohmann::json deep = 1;
   for (int i = 0; i < 200; ++i) deep = nlohmann::json::array({deep});
@@ -241,6 +259,8 @@ TEST_P(BadInputTest, OversizePayloadsAreRefused) {
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(run->SignalPayload("go", raw).code(), StatusCode::kResourceExhausted);
   EXPECT_EQ(run->Signal("go", huge).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(engine.SignalWithStart("Receives", nullptr, "go", huge).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(engine.CompleteActivityPayload("1/1/r/w", raw).code(), StatusCode::kResourceExhausted);
   ASSERT_TRUE(run->Signal("go", 1).ok());
   EXPECT_EQ(ResultOf<int>(run).value_or(0), 1);
 }
@@ -284,6 +304,14 @@ TEST_P(BadInputTest, IdsAreShortCleanUtf8) {
   EXPECT_EQ(run->Signal("a\nb", 1).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(run->Signal("", 1).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(run->Signal("go", 1, {.request_id = "a\nb"}).code(), StatusCode::kInvalidArgument);
+  for (const std::string& name : {long_name, std::string("a\nb"), std::string()}) {
+    EXPECT_EQ(engine.SignalWithStart("Receives", nullptr, name, 1).status().code(), StatusCode::kInvalidArgument);
+  }
+  const auto with_id = engine.SignalWithStart("Receives", nullptr, "go", 1, {}, {.request_id = "a\nb"});
+  EXPECT_EQ(with_id.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(run->Terminate("a\nb").code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(run->Terminate(std::string(limits::kMaxReasonBytes + 1, 'x')).code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(run->Terminate("enough").ok());
 }
 
 TEST_P(BadInputTest, AnActivitysNameIsCheckedWhereItIsCalled) {

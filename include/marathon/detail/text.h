@@ -24,23 +24,47 @@ inline size_t SizeOfPlainStart(std::string_view text) {
   return i;
 }
 
-// Whether `text` is valid UTF-8 without ASCII control characters. The bounds of a sequence's second byte
+// How many bytes the UTF-8 character at `i` has; 0: there is no valid one. The bounds of a sequence's second byte
 // are what excludes overlong forms, surrogates and what lies beyond U+10FFFF (RFC 3629, section 4).
+inline size_t CharacterSize(std::string_view text, size_t i) {
+  const auto byte = [&](size_t at) { return static_cast<uint8_t>(text[at]); };
+  const uint8_t lead = byte(i);
+  if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4) return 0;
+  const size_t size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (text.size() - i < size) return 0;
+  uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+  uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  for (size_t at = i + 1; at < i + size; ++at, low = 0x80, high = 0xbf) {
+    if (byte(at) < low || byte(at) > high) return 0;
+  }
+  return size;
+}
+
+// Whether `text` is valid UTF-8 without ASCII control characters.
 inline bool IsCleanText(std::string_view text) {
   for (size_t i = SizeOfPlainStart(text); i < text.size();) {
-    const auto byte = [&](size_t at) { return static_cast<uint8_t>(text[at]); };
-    const uint8_t lead = byte(i);
-    if (lead < 0x20 || lead == 0x7f || (lead >= 0x80 && lead < 0xc2) || lead > 0xf4) return false;
-    const size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (text.size() - i < length) return false;
-    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    for (size_t at = i + 1; at < i + length; ++at, low = 0x80, high = 0xbf) {
-      if (byte(at) < low || byte(at) > high) return false;
-    }
-    i += length;
+    if (static_cast<uint8_t>(text[i]) < 0x20 || text[i] == 0x7f) return false;
+    const size_t size = CharacterSize(text, i);
+    if (size == 0) return false;
+    i += size;
   }
   return true;
+}
+
+// A text that may be anything, as UTF-8 of at most `max` bytes: '?' stands for a byte that is none, and "..." for what
+// is cut off. Control characters stay.
+inline std::string ReadableText(std::string text, size_t max) {
+  constexpr std::string_view kCut = "...";
+  size_t fits = 0;  // so much of it, and kCut, is not too long
+  for (size_t i = SizeOfPlainStart(std::string_view(text).substr(0, max - kCut.size())); i < text.size();) {
+    const size_t size = CharacterSize(text, i);
+    if (size == 0) text[i] = '?';
+    if (i <= max - kCut.size()) fits = i;
+    if (i > max) break;
+    i += size == 0 ? 1 : size;
+  }
+  if (text.size() > max) text.replace(fits, text.npos, kCut);
+  return text;
 }
 
 // FNV-1a.

@@ -58,6 +58,7 @@ MARATHON_INLINE void Attempt::Run() {
 
 MARATHON_INLINE void Attempt::Finish(AttemptResult result) {
   if (finished_.exchange(true)) return;
+  if (auto* failure = std::get_if<Failure>(&result)) MakeFit(*failure);
   if (begun_ && !asynchronous()) {
     host_->activities().Measured(host_->runtime().MonotonicMicros() - begun_micros_);
   }

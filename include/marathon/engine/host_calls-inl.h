@@ -65,7 +65,17 @@ inline Status FirstError(std::initializer_list<Status> statuses) {
   return {};
 }
 
+inline Status CheckSignal(std::string_view name, const Payload& input, std::string_view request_id) {
+  return FirstError({CheckText("signal name", name, limits::kMaxNameBytes),
+                     CheckText("request id", request_id, limits::kMaxIdBytes), CheckPayload("signal's value", input)});
+}
+
 MARATHON_INLINE Status Host::CheckStart(const StartState& state, const StartCall& call) {
+  for (const Message& message : call.signals) {
+    const auto* signal = std::get_if<SignalReceived>(&message.body);
+    if (signal == nullptr) continue;
+    if (Status status = CheckSignal(signal->name, signal->input, message.dedupe_key); !status.ok()) return status;
+  }
   return FirstError({CheckText("workflow id", state.run.workflow_id, limits::kMaxIdBytes),
                      CheckText("request id", state.request_id, limits::kMaxIdBytes),
                      CheckText("workflow type", call.workflow_type, limits::kMaxNameBytes),
@@ -211,10 +221,7 @@ inline Done<PutReply> OnlyStatus(DoneStatus done) {
 MARATHON_INLINE void Host::Signal(RunKey run, std::string name, Payload input, SignalOptions options,
                                   DoneStatus done) {
   if (options.request_id.empty()) options.request_id = NewId();
-  Status status = FirstError({CheckText("signal name", name, limits::kMaxNameBytes),
-                              CheckText("request id", options.request_id, limits::kMaxIdBytes),
-                              CheckPayload("signal's value", input)});
-  if (!status.ok()) return done(std::move(status));
+  if (Status status = CheckSignal(name, input, options.request_id); !status.ok()) return done(std::move(status));
   Message message{0, std::move(options.request_id),
                   SignalReceived{std::move(name), std::move(input), std::move(options.headers)}};
   PutMessage(std::move(run), std::move(message), OnlyStatus(std::move(done)));
@@ -326,6 +333,7 @@ MARATHON_INLINE void Host::TimeOut(RunKey run, DoneStatus done) {
 }
 
 MARATHON_INLINE void Host::Terminate(RunKey run, std::string reason, DoneStatus done) {
+  if (Status status = CheckReason(reason); !status.ok()) return done(std::move(status));
   CloseFromOutside(std::move(run), WorkflowTerminated{std::move(reason)}, RunStatus::kTerminated,
                    std::move(done));
 }
@@ -497,14 +505,18 @@ MARATHON_INLINE void Host::CompleteActivity(std::string_view token, EventBody ou
   end.session = registry_->has_workflows() ? session_.id() : SessionId();
   if (auto* completed = std::get_if<ActivityCompleted>(&outcome)) completed->scheduled = end.key.id;
   if (auto* failed = std::get_if<ActivityFailed>(&outcome)) failed->scheduled = end.key.id;
+  if (auto* failed = std::get_if<ActivityFailed>(&outcome)) detail::MakeFit(failed->failure);
   end.outcome = std::move(outcome);
   const RunKey run = end.key.run;
-  store_->EndAttempt(std::move(end), [self = Self(), done = std::move(done),
-                                      run](StatusOr<AttemptReply> reply) mutable {
-    if (reply.ok() && reply->mine) self->turns_.Wake(run);
-    if (reply.ok() && !reply->applied) return done(NotFound("the activity is resolved already"));
-    done(reply.status());
-  });
+  const auto send = [self = Self(), end = std::move(end)](StateStore& store, const RunKey& key, DoneStatus one) {
+    AttemptEnd copy = end;
+    store.EndAttempt(std::move(copy), [self, key, one = std::move(one)](const StatusOr<AttemptReply>& reply) mutable {
+      if (reply.ok() && reply->mine) self->turns_.Wake(key);
+      if (reply.ok() && !reply->applied) return one(NotFound("the activity is resolved already"));
+      one(reply.status());
+    });
+  };
+  Operate(run, send, std::move(done), /*may_be_gone=*/true);
 }
 
 }  // namespace marathon::inline MARATHON_ABI

@@ -117,7 +117,7 @@ class ScheduleFollower : public std::enable_shared_from_this<ScheduleFollower> {
   void Note(const WorkflowCompleted&) { run_.state = ScheduleRunState::kCompleted; }
   void Note(const WorkflowFailed& failed) {
     run_.state = ScheduleRunState::kFailed;
-    run_.failure = ToString(failed.failure);
+    run_.failure = ReadableText(ToString(failed.failure), limits::kMaxReasonBytes);  // the schedule keeps ten
   }
   void Note(const WorkflowCanceled& canceled) {
     run_.state = ScheduleRunState::kCanceled;

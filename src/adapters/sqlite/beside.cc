@@ -149,7 +149,10 @@ StatusOr<bool> SqliteTransactions::End(const TransactionalEnd& end) {
   Reply reply;
   const auto body = [&](SqliteStore::Transaction& tx) -> Reply {
     if (Status held = tx.protocol().CheckHeld(end.key, end.epoch); !held.ok()) return held;
-    AttemptEnd attempt{.key = end.key, .epoch = end.epoch, .session = end.session};
+    AttemptEnd attempt;  // member by member: g++ 12 warns of designated initializers here
+    attempt.key = end.key;
+    attempt.epoch = end.epoch;
+    attempt.session = end.session;
     bool gave = false;
     Status status = store_->guard_->Run(store_->options_.transaction_limit, [&](sqlite::Transaction& own) {
       std::optional<EventBody> outcome = end.body(own);
