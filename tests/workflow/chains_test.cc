@@ -199,6 +199,27 @@ TEST_P(ChainsTest, ALongHistorySuggestsIt) {
   EXPECT_EQ(ResultOf<int>(engine.Start("Long", true)).value_or(0), 1);
 }
 
+TEST_P(ChainsTest, LongHistoriesAndLargeValuesAreWarnedOfOnce) {
+  Registry registry;
+  registry.Bind("Long", [](WorkflowContext& ctx) -> Workflow<void> {
+    for (int64_t i = 0; i < limits::kHistoryWarnEvents / 2; ++i) ctx.StartTimer(24h).Cancel();
+    co_await ctx.Sleep(1ms);
+    co_await ctx.SideEffect([] { return std::string(limits::kPayloadWarnBytes, 'x'); });
+    co_await ctx.Sleep(1ms);
+  });
+  registry.Bind("Short", [](WorkflowContext& ctx) -> Workflow<void> { co_await ctx.Sleep(1ms); });
+  EngineOptions options = Options();
+  const auto log = std::make_shared<CollectingLog>();
+  options.log = log;
+  Engine engine = Open(registry, options);
+  EXPECT_TRUE(ResultOf(engine.Start("Short")).ok());
+  EXPECT_EQ(log->Count("history") + log->Count("large"), 0);
+  EXPECT_TRUE(ResultOf(engine.Start("Long")).ok());
+  EXPECT_EQ(log->Count("let it continue as new"), 1);
+  EXPECT_EQ(log->Count("SideEffectRecorded, has 2621"), 1);
+  EXPECT_EQ(log->Count("large"), 1);
+}
+
 Workflow<std::string> Flaky(WorkflowContext& ctx, std::string text) {
   if (ctx.attempt() < 3) throw ApplicationError("attempt " + std::to_string(ctx.attempt()));
   co_return text + " at attempt " + std::to_string(ctx.attempt());

@@ -177,9 +177,35 @@ MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
   });
 }
 
+// Of a history when it passes a mark, and of each event that is large.
+MARATHON_INLINE void TurnRunner::WarnOfSize(const RunSlot& slot) {
+  if (slot.events.empty()) return;
+  const EventId events = slot.events.back().id;
+  const int64_t bytes_before = slot.history_bytes - slot.turn_bytes;
+  const bool many = slot.base_version < limits::kHistoryWarnEvents && events >= limits::kHistoryWarnEvents;
+  const bool much = bytes_before < limits::kHistoryWarnBytes && slot.history_bytes >= limits::kHistoryWarnBytes;
+  if (many || much) {
+    host_.Log(LogLevel::kWarning,
+              fmt::format("run {} of workflow \"{}\" has a history of {} events and {} bytes, and fails at {} or {}: "
+                          "let it continue as new", slot.key.run_id, slot.key.workflow_id, events, slot.history_bytes,
+                          limits::kHistoryMaxEvents, limits::kHistoryMaxBytes));
+  }
+  if (slot.turn_bytes < static_cast<int64_t>(limits::kPayloadWarnBytes)) return;
+  for (const Event& event : slot.events) {
+    const size_t size = EncodeBody(event.body).size();
+    if (size < limits::kPayloadWarnBytes) continue;
+    host_.Log(LogLevel::kWarning,
+              fmt::format("run {} of workflow \"{}\": event {}, {}, has {} bytes; values that large are better kept "
+                          "elsewhere, and their names in the history", slot.key.run_id, slot.key.workflow_id, event.id,
+                          Describe(event.body), size));
+  }
+}
+
 MARATHON_INLINE void TurnRunner::Applied(SlotPtr slot, int64_t inbox_left) {
   slot->commit_id = slot->turn_commit;
-  slot->history_bytes += std::exchange(slot->turn_bytes, 0);
+  slot->history_bytes += slot->turn_bytes;
+  WarnOfSize(*slot);
+  slot->turn_bytes = 0;
   slot->failures = 0;
   slot->close_refusals = 0;
   slot->signals_first = false;

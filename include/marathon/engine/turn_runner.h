@@ -95,6 +95,7 @@ class TurnRunner {
   void OnCommitted(SlotPtr slot, StatusOr<CommitReply> reply);
   void LookUpCommit(SlotPtr slot);
   void FailRun(SlotPtr slot, Failure failure);
+  void WarnOfSize(const RunSlot& slot);
   void Block(SlotPtr slot, std::string reason, EventId event_id);
   // The same, until another worker may try: one that has the code.
   void GiveBack(SlotPtr slot, std::string reason, EventId event_id);
