@@ -1,8 +1,10 @@
 #include "marathon/llm/chat_activity.h"
 
 #include <utility>
+#include <variant>
 
 #include "src/llm/fail_activity.h"
+#include "src/llm/media_blobs.h"
 
 namespace marathon::inline MARATHON_ABI::llm {
 
@@ -16,8 +18,14 @@ void ChatActivity::operator()(ActivityContext& ctx, const ChatRequest& request,
     ctx.Heartbeat().IgnoreError();  // advice only
     if (listener) listener(ctx.info(), delta);
   };
-  model_->ChatWithin(internal::PaceOf(ctx), request, ctx.stop_token(), std::move(on_delta),
-                     internal::CompleteWith(ctx, std::move(done)));
+  internal::FetchMedia(ctx.blobs(), request,
+                       [&ctx, model = model_, on_delta = std::move(on_delta),
+                        complete = internal::CompleteWith(ctx, std::move(done))](
+                           std::variant<ChatRequest, Error> fetched) mutable {
+                         if (auto* error = std::get_if<Error>(&fetched)) return complete(std::move(*error));
+                         model->ChatWithin(internal::PaceOf(ctx), std::get<ChatRequest>(std::move(fetched)),
+                                           ctx.stop_token(), std::move(on_delta), std::move(complete));
+                       });
 }
 
 }  // namespace marathon::inline MARATHON_ABI::llm

@@ -42,6 +42,7 @@ json FromMedia(const Media& media) {
   Put(to, "media_type", media.media_type);
   Put(to, "url", media.url);
   Put(to, "file_id", media.file_id);
+  if (media.blob) to["blob"] = {{"sha256", media.blob->sha256}, {"size", media.blob->size}};
   if (!media.bytes.empty()) to["data"] = internal::ToBase64(media.bytes);
   Put(to, "name", media.name);
   return to;
@@ -54,6 +55,9 @@ Media ToMedia(const json& from) {
   Get(from, "url", media.url);
   Get(from, "file_id", media.file_id);
   Get(from, "name", media.name);
+  if (const auto blob = from.find("blob"); blob != from.end()) {
+    media.blob = BlobRef{blob->at("sha256").get<std::string>(), blob->at("size").get<uint64_t>()};
+  }
   if (const auto data = from.find("data"); data != from.end()) {
     auto bytes = internal::FromBase64(data->get_ref<const std::string&>());
     if (!bytes) throw std::invalid_argument("\"data\" of an image or a document is not base64");

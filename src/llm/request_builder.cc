@@ -25,7 +25,12 @@ std::string RequestBuilder::DataUrl(const Media& media) {
 
 void RequestBuilder::CheckMedia(const Media& media) {
   const int sources = int{!media.url.empty()} + int{!media.file_id.empty()} + int{!media.bytes.empty()};
-  if (sources != 1) Refuse("an image or a document needs exactly one of url, file_id and bytes");
+  if (media.blob) {
+    Refuse(sources > 0 ? "an image or a document needs exactly one of url, file_id, blob and bytes"
+                       : "a client has no store to look for a blob in: call by ChatActivity, or give it the bytes");
+  } else if (sources != 1) {
+    Refuse("an image or a document needs exactly one of url, file_id, blob and bytes");
+  }
   if (!media.bytes.empty() && media.media_type.empty()) {
     Refuse("an image or a document with bytes needs its media_type");
   }

@@ -127,6 +127,14 @@ TEST(OpenAiRequestTest, Media) {
     {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,Zm9v"}}])"));
 }
 
+TEST(OpenAiRequestTest, HasNoStoreToLookForBlobsIn) {
+  Message message = UserMessage("see");
+  message.blocks.push_back(Media{.media_type = "image/png", .blob = BlobRef{std::string(64, 'a'), 3}});
+  EXPECT_NE(Refused({.model = "m", .messages = {message}}).message.find("ChatActivity"), std::string::npos);
+  std::get<Media>(message.blocks[1]).url = "https://x/y.png";
+  EXPECT_NE(Refused({.model = "m", .messages = {message}}).message.find("exactly one"), std::string::npos);
+}
+
 TEST(OpenAiRequestTest, RefusesWhatItCannotSay) {
   ChatRequest good{.model = "m", .messages = {UserMessage("u")}};
   const auto expect = [](const ChatRequest& request, std::string_view words) {

@@ -24,6 +24,7 @@ ChatRequest FullRequest() {
   request.messages[1].blocks.push_back(Media{.media_type = "image/png", .bytes = {"\0\xff\x10", 3}});
   request.messages[1].blocks.push_back(
       Media{.kind = MediaKind::kDocument, .url = "https://x/y.pdf", .name = "y"});
+  request.messages[1].blocks.push_back(Media{.media_type = "image/png", .blob = BlobRef{std::string(64, 'a'), 3}});
   Message answer{.role = Role::kAssistant};
   answer.blocks = {Reasoning{.text = "hm", .signature = "sig"},
                    Opaque{.provider = "anthropic", .json = "{}"}, Text{"Let me look."},
@@ -51,7 +52,9 @@ constexpr std::string_view kStoredRequest = R"({
     {"role": "user", "blocks": [
       {"type": "text", "text": "Grüße?"},
       {"type": "image", "media_type": "image/png", "data": "AP8Q"},
-      {"type": "document", "url": "https://x/y.pdf", "name": "y"}]},
+      {"type": "document", "url": "https://x/y.pdf", "name": "y"},
+      {"type": "image", "media_type": "image/png",
+       "blob": {"sha256": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "size": 3}}]},
     {"role": "assistant", "blocks": [
       {"type": "reasoning", "text": "hm", "signature": "sig"},
       {"type": "opaque", "provider": "anthropic", "json": "{}"},

@@ -43,6 +43,11 @@ ChatRequest Ask(std::string text) {
   return request;
 }
 
+struct BlobRefs {
+  std::vector<std::string> sha256;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BlobRefs, sha256)
+
 // One call; its text, or the class that it failed with.
 Workflow<std::string> Chat(WorkflowContext& ctx, std::string text) {
   const ChatRequest request = Ask(text);
@@ -105,6 +110,53 @@ TEST(LlmActivityTest, WaitsAsLongAsItIsTold) {
   ASSERT_EQ(calls.size(), 2u);
   EXPECT_GE(calls[1].at - calls[0].at, 3h);
   EXPECT_LE(calls[1].at - calls[0].at, 4h);
+}
+
+// The history has their names, and the model gets their bytes.
+TEST(LlmActivityTest, ImagesMayBeBlobs) {
+  auto model = std::make_shared<ScriptedModel>();
+  model->Says("a cat").Says("never");
+  Registry registry;
+  registry.Bind(kChat, ChatActivity(model));
+  registry.Bind("Look", [](WorkflowContext& ctx, BlobRefs images) -> Workflow<std::string> {
+    ChatRequest request = Ask("what is it?");
+    ToolResult result{.call_id = "c"};
+    for (const std::string& sha256 : images.sha256) {
+      const Media media{.media_type = "image/png", .blob = BlobRef{sha256, 3}};
+      request.messages[0].blocks.push_back(media);
+      result.media.push_back(media);
+    }
+    request.messages[0].blocks.push_back(result);
+    try {
+      const ChatResponse response = co_await ctx.Run(kChat, request, {.retry = &kQuick});
+      co_return TextOf(response.blocks);
+    } catch (const ActivityError& error) {
+      co_return error.failure().type + " after " + std::to_string(error.attempt()) + ": " + error.failure().message;
+    }
+  });
+  Engine engine = Open(registry);
+  std::vector<BlobRef> refs;
+  engine.blobs().Put({"cat", "dog"}, [&](StatusOr<std::vector<BlobRef>> put) { refs = put.value(); });
+  ASSERT_EQ(refs.size(), 2u);
+  const auto run = engine.Start("Look", BlobRefs{{refs[0].sha256, refs[1].sha256}});
+  EXPECT_EQ(run->Result<std::string>(kPatience).value_or(""), "a cat");
+  const std::vector<ChatRequest> requests = model->requests();
+  ASSERT_EQ(requests.size(), 1u);
+  const std::vector<Block>& blocks = requests[0].messages[0].blocks;
+  ASSERT_EQ(blocks.size(), 4u);
+  EXPECT_EQ(std::get<Media>(blocks[1]), (Media{.media_type = "image/png", .bytes = "cat"}));
+  EXPECT_EQ(std::get<Media>(blocks[2]).bytes, "dog");
+  EXPECT_EQ(std::get<ToolResult>(blocks[3]).media[1].bytes, "dog");
+  for (const Event& event : run->History().value()) {
+    const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
+    if (scheduled == nullptr) continue;
+    EXPECT_EQ(scheduled->input.data.find("\"data\""), std::string::npos);
+  }
+  const auto lost = engine.Start("Look", BlobRefs{{std::string(64, 'f')}});
+  const std::string said = lost->Result<std::string>(kPatience).value_or("");
+  EXPECT_TRUE(said.starts_with("llm.BadRequest after 1: ")) << said;
+  EXPECT_NE(said.find(std::string(64, 'f')), std::string::npos) << said;
+  EXPECT_EQ(model->left(), 1u);
 }
 
 // The loop that agents are made of: every answer and every result of a tool is in the history.

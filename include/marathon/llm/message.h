@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "marathon/blob_store.h"
 #include "marathon/config.h"
 
 namespace marathon::inline MARATHON_ABI::llm {
@@ -23,13 +25,16 @@ struct Text {
 
 enum class MediaKind : uint8_t { kImage, kDocument };
 
-// An image or a document: exactly one of `url`, `file_id` and `bytes`. A history that holds a message holds
+// An image or a document: exactly one of `url`, `file_id`, `blob` and `bytes`. A history that holds a message holds
 // the bytes, too; a reference is better.
 struct Media {
   MediaKind kind = MediaKind::kImage;
   std::string media_type{};  // "image/png", "application/pdf"
   std::string url{};         // where the provider fetches it
   std::string file_id{};     // of the provider's own store of files
+  // In the store's BlobStore (Engine::blobs, ctx.blobs), by whose name it stands in histories; its bytes go to the
+  // provider with each call. ChatActivity and agents look it up, a Client alone does not.
+  std::optional<BlobRef> blob{};
   std::string bytes{};       // as they are, not in base64
   std::string name{};        // of a document; may be empty
 
