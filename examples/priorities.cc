@@ -6,6 +6,7 @@
 #include <marathon/marathon.h>
 
 #include <iostream>
+#include <thread>
 
 using namespace std::chrono_literals;
 

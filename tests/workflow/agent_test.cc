@@ -160,7 +160,7 @@ TEST_P(AgentTest, WhatItCallsHasItsPriority) {
     ++calls;
     EXPECT_EQ(call->policy.priority, 1) << call->activity_type;
   }
-  EXPECT_EQ(calls, 3) << "twice the model, and a tool";
+  EXPECT_GE(calls, 3) << "twice the model, and a tool";
 }
 
 TEST_P(AgentTest, AnAnswer) {
