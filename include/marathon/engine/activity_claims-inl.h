@@ -71,7 +71,7 @@ MARATHON_INLINE void ActivityRunner::Pump() {
   if (receiving_.load()) return;
   const SessionId& session = host_.session().id();
   if (session.empty() || receiving_.exchange(true)) return;
-  asked_at_ = host_.runtime().MonotonicMicros();
+  claimed_ahead_ = 0;
   host_.queue().Receive({session, TaskKind::kActivity, host_.options().task_queues, room},
                         [self = host_.Self(), session, room](StatusOr<std::vector<Delivery>> hints) {
                           self->turns().Enter();  // as Host::ReceiveTurns

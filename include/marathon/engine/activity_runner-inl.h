@@ -29,13 +29,15 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
   if (std::ranges::find(queues, task_queue) == queues.end()) return false;
   const ActivityEntry* entry = host_.registry().FindActivity(activity_type);
   if (entry == nullptr) return false;
-  const int64_t now = host_.runtime().MonotonicMicros();
-  if (!gate_.TakeNew(activity_type, now)) return false;
+  if (!gate_.TakeNew(activity_type, host_.runtime().MonotonicMicros())) return false;
   Lanes& lanes = LanesOf(entry->asynchronous);
   const int used = lanes.used.fetch_add(1);
-  const bool ahead = !entry->asynchronous && MayClaimAhead(priority, now);
+  const bool ahead = !entry->asynchronous && used >= lanes.limit && MayClaimAhead(priority);
   const int limit = ahead ? ahead_.limit() : lanes.limit;
-  if (used < limit && host_.session().Hold()) return true;
+  if (used < limit && host_.session().Hold()) {
+    if (ahead) ++claimed_ahead_;
+    return true;
+  }
   lanes.used.fetch_sub(1);
   gate_.GiveBack(activity_type);
   return false;
@@ -44,11 +46,11 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
 // ---- Those that were claimed ahead -----------------------------------------------------------------
 
 // What is claimed ahead goes past the queue, and keeps the worker from it: so not what is to come behind something that
-// waits there, as far as is known, and not for long without a look.
-MARATHON_INLINE bool ActivityRunner::MayClaimAhead(uint8_t priority, int64_t now) const {
-  constexpr int64_t kLookAgain = 1'000'000;  // microseconds
-  if (receiving_.load()) return true;        // nothing waits, or is about to be told
-  return priority <= waiting_priority_.load() && now - asked_at_.load() < kLookAgain;
+// waits there, as far as is known, and not for more than about a second's work without a look.
+MARATHON_INLINE bool ActivityRunner::MayClaimAhead(uint8_t priority) const {
+  constexpr int kTimesWhatMayWait = 16;
+  if (receiving_.load()) return true;  // nothing waits, or is about to be told
+  return priority <= waiting_priority_.load() && claimed_ahead_.load() < kTimesWhatMayWait * ahead_.limit();
 }
 
 MARATHON_INLINE void ActivityRunner::WatchWaiting() {

@@ -91,7 +91,7 @@ class ActivityRunner {
   void OfferKept();
   void ClaimHinted(std::vector<Delivery> hints);
   int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
-  bool MayClaimAhead(uint8_t priority, int64_t now) const;
+  bool MayClaimAhead(uint8_t priority) const;
   // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
   // try may yet be applied, or has been.
   // `hints`: those that told of them, acknowledged once they are claimed or refused. Null: no queue did.
@@ -126,7 +126,7 @@ class ActivityRunner {
   std::atomic<bool> receiving_{false};
   static constexpr uint8_t kNoneWaits = 255;
   std::atomic<uint8_t> waiting_priority_{kNoneWaits};  // the smallest that may wait in the queue, as it was last known
-  std::atomic<int64_t> asked_at_{0};                   // when that was, of the monotonic clock
+  std::atomic<int> claimed_ahead_{0};                  // … since then
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail
