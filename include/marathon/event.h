@@ -18,6 +18,7 @@
 #include "marathon/failure.h"
 #include "marathon/ids.h"
 #include "marathon/labels.h"
+#include "marathon/limits.h"
 #include "marathon/payload.h"
 #include "marathon/retry_policy.h"
 #include "marathon/time.h"
@@ -63,6 +64,7 @@ struct ActivityPolicy {
   Duration heartbeat{0};          // between two heartbeats
   StoredRetryPolicy retry;
   bool hold_dead_letter = false;  // when its workers have died too often: held, not failed
+  uint8_t priority = limits::kDefaultPriority;  // in its task queue, 1 first; of a child, its run's
 
   friend bool operator==(const ActivityPolicy&, const ActivityPolicy&) = default;
 };
@@ -106,6 +108,7 @@ struct WorkflowStarted {
   std::vector<RunOrigin> origin{};  // none or one
   Labels memo{};
   Labels attributes{};
+  uint8_t priority = limits::kDefaultPriority;  // of its activities and children, unless they say otherwise
   friend bool operator==(const WorkflowStarted&, const WorkflowStarted&) = default;
 };
 

@@ -129,6 +129,10 @@ inline constexpr Duration kLimitGrace = std::chrono::seconds(10);
 inline constexpr Duration kLimitSpacing{50};
 inline constexpr Duration kLimitMaxWait = std::chrono::hours(30 * 24);
 
+// Priorities of runs and of activities in a task queue: the smaller goes first (Temporal's figures).
+inline constexpr uint8_t kDefaultPriority = 3;
+inline constexpr uint8_t kMaxPriority = 5;
+
 inline constexpr Duration kDefaultStartToClose = std::chrono::minutes(10);
 
 // Local activities: one attempt, by default and at most; the longest wait for the next attempt that is spent in the

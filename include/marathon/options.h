@@ -66,6 +66,10 @@ struct StartOptions {
   // Texts to show with the run, and to list it by: see labels.h. kInvalidArgument, kResourceExhausted: what is wrong.
   Labels memo{};
   Labels attributes{};
+  // Of its activities and children, unless they say otherwise, and so on down: where activities wait in a task queue,
+  // those of the smallest number go first. 1 to limits::kMaxPriority; 0: limits::kDefaultPriority. Of the runs that
+  // follow it, too. kInvalidArgument: there is no such priority.
+  int priority = 0;
 };
 
 struct QueryOptions {

@@ -14,6 +14,7 @@
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/ids.h"
+#include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI {
 
@@ -27,6 +28,7 @@ struct TaskHint {
   Epoch epoch = 0;       // kActivity: what the claim must name
   SessionId preferred;   // who should get it first; empty: anyone
   std::string activity_type = {};  // kActivity: a worker knows by it whether it may begin now
+  uint8_t priority = limits::kDefaultPriority;  // kActivity: the smallest of those that wait goes first
 
   friend bool operator==(const TaskHint&, const TaskHint&) = default;
 };
@@ -56,13 +58,15 @@ class TaskQueue {
   virtual void Send(std::vector<TaskHint> hints, DoneStatus done) = 0;
 
   // Answers as soon as there is at least one hint, with up to `max`; with none when the queue's own
-  // patience is over (ask again), and with kCancelled after StopReceiving.
+  // patience is over (ask again), and with kCancelled after StopReceiving. Of those that wait in one task queue, the
+  // smallest priority comes first, and of those the one that has waited longest, as far as the queue can know.
   virtual void Receive(ReceiveRequest request, Done<std::vector<Delivery>> done) = 0;
 
   // Takes delivered hints off the queue: once claimed, or refused by the store.
   virtual void Ack(std::vector<std::string> receipts, DoneStatus done) = 0;
 
-  // Gives delivered hints back untouched: the receiver has no room after all, others may have them at once.
+  // Gives delivered hints back untouched: the receiver has no room after all, others may have them at once. Those of
+  // activities are again the first of their priority, where the queue has an order.
   virtual void Nack(std::vector<Delivery> deliveries, DoneStatus done) = 0;
 
   // Ends every Receive of `session`, now and later.

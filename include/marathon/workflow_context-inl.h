@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "marathon/detail/priority.h"
 #include "marathon/detail/text.h"
 #include "marathon/errors.h"
 #include "marathon/limits.h"
@@ -37,6 +38,15 @@ inline void CheckOwnLabels(std::string_view what, const Labels& labels) {
   throw ApplicationError(std::string(MessageOf(status)),
                          {.type = std::string(too_large ? failure_type::kTooLarge : failure_type::kEncode),
                           .non_retryable = true});
+}
+
+// What the options of `what` say, or `own` where they leave it open. Throws if there is no such priority.
+inline uint8_t PriorityOf(std::string_view what, std::string_view name, int priority, uint8_t own) {
+  if (priority == 0) return own;
+  const Status status = CheckPriority(priority);
+  if (status.ok()) return static_cast<uint8_t>(priority);
+  throw ApplicationError(fmt::format("{} \"{}\": {}", what, name, MessageOf(status)),
+                         {.type = std::string(failure_type::kEncode), .non_retryable = true});
 }
 
 }  // namespace detail
@@ -79,6 +89,7 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
   }
   if (options.retry != nullptr) policy.retry = StoredRetryPolicy(*options.retry);
   policy.hold_dead_letter = options.hold_dead_letter;
+  policy.priority = detail::PriorityOf("activity", activity, options.priority, core_.priority());
   return core_.ScheduleActivity(activity, std::move(input), options.task_queue, std::move(policy),
                                 options.cancellation, where);
 }
@@ -105,7 +116,8 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::StartLocalEncoded(std::str
   return core_.StartLocal(activity, std::move(call), options.cancellation, where);
 }
 
-// The activity is the child, from its start to its end: it has no deadlines, and the retry policy is the child's.
+// The activity is the child, from its start to its end: it has no deadlines, and the retry policy and the priority are
+// the child's.
 MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleChildEncoded(
     std::string_view workflow, Payload input, const ChildOptions& options,
     std::source_location where) {
@@ -141,6 +153,7 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleChildEncoded(
   } else {
     policy.retry.maximum_attempts = 1;
   }
+  policy.priority = detail::PriorityOf("child", workflow, options.priority, core_.priority());
   return core_.ScheduleActivity(fmt::format("{}{}", detail::kChildRun, workflow), std::move(input), "",
                                 std::move(policy), options.cancellation, where, std::move(headers));
 }

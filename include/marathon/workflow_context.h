@@ -52,6 +52,7 @@ struct ActivityOptions {
   // When five workers have died while it ran: it is held, as a dead letter, until somebody calls
   // Run::RetryActivity or a deadline passes, instead of failing.
   bool hold_dead_letter = false;
+  int priority = 0;  // in its task queue, as in StartOptions; 0: the workflow's own
 };
 
 // How a local activity is to be run. Trivially destructible, as ActivityOptions is.
@@ -81,6 +82,7 @@ struct ChildOptions {
   ActivityCancellation cancellation = ActivityCancellation::kWait;
   const Labels* memo = nullptr;        // as in StartOptions; must live for the call
   const Labels* attributes = nullptr;
+  int priority = 0;                    // as in StartOptions; 0: the parent's
 };
 
 // Which run of a workflow id. Trivially destructible, as ActivityOptions is.
@@ -536,6 +538,8 @@ class WorkflowContext {
   const Id& first_run_id() const { return core_.first_run_id(); }
   // Counts the runs that StartOptions::retry has made, from 1.
   int attempt() const { return core_.attempt(); }
+  // StartOptions::priority, or what stands for 0 there: that of its activities and children.
+  int priority() const { return core_.priority(); }
   // The run whose child this one is, or the chain of this one; null: nobody's.
   const RunKey* parent() const { return core_.parent() ? &core_.parent()->run : nullptr; }
   // True while history is being re-run. For diagnostics only: code that decides by it breaks.

@@ -128,6 +128,7 @@ class SqsHarness final : public StoreHarness {
     queue_->WaitForHints();
   }
   bool HintsWaitForTheirSession() override { return false; }
+  bool HintsComeInOrder() override { return false; }
   bool SessionsEndWithTheStore() override { return base_.SessionsEndWithTheStore(); }
   std::optional<int64_t> DueVisited() override { return base_.DueVisited(); }
   bool Reopen() override { return Rejoin([this] { return base_.Reopen(); }); }

@@ -1,4 +1,4 @@
-// The engine's small parts: the thread pools, the block pool, and how far activities are claimed ahead.
+// The engine's small parts: the thread pools, the block pool, how far activities are claimed ahead, and the gate.
 // labels: threads
 #include <gtest/gtest.h>
 
@@ -11,7 +11,10 @@
 #include <vector>
 
 #include "marathon/detail/block_pool.h"
+#include "marathon/engine/activity_gate.h"
 #include "marathon/engine/claim_ahead.h"
+#include "marathon/limits.h"
+#include "marathon/registry.h"
 #include "marathon/runtime/thread_runtime.h"
 
 namespace marathon {
@@ -182,6 +185,33 @@ TEST(ClaimAheadTest, StopsAtOnceAfterALongActivityAndBeginsAgainSlowly) {
   EXPECT_EQ(ahead.limit(), 16);
   for (int i = 0; i < 50; ++i) ahead.Measured(10);
   EXPECT_EQ(ahead.limit(), 16);
+}
+
+// ---- ActivityGate
+
+Delivery HintOf(EventId activity, uint8_t priority) {
+  TaskHint hint{TaskKind::kActivity, "queue", {"w", "r"}, activity, 0, "", "Work"};
+  hint.priority = priority;
+  return {hint, ""};
+}
+
+// Method: more hints than it keeps, and behind them some that go sooner.
+TEST(ActivityGateTest, WhatGoesSoonerHasThePlaceOfTheLast) {
+  Registry registry;
+  registry.Bind(ActivityDef<int(int)>{"Work"}, [](int x) { return x; }, {.max_concurrent = 3});
+  detail::ActivityGate gate(registry, EngineOptions());
+  const auto count = static_cast<EventId>(limits::kMaxKeptHints);
+  for (EventId id = 1; id <= count; ++id) EXPECT_TRUE(gate.Keep(HintOf(id, 3)));
+  EXPECT_FALSE(gate.Keep(HintOf(count + 1, 3)));
+  EXPECT_FALSE(gate.Keep(HintOf(count + 2, 5)));
+  EXPECT_TRUE(gate.Keep(HintOf(count + 3, 2)));
+  EXPECT_TRUE(gate.Keep(HintOf(count + 4, 1)));
+  EXPECT_FALSE(gate.Keep(HintOf(count + 4, 1))) << "it is here";
+  std::vector<EventId> ready;
+  for (const Delivery& delivery : gate.TakeReady(9, 0)) ready.push_back(delivery.hint.activity);
+  EXPECT_EQ(ready, (std::vector<EventId>{count + 4, count + 3, 1}));
+  EXPECT_EQ(gate.TakeKept().size(), limits::kMaxKeptHints - 3);
+  EXPECT_FALSE(gate.holds());
 }
 
 }  // namespace

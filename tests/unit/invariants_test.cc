@@ -129,6 +129,20 @@ TEST_F(InvariantsTest, SeeASignalThatAChainDoubles) {
   ExpectViolation("I6");
 }
 
+TEST_F(InvariantsTest, SeeAChainThatForgetsItsPriority) {
+  WorkflowStarted urgent;
+  urgent.priority = 1;
+  TurnCommit commit = Turn({urgent, WorkflowContinuedAsNew{"next", "", "", {}, {}}});
+  commit.close = RunStatus::kContinuedAsNew;
+  commit.next.emplace().run_id = "next";
+  invariants.Committed(commit, now);
+  EXPECT_EQ(invariants.violation(), "");
+  run.run_id = "next";
+  version = 0;
+  Commit({WorkflowStarted{}});
+  ExpectViolation("I18");
+}
+
 TEST_F(InvariantsTest, SeeAChainThatGoesOnElsewhereThanItSays) {
   TurnCommit commit = Turn({WorkflowStarted{}, WorkflowContinuedAsNew{"next", "", "", {}, {}}});
   commit.close = RunStatus::kContinuedAsNew;

@@ -112,8 +112,9 @@ TEST_F(RedisStepTest, ReadsPagesOfAStream) {
 
 TEST_F(RedisStepTest, HintsGoToTheirSessionWhileItReceivesAndAreTakenInOrderOnce) {
   const std::vector<std::string> keys = {"q", "own", "number", "receivers", "index"};
-  const auto hint = [&](const std::string& text, const std::string& session) {
-    Step(keys, "", 0, 0, {"HINT", "1", "7", text, "wake", "3", "4", session, "2", "5"});
+  const auto hint = [&](const std::string& text, const std::string& session, const std::string& priority = "3",
+                        const std::string& place = "last") {
+    Step(keys, "", 0, 0, {"HINT", "1", "9", text, priority, place, "wake", "3", "4", session, "2", "5"});
   };
   const auto take = [&](const std::string& max) {
     std::string all;
@@ -129,10 +130,19 @@ TEST_F(RedisStepTest, HintsGoToTheirSessionWhileItReceivesAndAreTakenInOrderOnce
   hint("y", "gone");
   EXPECT_EQ(Call(RedisCommand("ZCARD", "own")).number(), 1);
   EXPECT_EQ(take("9"), "xy") << "its own first";
+  // As far as numbers go, each is told apart, and none comes into the next priority.
+  Call(RedisCommand("SET", "number", (int64_t{1} << 49) - 100));
+  for (const char* priority : {"5", "1", "4"}) {
+    for (const char* text : {"b", "a"}) hint(std::string(text) + priority, "", priority);
+    hint(std::string("c") + priority, "", priority, "first");
+  }
+  EXPECT_EQ(take("9"), "c1b1a1c4b4a4c5b5a5");
   hint("z", "s1");
-  Step(keys, "", 0, 0, {"RETURN", "5", "4", "wake", "3", "2", "1"});
+  hint("y", "s1", "1");
+  hint("x", "");
+  Step(keys, "", 0, 0, {"RETURN", "5", "3", "wake", "2", "1"});
   EXPECT_EQ(Call(RedisCommand("ZCARD", "own")).number(), 0);
-  EXPECT_EQ(Call(RedisCommand("ZCARD", "q")).number(), 1);
+  EXPECT_EQ(take("9"), "yzx") << "each in its place";
 }
 
 TEST_F(RedisStepTest, ARunsTimersLeaveTheDueIndexTogether) {

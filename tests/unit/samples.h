@@ -45,6 +45,7 @@ inline ActivityPolicy FullPolicy() {
   policy.retry.jitter = 0.25;
   policy.retry.non_retryable_types = {"CardDeclined", "Fraud"};
   policy.hold_dead_letter = true;
+  policy.priority = 1;
   return policy;
 }
 
@@ -72,7 +73,7 @@ inline std::vector<EventBody> FullBodies() {
       TurnStarted{kSampleTime, "build-7", 5},
       WorkflowStarted{"Checkout", JsonPayload(R"({"id":"o-1"})"), "orders", "req-1",
                       Duration(86'400'000), FullHeaders(), {FullOrigin()}, FullLabels().memo,
-                      FullLabels().attributes},
+                      FullLabels().attributes, 5},
       ActivityCompleted{3, JsonPayload("\"receipt-1\""), 2},
       ActivityFailed{3, FullFailure(), 4},
       TimerFired{300},

@@ -206,7 +206,7 @@ TEST_F(SqliteBesideTest, AFileWithoutThemGetsThem) {
   EXPECT_TRUE(Put(process, {"blob"}).ok());
   EXPECT_EQ(Append(process, {"s", "step", 1, 0, {"x"}}).value(), 1u);
   EXPECT_EQ(Wait(process), 0);
-  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "5");
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
   EXPECT_EQ(CheckSqliteFile(file()), Status());
 }
 

@@ -19,6 +19,7 @@
 #include "marathon/backend.h"
 #include "marathon/config.h"
 #include "marathon/event_codec.h"
+#include "marathon/limits.h"
 #include "marathon/state_store.h"
 #include "marathon/testing/sim_runtime.h"
 #include "marathon/testing/sim_world.h"
@@ -121,7 +122,8 @@ inline StartRequest StartOf(int n) {
 }
 
 // The first turn of run `n`: one activity, for anyone to claim or claimed by `session`.
-inline TurnCommit FirstTurn(int n, const SessionId& session, bool claim) {
+inline TurnCommit FirstTurn(int n, const SessionId& session, bool claim,
+                            uint8_t priority = limits::kDefaultPriority) {
   TurnCommit commit;
   commit.run = KeyOf(n);
   commit.commit_id = 100 + static_cast<CommitId>(n);
@@ -138,6 +140,7 @@ inline TurnCommit FirstTurn(int n, const SessionId& session, bool claim) {
   activity.activity_type = "Charge";
   activity.task_queue = "default";
   activity.policy.start_to_close = std::chrono::minutes(10);
+  activity.policy.priority = priority;
   activity.claim = claim;
   commit.activities.push_back(activity);
   return commit;

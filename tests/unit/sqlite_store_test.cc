@@ -395,6 +395,75 @@ TEST_F(SqliteStoreTest, FindsWorkThatWasLeftBeforeItCame) {
   worker.ports.queue->StopReceiving("s");
 }
 
+// ---- Priorities
+
+// Activities of one priority that wait, of runs `first` to before `end`.
+void LeaveWaiting(Process& process, int first, int end, uint8_t priority) {
+  int left = 2 * (end - first);
+  for (int i = first; i < end; ++i) {
+    process.ports.store->Start(StartOf(i), [&left](const auto& reply) { left -= reply.ok(); });
+    process.ports.store->Commit(FirstTurn(i, "", false, priority), [&left](const auto& reply) { left -= reply.ok(); });
+  }
+  EXPECT_TRUE(process.world.RunUntil([&left] { return left == 0; }));
+}
+
+// The runs whose activities the process gets from its queue, up to `max`.
+std::vector<RunKey> ReceiveActivities(Process& process, const SessionId& session, int max) {
+  const auto got = process.Wait<StatusOr<std::vector<Delivery>>>([&](Done<std::vector<Delivery>> done) {
+    process.ports.queue->Receive(
+        {.session = session, .kind = TaskKind::kActivity, .task_queues = {"default"}, .max = max}, std::move(done));
+  });
+  EXPECT_TRUE(got.ok()) << got.status();
+  std::vector<RunKey> runs;
+  for (const Delivery& delivery : got.value_or(std::vector<Delivery>())) runs.push_back(delivery.hint.run);
+  return runs;
+}
+
+// More wait than one look brings, and whoever is to have them has written none of it.
+TEST_F(SqliteStoreTest, TheSmallestPriorityGoesBeforeABacklogOfOthers) {
+  Process client(world_, "client"), worker(world_, "worker");
+  ASSERT_TRUE(client.Open(file()).ok());
+  ASSERT_TRUE(worker.Open(file()).ok());
+  ASSERT_TRUE(worker.OpenSession("s").ok());
+  LeaveWaiting(client, 0, 600, 4);
+  LeaveWaiting(client, 600, 601, 5);
+  LeaveWaiting(client, 601, 602, 1);
+  EXPECT_THAT(ReceiveActivities(worker, "s", 1), ::testing::ElementsAre(KeyOf(601)));
+  EXPECT_THAT(ReceiveActivities(worker, "s", 2), ::testing::ElementsAre(KeyOf(0), KeyOf(1)));
+  // Many of the others wait in the worker's own memory by now.
+  LeaveWaiting(client, 602, 603, 2);
+  world_.RunUntil(world_.Now() + std::chrono::milliseconds(50));
+  EXPECT_THAT(ReceiveActivities(worker, "s", 2), ::testing::ElementsAre(KeyOf(602), KeyOf(2)));
+  worker.ports.queue->StopReceiving("s");
+}
+
+// Method: a file as schema 5 had it, made of today's.
+TEST_F(SqliteStoreTest, WhatWaitsInAFileOfSchema5HasTheDefaultPriority) {
+  {
+    Process before(world_, "before");
+    ASSERT_TRUE(before.Open(file()).ok());
+    LeaveWaiting(before, 0, 2, limits::kDefaultPriority);
+  }
+  RawDatabase(file()).Run(
+      "DROP INDEX marathon_activities_claimable; ALTER TABLE activities DROP COLUMN priority;"
+      "CREATE INDEX activities_claimable ON activities (ns, queue, claimable) WHERE claimable IS NOT NULL;"
+      "PRAGMA user_version = 5");
+  {
+    Process process(world_, "today");
+    ASSERT_TRUE(process.Open(file()).ok());
+    ASSERT_TRUE(process.OpenSession("s").ok());
+    LeaveWaiting(process, 2, 3, 4);
+    LeaveWaiting(process, 3, 4, 2);
+    EXPECT_THAT(ReceiveActivities(process, "s", 1), ::testing::ElementsAre(KeyOf(3)));
+    world_.RunUntil(world_.Now() + std::chrono::milliseconds(50));
+    EXPECT_THAT(ReceiveActivities(process, "s", 3), ::testing::ElementsAre(KeyOf(0), KeyOf(1), KeyOf(2)));
+    process.ports.queue->StopReceiving("s");
+  }
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
+  EXPECT_EQ(RawDatabase(file()).Text("SELECT group_concat(priority, ' ') FROM activities"), "3 3 4 2");
+  ExpectSound();
+}
+
 // A child that opens a session, claims an activity, says so and waits to be killed.
 class Child {
  public:

@@ -103,6 +103,10 @@ TEST(NamesTest, HintsAreWrittenAsIdsInAscii) {
   const TaskHint activity{TaskKind::kActivity, "q", {"w", "r"}, 7, 3, "", "Charge"};
   EXPECT_EQ(EncodeSqsHint(activity), R"({"a":7,"e":3,"r":"r","t":"Charge","v":1,"w":"w"})");
   EXPECT_EQ(*DecodeSqsHint(EncodeSqsHint(activity), TaskKind::kActivity, "q"), activity);
+  TaskHint urgent = activity;
+  urgent.priority = 1;
+  EXPECT_EQ(EncodeSqsHint(urgent), R"({"a":7,"e":3,"n":1,"r":"r","t":"Charge","v":1,"w":"w"})");
+  EXPECT_EQ(*DecodeSqsHint(EncodeSqsHint(urgent), TaskKind::kActivity, "q"), urgent);
 }
 
 TEST(NamesTest, OtherBodiesAreNoHints) {

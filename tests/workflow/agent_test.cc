@@ -145,6 +145,24 @@ class AgentTest : public ::testing::TestWithParam<size_t> {
 
 // ---- Steps and tools
 
+// A person who waits goes before batches: the model's answers and the tools of an agent have its run's priority.
+TEST_P(AgentTest, WhatItCallsHasItsPriority) {
+  model_->CallsTool("add", R"({"a": 1, "b": 2})").Says("done");
+  const auto run = env().engine().Start("A", Ask("hi"), {.priority = 1});
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(ResultOf(*run).text, "done");
+  int calls = 0;
+  const auto history = run->History();
+  ASSERT_TRUE(history.ok()) << history.status();
+  for (const Event& event : *history) {
+    const auto* call = std::get_if<ActivityScheduled>(&event.body);
+    if (call == nullptr) continue;
+    ++calls;
+    EXPECT_EQ(call->policy.priority, 1) << call->activity_type;
+  }
+  EXPECT_GE(calls, 3) << "twice the model, and a tool";
+}
+
 TEST_P(AgentTest, AnAnswer) {
   model_->Says("hello");
   const Result result = RunOnce();

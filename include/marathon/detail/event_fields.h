@@ -25,6 +25,7 @@ struct Layout<ActivityPolicy> {
       Field{"heartbeat_ms", &ActivityPolicy::heartbeat},
       Field{"retry", &ActivityPolicy::retry},
       Field{"hold_dead_letter", &ActivityPolicy::hold_dead_letter},
+      Field{"priority", &ActivityPolicy::priority},
   };
 };
 
@@ -66,6 +67,7 @@ struct Layout<WorkflowStarted> {
       Field{"origin", &WorkflowStarted::origin},
       AddedField{"memo", &WorkflowStarted::memo},
       AddedField{"attributes", &WorkflowStarted::attributes},
+      AddedField{"priority", &WorkflowStarted::priority},
   };
 };
 

@@ -72,6 +72,7 @@ MARATHON_INLINE void WorkflowCore::SetStart(const WorkflowStarted& started) {
   forks_ = ForksOf(started.headers);
   if (!forks_.empty()) random_state_ = HashOf(forks_.front().run_id);
   labels_ = {started.memo, started.attributes};
+  priority_ = started.priority;
   if (started.origin.empty()) return;
   first_run_id_ = started.origin.front().first_run_id;
   attempt_ = started.origin.front().attempt;

@@ -26,6 +26,7 @@
 #include "marathon/detail/operation.h"
 #include "marathon/event.h"
 #include "marathon/labels.h"
+#include "marathon/limits.h"
 #include "marathon/log_sink.h"
 #include "marathon/status.h"
 #include "marathon/workflow.h"
@@ -189,6 +190,7 @@ class WorkflowCore final : private EndListener {
   bool continue_as_new_suggested() const { return continue_as_new_suggested_; }
   const Id& first_run_id() const { return first_run_id_.empty() ? facts_.key.run_id : first_run_id_; }
   int attempt() const { return attempt_; }
+  uint8_t priority() const { return priority_; }
   Duration run_timeout() const { return run_timeout_; }
   const std::optional<ActivityKey>& parent() const { return parent_; }
   const RunLabels& labels() const { return labels_; }
@@ -225,6 +227,7 @@ class WorkflowCore final : private EndListener {
   bool closed_ = false;
   Id first_run_id_;
   int attempt_ = 1;
+  uint8_t priority_ = limits::kDefaultPriority;
   Duration run_timeout_{0};
   std::optional<ActivityKey> parent_;
   RunLabels labels_;

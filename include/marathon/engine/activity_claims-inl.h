@@ -71,9 +71,13 @@ MARATHON_INLINE void ActivityRunner::Pump() {
   if (receiving_.load()) return;
   const SessionId& session = host_.session().id();
   if (session.empty() || receiving_.exchange(true)) return;
+  claimed_ahead_ = 0;
   host_.queue().Receive({session, TaskKind::kActivity, host_.options().task_queues, room},
-                        [self = host_.Self(), session](StatusOr<std::vector<Delivery>> hints) {
+                        [self = host_.Self(), session, room](StatusOr<std::vector<Delivery>> hints) {
                           self->turns().Enter();  // as Host::ReceiveTurns
+                          // They came in order: if there are more, those are to go behind the last.
+                          const bool more = hints.ok() && hints->size() == static_cast<size_t>(room);
+                          self->activities().waiting_priority_ = more ? hints->back().hint.priority : kNoneWaits;
                           self->activities().OnHints(session, std::move(hints));
                           self->turns().Exit();
                         });
@@ -102,6 +106,7 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
                                 std::make_move_iterator(hints->end()));
   hints->resize(static_cast<size_t>(places));
   for (const Delivery& delivery : no_room) gate_.GiveBack(delivery.hint.activity_type);
+  if (!no_room.empty()) waiting_priority_ = no_room.front().hint.priority;
   if (!no_room.empty()) host_.queue().Nack(std::move(no_room), [](const Status&) {});
   if (!hints->empty()) ClaimHinted(*std::move(hints));
   Pump();

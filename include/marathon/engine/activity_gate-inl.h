@@ -79,14 +79,24 @@ MARATHON_INLINE void ActivityGate::Release(std::string_view name) {
   if (Type* const type = Find(name)) --type->running;
 }
 
-// What does not fit is dropped: the store tells of it again.
+// What does not fit, the last, is dropped: the store tells of it again.
 MARATHON_INLINE bool ActivityGate::Keep(Delivery delivery) {
   const ActivityKey key{delivery.hint.run, delivery.hint.activity};
   std::lock_guard lock(mutex_);
   Type& type = *Find(delivery.hint.activity_type);
-  if (type.waiting.size() >= limits::kMaxKeptHints) return false;
-  if (type.known.emplace(key, delivery.hint.epoch).second) {
-    type.waiting.push_back({++last_order_, std::move(delivery)});
+  if (!type.known.contains({key, delivery.hint.epoch})) {
+    Waiting fresh{last_order_ + 1, std::move(delivery)};
+    if (type.waiting.size() >= limits::kMaxKeptHints) {
+      if (!fresh.GoesBefore(type.waiting.back())) return false;
+      const TaskHint& last = type.waiting.back().delivery.hint;
+      type.known.erase({{last.run, last.activity}, last.epoch});
+      type.waiting.pop_back();
+      --kept_;
+    }
+    ++last_order_;
+    type.known.emplace(key, fresh.delivery.hint.epoch);
+    const auto goes_before = [](const Waiting& a, const Waiting& b) { return a.GoesBefore(b); };
+    type.waiting.insert(std::ranges::upper_bound(type.waiting, fresh, goes_before), std::move(fresh));
     ++kept_;
     return true;
   }
@@ -103,17 +113,15 @@ MARATHON_INLINE std::vector<Delivery> ActivityGate::TakeReady(int max, int64_t m
   const int64_t now = micros * 1'000;
   std::lock_guard lock(mutex_);
   while (ready.size() < static_cast<size_t>(max) && worker_.Wait(now) == 0) {
-    Type* oldest = nullptr;
+    Type* first = nullptr;
     for (auto& [name, type] : types_) {
       if (type.waiting.empty() || !type.HasRoom() || type.rate.Wait(now) > 0) continue;
-      const bool older =
-          oldest == nullptr || type.waiting.front().order < oldest->waiting.front().order;
-      if (older) oldest = &type;
+      if (first == nullptr || type.waiting.front().GoesBefore(first->waiting.front())) first = &type;
     }
-    if (oldest == nullptr || !TakeFor(*oldest, now)) break;
-    Delivery delivery = std::move(oldest->waiting.front().delivery);
-    oldest->waiting.pop_front();
-    oldest->known.erase({{delivery.hint.run, delivery.hint.activity}, delivery.hint.epoch});
+    if (first == nullptr || !TakeFor(*first, now)) break;
+    Delivery delivery = std::move(first->waiting.front().delivery);
+    first->waiting.pop_front();
+    first->known.erase({{delivery.hint.run, delivery.hint.activity}, delivery.hint.epoch});
     --kept_;
     ready.push_back(std::move(delivery));
   }

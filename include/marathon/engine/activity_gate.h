@@ -55,9 +55,10 @@ class ActivityGate {
   // It has ended.
   void Release(std::string_view type);
 
-  // Keeps the hint of an activity that may not begin yet. False: it is here already, and only gets its receipt renewed.
+  // Keeps the hint of an activity that may not begin yet. False: it is here already, and only gets its receipt renewed;
+  // or there are too many, none of which it overtakes.
   bool Keep(Delivery delivery);
-  // Hints whose activities may begin now, the oldest first; what they need is taken.
+  // Hints whose activities may begin now, by priority and then by age; what they need is taken.
   std::vector<Delivery> TakeReady(int max, int64_t micros);
   std::vector<Delivery> TakeKept();
   // Those that are to be offered to other workers now: each at once, and then less and less often.
@@ -85,6 +86,10 @@ class ActivityGate {
     Delivery delivery;
     int offers = 0;
     int64_t offer_at = 0;
+
+    bool GoesBefore(const Waiting& other) const {
+      return std::pair(delivery.hint.priority, order) < std::pair(other.delivery.hint.priority, other.order);
+    }
   };
   struct Type {
     explicit Type(const ActivityLimits& limits)
@@ -92,7 +97,7 @@ class ActivityGate {
     const int max;
     int running = 0;
     RateLimit rate;
-    std::deque<Waiting> waiting;
+    std::deque<Waiting> waiting;  // as they go
     std::set<std::pair<ActivityKey, Epoch>> known;  // of those
 
     bool HasRoom() const { return max == 0 || running < max; }

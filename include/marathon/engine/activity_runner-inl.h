@@ -23,7 +23,7 @@ MARATHON_INLINE ActivityRunner::ActivityRunner(Host& host, const EngineOptions& 
 }
 
 MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
-                                             std::string_view task_queue) {
+                                             std::string_view task_queue, uint8_t priority) {
   if (host_.stopping()) return false;
   const auto& queues = host_.options().task_queues;
   if (std::ranges::find(queues, task_queue) == queues.end()) return false;
@@ -32,14 +32,26 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
   if (!gate_.TakeNew(activity_type, host_.runtime().MonotonicMicros())) return false;
   Lanes& lanes = LanesOf(entry->asynchronous);
   const int used = lanes.used.fetch_add(1);
-  const int limit = entry->asynchronous ? lanes.limit : ahead_.limit();
-  if (used < limit && host_.session().Hold()) return true;
+  const bool ahead = !entry->asynchronous && used >= lanes.limit && MayClaimAhead(priority);
+  const int limit = ahead ? ahead_.limit() : lanes.limit;
+  if (used < limit && host_.session().Hold()) {
+    if (ahead) ++claimed_ahead_;
+    return true;
+  }
   lanes.used.fetch_sub(1);
   gate_.GiveBack(activity_type);
   return false;
 }
 
 // ---- Those that were claimed ahead -----------------------------------------------------------------
+
+// What is claimed ahead goes past the queue, and keeps the worker from it: so not what is to come behind something that
+// waits there, as far as is known, and not for more than about a second's work without a look.
+MARATHON_INLINE bool ActivityRunner::MayClaimAhead(uint8_t priority) const {
+  constexpr int kTimesWhatMayWait = 16;
+  if (receiving_.load()) return true;  // nothing waits, or is about to be told
+  return priority <= waiting_priority_.load() && claimed_ahead_.load() < kTimesWhatMayWait * ahead_.limit();
+}
 
 MARATHON_INLINE void ActivityRunner::WatchWaiting() {
   constexpr Duration kPatience{50};

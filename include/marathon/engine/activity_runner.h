@@ -41,7 +41,7 @@ class ActivityRunner {
   ActivityRunner(Host& host, const EngineOptions& options);
 
   // Takes room for one activity that a commit is about to claim; false: leave it to the queue.
-  bool Reserve(std::string_view activity_type, std::string_view task_queue);
+  bool Reserve(std::string_view activity_type, std::string_view task_queue, uint8_t priority);
   void Unreserve(std::string_view activity_type);
   // Runs an activity that this session holds. `slot`: of its run, if a turn of ours has claimed it; then
   // Reserve took its room. `admitted`: the limits of its type have it counted already.
@@ -91,6 +91,7 @@ class ActivityRunner {
   void OfferKept();
   void ClaimHinted(std::vector<Delivery> hints);
   int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
+  bool MayClaimAhead(uint8_t priority) const;
   // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
   // try may yet be applied, or has been.
   // `hints`: those that told of them, acknowledged once they are claimed or refused. Null: no queue did.
@@ -123,6 +124,9 @@ class ActivityRunner {
   std::deque<ActivityKey> early_cancels_;           // for attempts that do not run here yet
   const Attempt* suspect_ = nullptr;                // runs alone among its like
   std::atomic<bool> receiving_{false};
+  static constexpr uint8_t kNoneWaits = 255;
+  std::atomic<uint8_t> waiting_priority_{kNoneWaits};  // the smallest that may wait in the queue, as it was last known
+  std::atomic<int> claimed_ahead_{0};                  // … since then
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

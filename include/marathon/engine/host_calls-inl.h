@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "marathon/detail/block_pool.h"
+#include "marathon/detail/priority.h"
 #include "marathon/detail/text.h"
 #include "marathon/engine/host.h"
 #include "marathon/engine/run_messages.h"
@@ -82,6 +83,7 @@ MARATHON_INLINE Status Host::CheckStart(const StartState& state, const StartCall
                      CheckTaskQueue(state.task_queue),
                      detail::CheckLabels("memo", call.options.memo),
                      detail::CheckLabels("attribute", call.options.attributes),
+                     detail::CheckPriority(call.options.priority),
                      CheckPayload("input", call.input)});
 }
 
@@ -96,6 +98,7 @@ MARATHON_INLINE WorkflowStarted Host::StartedOf(StartCall& call, const std::stri
   const StartOptions& options = call.options;
   detail::SetLabels(started.memo, options.memo);
   detail::SetLabels(started.attributes, options.attributes);
+  if (options.priority != 0) started.priority = static_cast<uint8_t>(options.priority);
   if (!options.retry && options.start_delay <= Duration(0) && !call.child) return started;
   RunOrigin& origin = started.origin.emplace_back();
   origin.start_delay = std::max(options.start_delay, Duration(0));

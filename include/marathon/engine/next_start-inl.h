@@ -47,6 +47,7 @@ MARATHON_INLINE std::unique_ptr<NextStart> FollowEnd(const std::string& run_id,
     next->started.task_queue = again->task_queue;
     next->started.run_timeout = again->run_timeout;
     next->started.headers = started.headers;
+    if (!MARATHON_MUTANT("chain_forgets_priority")) next->started.priority = started.priority;
     next->keeps_pin = !again->upgrade && again->task_queue == started.task_queue;
   } else {
     auto* failed = std::get_if<WorkflowFailed>(&closing.body);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "marathon/limits.h"
+
 namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
@@ -64,7 +66,9 @@ MARATHON_INLINE void Replayer::Begin(EventId id, const TurnStarted& marker) {
 
 MARATHON_INLINE void Replayer::Remember(const WorkflowStarted& started) {
   core_.SetStart(started);
-  if (started.headers.empty() && started.origin.empty()) return;
+  const bool is_plain = started.headers.empty() && started.origin.empty() &&
+                        started.priority == limits::kDefaultPriority;
+  if (is_plain) return;
   started_ = std::make_unique<WorkflowStarted>(started);
   const bool retried = !started.origin.empty() && started.origin.front().retry.has_value();
   if (!retried) started_->input = Payload();  // nobody will need it again

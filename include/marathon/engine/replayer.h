@@ -80,7 +80,7 @@ class Replayer : public detail::PooledObject {
   EventId version_ = 0;
   Time last_turn_{};
   Id build_id_;
-  std::unique_ptr<WorkflowStarted> started_;  // where there is more to it: headers, origin
+  std::unique_ptr<WorkflowStarted> started_;  // where there is more to it: headers, origin, a priority
   detail::WorkflowCore core_;
   WorkflowContext context_;
 };

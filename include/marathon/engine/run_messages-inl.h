@@ -148,6 +148,7 @@ class ChildDelivery final : public RunMessage {
     options.start_delay = Duration(NumberOf(info().headers, header::kStartDelay));
     options.memo = LabelsOf(info().headers, header::kMemo);
     options.attributes = LabelsOf(info().headers, header::kAttribute);
+    options.priority = attempt().policy().priority;
     constexpr Duration kBeforeTheEnd = std::chrono::hours(1);  // it is to be terminated, not run
     if (Parted() && OnParentClose().empty()) options.start_delay = kBeforeTheEnd;
     const bool again = !attempt().own_turn() || failures() > 0;

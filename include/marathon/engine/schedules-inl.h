@@ -35,6 +35,7 @@ inline void StartTarget(Host& host, const ScheduleTarget& target,
   call.options.run_timeout = target.action.run_timeout;
   call.options.memo = target.action.memo;
   call.options.attributes = target.action.attributes;
+  call.options.priority = target.action.priority;
   call.any_type = true;
   host.Start(std::move(call), [done = std::move(done)](const StatusOr<StartReply>& started) mutable {
     if (!started.ok()) return done.Fail(ScheduleFailure(started.status()));

@@ -104,7 +104,7 @@ MARATHON_INLINE TurnCommit TurnRunner::BuildCommit(RunSlot& slot) {
 // Whether this process starts the activity at once: asked again, as before.
 MARATHON_INLINE void TurnRunner::Choose(RunSlot& slot, NewActivity& activity, bool first_build) {
   if (first_build) {
-    activity.claim = host_.activities().Reserve(activity.activity_type, activity.task_queue);
+    activity.claim = host_.activities().Reserve(activity.activity_type, activity.task_queue, activity.policy.priority);
     if (activity.claim) slot.claims.push_back(activity.id);
   } else {
     activity.claim = std::ranges::find(slot.claims, activity.id) != slot.claims.end();

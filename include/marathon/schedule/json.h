@@ -63,7 +63,8 @@ struct Layout<ScheduleAction> {
       Field{"workflow_type", &ScheduleAction::workflow_type}, Field{"input", &ScheduleAction::input},
       Field{"task_queue", &ScheduleAction::task_queue},
       Field{"run_timeout_ms", &ScheduleAction::run_timeout},
-      Field{"memo", &ScheduleAction::memo}, Field{"attributes", &ScheduleAction::attributes}};
+      Field{"memo", &ScheduleAction::memo}, Field{"attributes", &ScheduleAction::attributes},
+      Field{"priority", &ScheduleAction::priority}};
 };
 template <>
 struct Layout<ScheduleOptions> {

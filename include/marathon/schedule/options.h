@@ -36,6 +36,7 @@ struct ScheduleAction {
   Duration run_timeout{0};   // 0: none
   Labels memo{};             // of the runs, not of the schedule, as in StartOptions
   Labels attributes{};
+  int priority = 0;          // as in StartOptions
 
   friend bool operator==(const ScheduleAction&, const ScheduleAction&) = default;
 };

@@ -9,6 +9,7 @@
 #include <deque>
 #include <utility>
 
+#include "marathon/detail/priority.h"
 #include "marathon/detail/text.h"
 #include "marathon/errors.h"
 #include "marathon/schedule/json.h"
@@ -336,6 +337,7 @@ MARATHON_INLINE Status CheckSchedule(std::string_view id, const ScheduleConfig& 
                                      std::pair("attribute", &config.action.attributes)}) {
     if (Status s = CheckLabels(what, *labels); !s.ok()) return s;
   }
+  if (Status s = detail::CheckPriority(config.action.priority); !s.ok()) return s;
   if (config.options.catch_up_window < limits::kCatchUpMin) {
     return InvalidArgument(
         fmt::format("schedule \"{}\": options.catch_up_window is {} ms; it is at least {} ms, so that a "

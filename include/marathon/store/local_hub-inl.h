@@ -28,19 +28,25 @@ MARATHON_INLINE void LocalHub::Publish(Effects&& effects) {
 // answered with one hint, however many there are: it comes back for the rest, or another is
 // quicker.
 MARATHON_INLINE void LocalHub::Deliver(TaskHint&& hint, std::vector<Answer>& answers) {
-  const SessionId session = IsHere(hint.preferred) ? hint.preferred : SessionId();
+  if (!GiveToParked(hint, answers)) Keep(std::move(hint), /*first=*/false);
+}
+
+MARATHON_INLINE bool LocalHub::GiveToParked(TaskHint& hint, std::vector<Answer>& answers) {
+  const SessionId session = PreferredHere(hint);
   const auto wants = [&](const Parked& parked) { return parked.Wants(hint, session); };
-  if (auto it = std::find_if(parked_.begin(), parked_.end(), wants); it != parked_.end()) {
-    Answer& answer = answers.emplace_back();
-    answer.done = std::move(it->done);
-    answer.deliveries.push_back(Delivery{std::move(hint), std::string()});
-    parked_.erase(it);
-    return;
-  }
-  Waiting& waiting = waiting_[Place{hint.kind, hint.task_queue, session}];
-  if (waiting.seen.emplace(ActivityKey{hint.run, hint.activity}, hint.epoch).second) {
-    waiting.hints.push_back(std::move(hint));
-  }
+  const auto it = std::find_if(parked_.begin(), parked_.end(), wants);
+  if (it == parked_.end()) return false;
+  Answer& answer = answers.emplace_back();
+  answer.done = std::move(it->done);
+  answer.deliveries.push_back(Delivery{std::move(hint), std::string()});
+  parked_.erase(it);
+  return true;
+}
+
+MARATHON_INLINE void LocalHub::Keep(TaskHint&& hint, bool first) {
+  Waiting& waiting = waiting_[Place{hint.kind, hint.task_queue, PreferredHere(hint), hint.priority}];
+  if (!waiting.seen.emplace(ActivityKey{hint.run, hint.activity}, hint.epoch).second) return;
+  waiting.hints.insert(first ? waiting.hints.begin() : waiting.hints.end(), std::move(hint));
 }
 
 MARATHON_INLINE void LocalHub::TellDue(Time due) {
@@ -153,23 +159,39 @@ MARATHON_INLINE void LocalHub::Receive(ReceiveRequest&& request,
   done(std::move(deliveries));
 }
 
+// An activity's hint keeps its place: it was the first that waited. A turn's goes behind the others, or one that nobody
+// here can take would keep them waiting.
 MARATHON_INLINE void LocalHub::Nack(std::vector<Delivery>&& deliveries) {
-  Effects effects;
-  for (Delivery& delivery : deliveries) effects.hints.push_back(std::move(delivery.hint));
-  Publish(std::move(effects));
+  std::vector<Answer> answers;
+  {
+    const std::lock_guard lock(mutex_);
+    std::vector<TaskHint> first;
+    for (Delivery& delivery : deliveries) {
+      if (GiveToParked(delivery.hint, answers)) continue;
+      if (delivery.hint.kind == TaskKind::kActivity) {
+        first.push_back(std::move(delivery.hint));
+      } else {
+        Keep(std::move(delivery.hint), /*first=*/false);
+      }
+    }
+    for (; !first.empty(); first.pop_back()) Keep(std::move(first.back()), /*first=*/true);
+  }
+  for (Answer& answer : answers) answer.done(std::move(answer.deliveries));
 }
 
-MARATHON_INLINE void LocalHub::Take(const Place& place, size_t max, std::vector<Delivery>& out) {
-  const auto it = waiting_.find(place);
-  if (it == waiting_.end()) return;
-  Waiting& waiting = it->second;
-  while (!waiting.hints.empty() && out.size() < max) {
-    TaskHint& hint = waiting.hints.front();
-    waiting.seen.erase({ActivityKey{hint.run, hint.activity}, hint.epoch});
-    out.push_back(Delivery{std::move(hint), std::string()});
-    waiting.hints.pop_front();
+// Of all places beside `first`.
+MARATHON_INLINE void LocalHub::Take(const Place& first, size_t max, std::vector<Delivery>& out) {
+  auto it = waiting_.lower_bound(first);
+  while (it != waiting_.end() && it->first.IsBeside(first) && out.size() < max) {
+    Waiting& waiting = it->second;
+    while (!waiting.hints.empty() && out.size() < max) {
+      TaskHint& hint = waiting.hints.front();
+      waiting.seen.erase({ActivityKey{hint.run, hint.activity}, hint.epoch});
+      out.push_back(Delivery{std::move(hint), std::string()});
+      waiting.hints.pop_front();
+    }
+    it = waiting.hints.empty() ? waiting_.erase(it) : std::next(it);
   }
-  if (waiting.hints.empty()) waiting_.erase(it);
 }
 
 MARATHON_INLINE void LocalHub::StopReceiving(const SessionId& session) {
@@ -274,6 +296,15 @@ MARATHON_INLINE std::set<std::pair<TaskKind, std::string>> LocalHub::AwaitedQueu
     for (const std::string& queue : parked.request.task_queues) {
       queues.emplace(parked.request.kind, queue);
     }
+  }
+  return queues;
+}
+
+MARATHON_INLINE std::set<std::string> LocalHub::WaitingActivityQueues() const {
+  const std::lock_guard lock(mutex_);
+  std::set<std::string> queues;
+  for (const auto& [place, waiting] : waiting_) {
+    if (place.kind == TaskKind::kActivity) queues.insert(place.task_queue);
   }
   return queues;
 }

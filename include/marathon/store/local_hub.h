@@ -78,6 +78,8 @@ class LocalHub {
   std::vector<TaskHint> TakeStranded();
   // The task queues that parked receivers wait for.
   std::set<std::pair<TaskKind, std::string>> AwaitedQueues() const;
+  // … and those of which activities' hints wait for a receiver.
+  std::set<std::string> WaitingActivityQueues() const;
 
   // ---- StateStore::Await. A store first adds the awaiter and then looks at the run, so that no end
   // slips between; whoever takes the awaiter out calls it.
@@ -110,11 +112,17 @@ class LocalHub {
                  request.task_queues.end();
     }
   };
-  // Hints of one kind and task queue for one session, or (with an empty session) for anyone.
+  // Hints of one kind and task queue for one session, or (with an empty session) for anyone, and of one priority: the
+  // places of a queue stand together, the smallest priority first.
   struct Place {
     TaskKind kind;
     std::string task_queue;
     SessionId session;
+    uint8_t priority = 0;
+
+    bool IsBeside(const Place& other) const {
+      return kind == other.kind && task_queue == other.task_queue && session == other.session;
+    }
     friend auto operator<=>(const Place&, const Place&) = default;
   };
   struct Waiting {
@@ -128,8 +136,11 @@ class LocalHub {
 
   // With mutex_ held.
   bool IsHere(const SessionId& session) const;
+  SessionId PreferredHere(const TaskHint& hint) const { return IsHere(hint.preferred) ? hint.preferred : SessionId(); }
   void Deliver(TaskHint&& hint, std::vector<Answer>& answers);
-  void Take(const Place& place, size_t max, std::vector<Delivery>& out);
+  bool GiveToParked(TaskHint& hint, std::vector<Answer>& answers);  // false: to nobody, and it is untouched
+  void Keep(TaskHint&& hint, bool first);                           // first: of its place, not last
+  void Take(const Place& first, size_t max, std::vector<Delivery>& out);
   std::vector<TaskHint> TakeAllWaiting();
   void GiveToAnyone(const SessionId& session, std::vector<Answer>& answers);
 

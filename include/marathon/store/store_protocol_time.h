@@ -228,7 +228,7 @@ void StoreProtocol<Tables>::HintActivity(const ActivityRow& row) {
   if (IsBuiltIn(row.activity_type)) return;  // due at once
   if (row.paused) return;
   effects_.hints.push_back(TaskHint{TaskKind::kActivity, row.task_queue, row.key.run, row.key.id,
-                                    row.epoch, SessionId(), row.activity_type});
+                                    row.epoch, SessionId(), row.activity_type, row.policy.priority});
 }
 
 template <class Tables>

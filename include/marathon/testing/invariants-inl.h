@@ -156,6 +156,7 @@ MARATHON_INLINE void Invariants::Continued(const Run& run, const NextRun& next) 
   after.key = key;
   after.chain = run.chain;
   after.parent = run.parent;
+  after.priority = run.priority;
   after.dead_letter = run.dead_letter;
   after.paused = run.paused;
   if (next.keeps_pin) after.pinned = run.pinned;
@@ -327,6 +328,11 @@ MARATHON_INLINE void Invariants::Inbound(Run& run, const Event& event, Time now)
       if (timer->second > now) Report("I5", run.key, fmt::format("timer {} fired early", fired->timer));
       run.timers.erase(timer);
     }
+  } else if (const auto* started = std::get_if<WorkflowStarted>(&event.body)) {
+    if (run.priority.value_or(started->priority) != started->priority) {
+      Report("I18", run.key, fmt::format("has priority {}, and its chain {}", started->priority, *run.priority));
+    }
+    run.priority = started->priority;
   } else if (const auto* signal = std::get_if<SignalReceived>(&event.body)) {
     const size_t index = run.received.size();
     run.received.push_back(signal->input.data);

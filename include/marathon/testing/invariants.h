@@ -19,8 +19,10 @@
 //       misses none
 //   I16 a blob that was kept reads as what it was
 //   I17 no more permits are given than fit into a limit and have flowed into it, and none in a pause
+//   I18 all runs of a chain have the priority of its first
 //
-// This class checks I1, I2, I3, I5, I6, I7, I9's bytes, I11's events, I12, I13's rows and I14; the Simulator the rest.
+// This class checks I1, I2, I3, I5, I6, I7, I9's bytes, I11's events, I12, I13's rows, I14 and I18; the Simulator the
+// rest.
 // AuditedStateStore feeds it. Not safe from several threads.
 #pragma once
 
@@ -72,6 +74,7 @@ class Invariants {
     RunKey chain;                         // its chain's first run
     RunKey next;                          // once closed: the run that goes on, if one does
     std::optional<ActivityKey> parent;    // of its chain
+    std::optional<uint8_t> priority;      // of its chain; none: not known yet
     std::map<EventId, std::string> children;  // their workflow ids
     bool paused = false;
     std::string pinned;                   // empty: it is not

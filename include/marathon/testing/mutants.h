@@ -35,6 +35,7 @@ inline constexpr std::string_view kMutants[] = {
     "lost_turn_drops_outcomes",   // a turn that comes to nothing takes its activities' results along
     "chain_leaves_messages",      // what waits for a run does not move to the next one of its chain
     "chain_leaves_keys",          // … nor what tells that a signal is repeated
+    "chain_forgets_priority",     // … nor its priority
     "delay_ignored",              // a run that is to wait takes its first turn at once
     "close_drops_owed",           // the end of a run forgets its children
     "detach_forgets_the_end",     // … those that are about to start

@@ -29,7 +29,7 @@ inline constexpr std::string_view kSimOperations[] = {
     "ctx.OnUpdate(validator)", "ctx.OnQuery", "ctx.AllHandlersFinished", "ctx.cancel_requested", "ctx.cancel_reason",
     "ctx.Version", "ctx.Patched", "ctx.ContinueAsNew", "ctx.ContinueAsNewSuggested", "ctx.SideEffect", "ctx.Random",
     "ctx.NewUuid", "ctx.SetAttributes", "ctx.attributes", "ctx.memo", "ctx.workflow_id", "ctx.run_id",
-    "ctx.workflow_type", "ctx.first_run_id", "ctx.attempt", "ctx.parent", "ctx.is_replaying", "ctx.Log",
+    "ctx.workflow_type", "ctx.first_run_id", "ctx.attempt", "ctx.priority", "ctx.parent", "ctx.is_replaying", "ctx.Log",
     "Handle.co_await", "Handle.done", "ActivityHandle.Cancel", "TimerHandle.Cancel", "BranchHandle.Cancel",
     "ChildHandle.Cancel", "ChildHandle.run", "CancellationScope.Cancel", "CancellationScope.canceled", "ShieldedScope",
     // Of an activity.

@@ -11,6 +11,7 @@
 
 #include "marathon/cancellation_scope.h"
 #include "marathon/errors.h"
+#include "marathon/limits.h"
 #include "marathon/testing/sim_coverage.h"
 #include "marathon/testing/sim_program.h"
 
@@ -30,6 +31,7 @@ inline ActivityOptions SimOptionsFor(const SimWork& work) {
   const bool is_short = work.mode == SimWork::Mode::kOverruns || work.id / 100 % 2 == 0;
   options.start_to_close_timeout = is_short ? kSimDeadline : kSimLongDeadline;
   options.hold_dead_letter = work.id % 2 == 0;
+  options.priority = work.id / 100 % (limits::kMaxPriority + 1);
   if (work.mode == SimWork::Mode::kBeats) options.heartbeat_timeout = Duration(3'000);
   options.retry = work.mode == SimWork::Mode::kExhausts ? &kSimThreeTries : &kSimRetry;
   return options;
@@ -190,6 +192,7 @@ inline Workflow<std::string> SimChild(WorkflowContext& ctx, SimStep step) {
   const std::string id = fmt::format("{}/{}", ctx.workflow_id().view(), step.work.id);
   const std::string program = SimChildOf(step).ToText();
   ChildOptions options{.workflow_id = id};
+  options.priority = static_cast<int>(step.count % (limits::kMaxPriority + 1));
   if (step.kind == SimStep::Kind::kLeftChild) {
     options.on_parent_close = ParentClosePolicy::kAbandon;
   } else if (step.count % 2 == 0) {

@@ -77,7 +77,8 @@ inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step) {
   const std::string number = std::to_string(step.work.id);
   ctx.SetAttributes({{"facts", number}});
   const std::string said =
-      fmt::format("{} {} {} {}", ctx.NewUuid(), ctx.workflow_type(), ctx.attempt(), LabelOf(ctx.memo(), "program"));
+      fmt::format("{} {} {} {} {}", ctx.NewUuid(), ctx.workflow_type(), ctx.attempt(), ctx.priority(),
+                  LabelOf(ctx.memo(), "program"));
   const std::string recorded = co_await ctx.SideEffect([&said] { return said; });
   const bool patched = ctx.Patched("patch " + number);
   const bool is_first = ctx.run_id() == ctx.first_run_id();
@@ -88,7 +89,7 @@ inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step) {
     result = co_await ctx.RunLocal(kSimQuickWork, step.work.Pack(), SimLocalOptionsFor(step.work));
   } catch (const ActivityError&) {
   }
-  SimUses<"ctx.NewUuid", "ctx.workflow_type", "ctx.attempt", "ctx.memo", "ctx.attributes", "ctx.Patched", "ctx.run_id",
+  SimUses<"ctx.NewUuid", "ctx.workflow_type", "ctx.attempt", "ctx.priority", "ctx.memo", "ctx.attributes", "ctx.Patched", "ctx.run_id",
           "ctx.first_run_id", "ctx.cancel_requested", "ctx.cancel_reason", "ctx.ContinueAsNewSuggested", "ctx.Log",
           "ctx.RunLocal", "ctx.parent">();
   const bool same = recorded == said && patched && ctx.Patched("patch " + number) &&

@@ -46,6 +46,8 @@ class StoreHarness {
   // Whether a hint that prefers a session waits for it wherever it is. Of a queue that cannot address sessions,
   // anyone may get it.
   virtual bool HintsWaitForTheirSession() { return true; }
+  // Whether waiting hints come by their priority and age. A queue that promises no order gives them as it likes.
+  virtual bool HintsComeInOrder() { return true; }
   // Whether blobs, streams and limits are forgotten by the clock that Advance turns. A server that expires them goes by
   // its own.
   virtual bool ForgetsByItsClock() { return true; }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "marathon/config.h"
+#include "marathon/limits.h"
 #include "marathon/state_store.h"
 #include "marathon/task_queue.h"
 #include "marathon/testing/store_harness.h"
@@ -30,8 +31,12 @@ class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
                        const std::string& task_queue = "queue") {
     return TaskHint{TaskKind::kTurn, task_queue, {run, run + "-run"}, 0, 0, preferred};
   }
-  static TaskHint Activity(const std::string& run, EventId id) {
-    return TaskHint{TaskKind::kActivity, "queue", {run, run + "-run"}, id, 0, "", "Work"};
+  static TaskHint Activity(const std::string& run, EventId id, uint8_t priority = limits::kDefaultPriority,
+                           const SessionId& preferred = "") {
+    return TaskHint{TaskKind::kActivity, "queue", {run, run + "-run"}, id, 0, preferred, "Work", priority};
+  }
+  static ReceiveRequest ActivitiesFor(const SessionId& session, int max) {
+    return ReceiveRequest{session, TaskKind::kActivity, {"queue"}, max};
   }
   static ReceiveRequest From(const SessionId& session, int max = 100,
                              std::vector<std::string> task_queues = {"queue"}) {
@@ -94,11 +99,26 @@ class TaskQueueConformance : public ::testing::TestWithParam<HarnessMaker> {
     return slot.has_value() ? slot.Take().status().code() : StatusCode::kOk;
   }
 
+  // The activities of `count` hints, each asked for alone.
+  std::vector<EventId> TakeOneByOne(const SessionId& session, int count) {
+    std::vector<EventId> ids;
+    for (int i = 0; i < count; ++i) {
+      for (const TaskHint& hint : Take(ActivitiesFor(session, 1))) ids.push_back(hint.activity);
+    }
+    return ids;
+  }
+  // Makes a session one that receives, and is busy.
+  void ReceiveOnce(const SessionId& session) {
+    Send({Activity("once", 1)});
+    ASSERT_EQ(Take(ActivitiesFor(session, 1)).size(), 1u);
+  }
+
   std::unique_ptr<StoreHarness> harness_;
 };
 
 using Hints = std::vector<TaskHint>;
 using Names = std::vector<std::string>;
+using EventIds = std::vector<EventId>;
 
 TEST_P(TaskQueueConformance, HintsWaitForAReceiver) {
   Send({Turn("a"), Turn("b")});
@@ -189,6 +209,52 @@ TEST_P(TaskQueueConformance, WhatIsGivenBackGoesToOthers) {
       *harness_, [&](auto done) { queue().Nack(std::move(back), std::move(done)); });
   EXPECT_TRUE(nacked.ok()) << nacked;
   EXPECT_EQ(Take(*other), Hints{Turn("a")});
+}
+
+// ---- Priorities. All are of one run, and so in one place, however a queue is divided.
+
+TEST_P(TaskQueueConformance, TheSmallestPriorityComesFirstAndThenTheOldest) {
+  if (!harness_->HintsComeInOrder()) GTEST_SKIP() << "it has no order";
+  Send({Activity("a", 1), Activity("a", 2, 5), Activity("a", 3, 1)});
+  Send({Activity("a", 4), Activity("a", 5, 1), Activity("a", 6, 4)});
+  EXPECT_EQ(TakeOneByOne("s1", 3), (EventIds{3, 5, 1}));
+  Send({Activity("a", 7, 2), Activity("a", 8, 4)});
+  EXPECT_EQ(Take(ActivitiesFor("s1", 3)),
+            (Hints{Activity("a", 7, 2), Activity("a", 4), Activity("a", 6, 4)}));
+  EXPECT_EQ(TakeOneByOne("s2", 2), (EventIds{8, 2}));
+}
+
+TEST_P(TaskQueueConformance, WhatIsGivenBackKeepsItsPlace) {
+  if (!harness_->HintsComeInOrder()) GTEST_SKIP() << "it has no order";
+  Send({Activity("a", 1, 4), Activity("a", 2, 2), Activity("a", 3, 2), Activity("a", 4, 2)});
+  const auto slot = Receive(ActivitiesFor("s1", 2));
+  for (int i = 0; i < kPumpsMax && !slot->has_value(); ++i) harness_->Pump();
+  ASSERT_TRUE(slot->has_value());
+  Deliveries taken = slot->Take();
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  ASSERT_EQ(taken->size(), 2u);
+  Send({Activity("a", 5)});
+  const Status nacked = Await<Status>(
+      *harness_, [&](auto done) { queue().Nack(*std::move(taken), std::move(done)); });
+  EXPECT_TRUE(nacked.ok()) << nacked;
+  EXPECT_EQ(TakeOneByOne("s1", 5), (EventIds{2, 3, 4, 5, 1}));
+}
+
+TEST_P(TaskQueueConformance, ThePrioritiesOfWhatWaitsForASessionHoldToo) {
+  if (!harness_->HintsComeInOrder()) GTEST_SKIP() << "it has no order";
+  OpenSession("s1");
+  ReceiveOnce("s1");
+  Send({Activity("a", 1, 5, "s1"), Activity("a", 2, 3, "s1"), Activity("a", 3, 1, "s1")});
+  EXPECT_EQ(TakeOneByOne("s1", 3), (EventIds{3, 2, 1}));
+}
+
+TEST_P(TaskQueueConformance, WhatWaitedForAStoppedSessionKeepsItsPriority) {
+  if (!harness_->HintsComeInOrder()) GTEST_SKIP() << "it has no order";
+  OpenSession("s1");
+  ReceiveOnce("s1");
+  Send({Activity("a", 1, 5, "s1"), Activity("a", 2, 3, "s1"), Activity("a", 3, 1, "s1")});
+  queue().StopReceiving("s1");
+  EXPECT_EQ(TakeOneByOne("s2", 3), (EventIds{3, 2, 1}));
 }
 
 TEST_P(TaskQueueConformance, StopReceivingEndsReceivesNowAndLater) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <utility>
 
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
@@ -95,17 +96,19 @@ std::optional<DueEntry> ParseDueName(std::string_view name) {
 }
 
 std::string RedisName(const TaskHint& hint) {
-  return fmt::format("{}:{}:{}:{}{}:{}{}", hint.activity, hint.epoch, hint.preferred.size(),
+  return fmt::format("{}:{}:{}:{}:{}{}:{}{}", hint.priority, hint.activity, hint.epoch, hint.preferred.size(),
                      hint.preferred, hint.activity_type.size(), hint.activity_type, RedisName(hint.run));
 }
 
 bool ParseHintName(std::string_view name, TaskHint* hint) {
-  const auto activity = TakeNumber(name);
+  const auto priority = TakeNumber(name);
+  const auto activity = priority && std::in_range<uint8_t>(*priority) ? TakeNumber(name) : std::nullopt;
   const auto epoch = activity ? TakeNumber(name) : std::nullopt;
   const auto preferred = epoch ? TakeText(name) : std::nullopt;
   const auto type = preferred ? TakeText(name) : std::nullopt;
   auto run = type ? ParseRedisName(name) : std::nullopt;
   if (!run) return false;
+  hint->priority = static_cast<uint8_t>(*priority);
   hint->activity = *activity;
   hint->epoch = *epoch;
   hint->preferred = *preferred;

@@ -92,7 +92,7 @@ class RedisPartitions final : public StateStore, public TaskQueue {
   // Which partition has a workflow id, the digest of a blob, a stream, or a limit.
   RedisStore& Of(std::string_view name) const;
   // Gives each hint to its partition; on the loop's thread.
-  void SendHints(std::vector<TaskHint> hints, DoneStatus done);
+  void SendHints(std::vector<TaskHint> hints, DoneStatus done, bool given_back = false);
   // Calls all partitions; `done` gets all their answers.
   template <class Result, class Call>
   void OnAll(Call call, Callback<void(std::vector<Result>)> done);

@@ -307,7 +307,7 @@ void RedisPartitions::ListFrom(const std::shared_ptr<MergedList>& list, std::vec
 
 // ---- TaskQueue
 
-void RedisPartitions::SendHints(std::vector<TaskHint> hints, DoneStatus done) {
+void RedisPartitions::SendHints(std::vector<TaskHint> hints, DoneStatus done, bool given_back) {
   std::map<RedisStore*, std::vector<TaskHint>> parts;
   for (TaskHint& hint : hints) parts[&Of(hint.run.workflow_id)].push_back(std::move(hint));
   if (parts.empty()) return done(Status());
@@ -315,7 +315,7 @@ void RedisPartitions::SendHints(std::vector<TaskHint> hints, DoneStatus done) {
       parts.size(),
       [done = std::move(done)](std::vector<Status> replies) mutable { done(FirstError(replies)); });
   size_t i = 0;
-  for (auto& [store, part] : parts) store->SendHints(std::move(part), gather.Place(i++));
+  for (auto& [store, part] : parts) store->SendHints(std::move(part), gather.Place(i++), given_back);
 }
 
 void RedisPartitions::Send(std::vector<TaskHint> hints, DoneStatus done) {
@@ -336,8 +336,10 @@ void RedisPartitions::Ack(std::vector<std::string>, DoneStatus done) { done(Stat
 
 void RedisPartitions::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
   std::vector<TaskHint> hints;
-  for (Delivery& delivery : deliveries) hints.push_back(std::move(delivery.hint));
-  Send(std::move(hints), std::move(done));
+  for (auto last = deliveries.rbegin(); last != deliveries.rend(); ++last) hints.push_back(std::move(last->hint));
+  shared_.loop.Post([this, hints = std::move(hints), done = std::move(done)]() mutable {
+    SendHints(std::move(hints), std::move(done), /*given_back=*/true);
+  });
 }
 
 void RedisPartitions::StopReceiving(const SessionId& session) {

@@ -1,6 +1,7 @@
 // RedisStore: its part of the task queue, and what other processes push.
 //
-// A hint goes to a receiver of this process if one is parked, else into a sorted set of its queue, each once.
+// A hint goes to a receiver of this process if one is parked, else into a sorted set of its queue, each once; there the
+// smallest priority is first, and of one the oldest.
 // Whoever receives looks there before it waits; the first hint in an empty set wakes all who wait.
 #include <fmt/format.h>
 
@@ -15,8 +16,12 @@ namespace marathon::inline MARATHON_ABI::detail {
 // ---- Giving
 
 // Leaves in `hints` those that receivers of this process wait for, or all for a queue of another domain.
-void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints) {
+void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints, bool given_back) {
   if (hub_.outlet() != nullptr) return;
+  // A turn's goes behind the others, as LocalHub::Nack has it.
+  const auto place = [given_back](const TaskHint& hint) {
+    return given_back && hint.kind == TaskKind::kActivity ? "first" : "last";
+  };
   std::map<std::pair<TaskKind, std::string>, size_t> taken;
   std::erase_if(hints, [&](const TaskHint& hint) {
     size_t& here = taken[{hint.kind, hint.task_queue}];
@@ -25,7 +30,7 @@ void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints) {
       return false;
     }
     const SessionId& session = hint.preferred;
-    step.Write("HINT", keys_.Queue(hint.kind, hint.task_queue, ""), RedisName(hint),
+    step.Write("HINT", keys_.Queue(hint.kind, hint.task_queue, ""), RedisName(hint), int64_t{hint.priority}, place(hint),
                keys_.QueueChannel(hint.kind, hint.task_queue), step.Key(keys_.hint_counter),
                step.Key(keys_.receivers), session,
                step.Key(keys_.Queue(hint.kind, hint.task_queue, session)),
@@ -34,9 +39,9 @@ void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints) {
   });
 }
 
-void RedisStore::SendHints(std::vector<TaskHint> hints, DoneStatus done) {
+void RedisStore::SendHints(std::vector<TaskHint> hints, DoneStatus done, bool given_back) {
   RedisStep step;
-  WriteHints(step, hints);
+  WriteHints(step, hints, given_back);
   Effects here;
   here.hints = std::move(hints);
   hub_.Publish(std::move(here));
@@ -118,8 +123,7 @@ void RedisStore::ReturnOwnQueues(const SessionId& session) {
     for (size_t i = 0; i < reply->replies[1].size(); ++i) {
       const std::string own(reply->replies[1][i].text());
       const std::string queue = own.substr(0, own.size() - session.size());
-      back.Write("RETURN", keys_.OwnQueues(session), keys_.WakeChannel(queue),
-                 back.Key(keys_.hint_counter), back.Key(own), back.Key(queue));
+      back.Write("RETURN", keys_.OwnQueues(session), keys_.WakeChannel(queue), back.Key(own), back.Key(queue));
     }
     script_.Send(std::move(back), std::nullopt, [](const StatusOr<RedisStepReply>&) {});
   });

@@ -104,7 +104,8 @@ class RedisStore final : public StateStore,
   void ClearLimit(const std::string& key, DoneStatus done);
 
   // ---- This partition's part of the task queue; on the loop's thread
-  void SendHints(std::vector<TaskHint> hints, DoneStatus done);
+  // `given_back`: as the first of those that wait, in reverse order.
+  void SendHints(std::vector<TaskHint> hints, DoneStatus done, bool given_back = false);
   // Looks for what `request`, which is parked at the hub, may have, and listens for what comes later.
   void Fetch(const ReceiveRequest& request);
   void StopFetching(const SessionId& session);
@@ -167,7 +168,7 @@ class RedisStore final : public StateStore,
 
   // ---- Queues and pushes (queue.cc)
   void Listen(const std::string& channel, Listener listener);
-  void WriteHints(RedisStep& step, std::vector<TaskHint>& hints);
+  void WriteHints(RedisStep& step, std::vector<TaskHint>& hints, bool given_back = false);
   void FetchFor(TaskKind kind, const std::string& task_queue);
   void ReturnOwnQueues(const SessionId& session);
   void LookAtDue();

@@ -145,14 +145,15 @@ Status CheckHistories(SqliteConnection& db) {
 
 Status CheckActivities(SqliteConnection& db) {
   return ForEach(
-      db, "SELECT event, queue, claimable, session, row FROM activities",
+      db, "SELECT event, queue, claimable, session, row, priority FROM activities",
       [](const SqliteCursor& at) {
         const StatusOr<ActivityRow> row = DecodeRow<ActivityRow>(at.Bytes(4));
         if (!row.ok()) return row.status();
         const bool same = at.Int(0) == row->key.id && at.Bytes(1) == row->task_queue &&
                           at.IsNull(2) == !IsClaimable(*row) &&
                           at.IsNull(3) == (row->state != ActivityState::kClaimed) &&
-                          (at.IsNull(3) || at.Bytes(3) == row->session);
+                          (at.IsNull(3) || at.Bytes(3) == row->session) &&
+                          at.Int(5) == row->policy.priority;
         return same ? Status()
                     : DataLoss(fmt::format("activity {} of run {} does not agree with its columns",
                                            row->key.id, row->key.run.run_id));

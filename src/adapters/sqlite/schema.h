@@ -122,6 +122,12 @@ CREATE TABLE marathon_closed (ns INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
 INSERT INTO marathon_closed SELECT ns, sum(512 + coalesce(
   (SELECT sum(length(record)) FROM log WHERE log.run = runs.id), 0)) FROM runs WHERE closed IS NOT NULL GROUP BY ns;
 )sql",
+    // 6: activities wait by their priority first. Until then all had the same.
+    R"sql(
+ALTER TABLE activities ADD COLUMN priority INTEGER NOT NULL DEFAULT 3;
+DROP INDEX activities_claimable;
+CREATE INDEX marathon_activities_claimable ON activities (ns, queue, priority, claimable) WHERE claimable IS NOT NULL;
+)sql",
 };
 
 // All tables that these make. In the same file are users' own, so later steps make only such as begin with marathon_, and

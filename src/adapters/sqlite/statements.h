@@ -112,7 +112,7 @@ struct SqliteTables::Statements {
   SqliteStatement load_activity{db, "SELECT row FROM activities WHERE run = ?1 AND event = ?2"};
   SqliteStatement insert_activity{db,
                                   "INSERT INTO activities (run, event, claimable, session, due, "
-                                  "row, ns, queue) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"};
+                                  "row, ns, queue, priority) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
   SqliteStatement update_activity{db,
                                   "UPDATE activities SET claimable = ?3, session = ?4, due = ?5, "
                                   "row = ?6 WHERE run = ?1 AND event = ?2"};
@@ -124,7 +124,7 @@ struct SqliteTables::Statements {
   SqliteStatement claimable_activities{db,
                                        "SELECT run, event FROM activities WHERE ns = ?1 AND "
                                        "queue = ?2 AND claimable IS NOT NULL AND run <= ?3 "
-                                       "ORDER BY claimable LIMIT ?4"};
+                                       "ORDER BY priority, claimable LIMIT ?4"};
   SqliteStatement set_aside_activity{
       db, "UPDATE activities SET claimable = NULL, due = NULL WHERE run = ?1 AND event = ?2"};
 

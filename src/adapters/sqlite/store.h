@@ -160,7 +160,7 @@ class SqliteStore final : public StateStore,
   bool HasUnscannedQueue();
   bool IsOurs(const SessionId& session);  // opened through this object
   StatusOr<Scan> ScanForeignWork(Transaction& tx);
-  void ScanQueue(Transaction& tx, const std::pair<TaskKind, std::string>& queue, QueueScan& state);
+  void ScanQueue(Transaction& tx, const std::pair<TaskKind, std::string>& queue, int limit, QueueScan& state);
   void ExpireDeadSessions(Transaction& tx);
   void Expire(Transaction& tx, const SessionId& session);
   bool IsDead(const SessionRow& session);

@@ -14,6 +14,9 @@ namespace {
 // Hints made by one look at what other processes left; more come with the next.
 constexpr int kHintsAtOnce = 256;
 
+// The same of a queue whose hints wait here already, for those that are to go before them.
+constexpr int kOvertakingAtOnce = 16;
+
 // The locks of other processes are tried at every so many looks.
 constexpr int64_t kLooksPerLockTrial = 10;
 
@@ -223,14 +226,23 @@ bool SqliteStore::HasUnscannedQueue() {
       return true;
     }
   }
-  return false;
+  return std::ranges::any_of(hub_.WaitingActivityQueues(), [this](const std::string& name) {
+    const auto found = queue_scans_.find({TaskKind::kActivity, name});
+    return found == queue_scans_.end() || found->second.writes != tables_->foreign_writes();
+  });
 }
 
 StatusOr<SqliteStore::Scan> SqliteStore::ScanForeignWork(Transaction& tx) {
   const Scan scan{tx.tables.foreign_writes(), tx.tables.LastLogRow(), tx.tables.RunsErased()};
-  for (const auto& queue : hub_.AwaitedQueues()) {
+  const auto awaited = hub_.AwaitedQueues();
+  for (const auto& queue : awaited) {
     QueueScan& state = queue_scans_[queue];
-    if (state.unfinished || state.writes != scan.writes) ScanQueue(tx, queue, state);
+    if (state.unfinished || state.writes != scan.writes) ScanQueue(tx, queue, kHintsAtOnce, state);
+  }
+  for (const std::string& name : hub_.WaitingActivityQueues()) {
+    const std::pair queue(TaskKind::kActivity, name);
+    QueueScan& state = queue_scans_[queue];
+    if (!awaited.contains(queue) && state.writes != scan.writes) ScanQueue(tx, queue, kOvertakingAtOnce, state);
   }
   if (scan.writes == scanned_.writes) return scan;
   tx.effects.closed = tx.tables.RunsClosedSince(scanned_.log);
@@ -250,7 +262,7 @@ bool SqliteStore::IsOurs(const SessionId& session) {
 
 // Hints at what waits in a queue of which others have written, or which nobody here awaited before. Each
 // thing is hinted at once for as long as it waits; should that be lost, the store publishes it again.
-void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::string>& queue,
+void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::string>& queue, int limit,
                             QueueScan& state) {
   const auto& [kind, name] = queue;
   const int64_t writes = tx.tables.foreign_writes();
@@ -264,7 +276,7 @@ void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::stri
     if (fresh && !before.contains(*it)) tx.effects.hints.push_back(std::move(hint));
   };
   if (kind == TaskKind::kTurn) {
-    for (const SqliteRun* run : tx.tables.ReadyRuns(name, last, kHintsAtOnce)) {
+    for (const SqliteRun* run : tx.tables.ReadyRuns(name, last, limit)) {
       ++found;
       const bool others = run->owner_until > tx.now && !run->owner.empty() && !IsOurs(run->owner);
       held_back |= others;  // its owner comes first
@@ -273,14 +285,15 @@ void SqliteStore::ScanQueue(Transaction& tx, const std::pair<TaskKind, std::stri
       }
     }
   } else {
-    for (const auto& [run, row] : tx.tables.ClaimableActivities(name, last, kHintsAtOnce)) {
+    for (const auto& [run, row] : tx.tables.ClaimableActivities(name, last, limit)) {
       ++found;
-      give(run, {kind, name, row->key.run, row->key.id, row->epoch, SessionId(), row->activity_type},
+      give(run,
+           {kind, name, row->key.run, row->key.id, row->epoch, SessionId(), row->activity_type, row->policy.priority},
            static_cast<int64_t>(static_cast<uint64_t>(row->epoch) +
                                 static_cast<uint64_t>(ToMicros(row->available_at))));  // both grow
     }
   }
-  state.unfinished = held_back || found == kHintsAtOnce;
+  state.unfinished = held_back || found == limit;
   state.writes = writes;
 }
 

@@ -118,7 +118,7 @@ class SqliteTables {
   RunPage ListRuns(const ListRequest& request, int64_t below, int limit, int scan);
   int64_t LastRun();  // the highest number of a run
   // Ready runs of a queue, and activities that can be claimed (with their runs' numbers), of runs up to
-  // number `last`; longest waiting first.
+  // number `last`; longest waiting first, of activities those of the smallest priority.
   std::vector<const Run*> ReadyRuns(const std::string& queue, int64_t last, int limit);
   std::vector<std::pair<int64_t, const ActivityRow*>> ClaimableActivities(const std::string& queue,
                                                                           int64_t last, int limit);

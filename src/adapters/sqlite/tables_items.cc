@@ -64,7 +64,7 @@ void SqliteTables::WriteActivity(SqliteStatement& statement, ItemId id, const Ac
   const std::string* session = row.state == ActivityState::kClaimed ? &row.session : nullptr;
   if (&statement == &sql_->insert_activity) {
     statement.Run(id.first, id.second, claimable, session, SqliteInstant{due}, SqliteBlob{bytes}, ns_,
-                  row.task_queue);
+                  row.task_queue, int64_t{row.policy.priority});
   } else {
     statement.Run(id.first, id.second, claimable, session, SqliteInstant{due}, SqliteBlob{bytes});
   }

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "marathon/detail/sha256.h"
+#include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
@@ -47,6 +49,7 @@ std::string EncodeSqsHint(const TaskHint& hint) {
     body["a"] = hint.activity;
     body["e"] = hint.epoch;
     body["t"] = hint.activity_type;
+    if (hint.priority != limits::kDefaultPriority) body["n"] = hint.priority;
   }
   if (!hint.preferred.empty()) body["p"] = hint.preferred;
   return body.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
@@ -81,6 +84,8 @@ StatusOr<TaskHint> DecodeSqsHint(std::string_view text, TaskKind kind,
     return no_hint;
   }
   string("p", &hint.preferred);
+  int64_t priority = 0;
+  if (number("n", &priority) && std::in_range<uint8_t>(priority)) hint.priority = static_cast<uint8_t>(priority);
   return hint;
 }
 

@@ -55,26 +55,34 @@ function verbs.TAKE(first, max, ...)
   return taken
 end
 
--- Puts a hint into `queue`, or into `own` if its session receives; wakes receivers when it is the first.
-function verbs.HINT(queue, hint, channel, counter, receivers, session, own, index)
+-- Hints go by priority and then by number, which their score tells in one: a double has integers of 53 bits, three of
+-- them for the priority. Numbers go up from the middle of the others, and down for what is given back, which so is the
+-- first of its priority; they last for 17 years of a million hints a second.
+local PRIORITY, MIDDLE = 2 ^ 50, 2 ^ 49
+
+-- Puts a hint into `queue`, or into `own` if its session receives, as the 'first' or the 'last' of its priority; wakes
+-- receivers when it is the first of all.
+function verbs.HINT(queue, hint, priority, place, channel, counter, receivers, session, own, index)
   if session ~= '' and redis.call('SISMEMBER', KEYS[tonumber(receivers)], session) == 1 then
     queue = KEYS[tonumber(own)]
     redis.call('SADD', KEYS[tonumber(index)], queue)
   end
   local number = redis.call('INCR', KEYS[tonumber(counter)])
-  if redis.call('ZADD', queue, 'NX', number, hint) == 1 and redis.call('ZCARD', queue) == 1 then
+  if place == 'first' then number = -number end
+  local score = string.format('%.0f', priority * PRIORITY + MIDDLE + number)
+  if redis.call('ZADD', queue, 'NX', score, hint) == 1 and redis.call('ZCARD', queue) == 1 then
     redis.call('PUBLISH', channel, queue)
   end
 end
 
--- What waits for a session that no longer receives goes to anyone: (own queue, queue), as many as there are.
-function verbs.RETURN(index, channel, counter, ...)
+-- What waits for a session that no longer receives goes to anyone, and keeps its place: (own queue, queue), as many as
+-- there are.
+function verbs.RETURN(index, channel, ...)
   local pairs_ = {...}
   for i = 1, #pairs_, 2 do
     local own, queue = KEYS[tonumber(pairs_[i])], KEYS[tonumber(pairs_[i + 1])]
-    for _, hint in ipairs(redis.call('ZRANGE', own, 0, -1)) do
-      redis.call('ZADD', queue, 'NX', redis.call('INCR', KEYS[tonumber(counter)]), hint)
-    end
+    local hints = redis.call('ZRANGE', own, 0, -1, 'WITHSCORES')
+    for j = 1, #hints, 2 do redis.call('ZADD', queue, 'NX', hints[j + 1], hints[j]) end
     redis.call('DEL', own)
     redis.call('SREM', index, own)
     redis.call('PUBLISH', channel, queue)
