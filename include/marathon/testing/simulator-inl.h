@@ -52,6 +52,7 @@ struct SimJob {
   bool is_fork = false;      // of another
   bool none = false;         // … that could not be
   Duration start_delay{0};
+  Duration run_timeout{0};
   int priority = 0;
   std::optional<RunKey> run;
   std::optional<EventBody> end;  // as AwaitEnd told

@@ -13,7 +13,8 @@ namespace marathon::inline MARATHON_ABI::testing::internal {
 
 // Children would meet those of the other run, which have the same workflow ids; and what was canceled stays canceled.
 MARATHON_INLINE bool Simulation::MayFork(const SimJob& job) const {
-  return rewinding_ == nullptr && !job.cancel && !job.terminate && !job.program.HasChildren();
+  return rewinding_ == nullptr && !job.cancel && !job.terminate && job.run_timeout == Duration(0) &&
+         !job.program.HasChildren();
 }
 
 // Whatever event that is: if it is in the turn that ended the run, there is no fork.

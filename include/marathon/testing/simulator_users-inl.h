@@ -30,6 +30,8 @@ MARATHON_INLINE void Simulation::PlanJob(size_t index) {
   job.with_update = random_.Below(6) == 0;
   if (job.with_update) job.updates = 1;
   if (random_.Below(6) == 0) job.start_delay = Duration(random_.Between(1, 30'000));
+  // Of one that is not tried again: which of its attempts would return is not known then.
+  if (random_.Below(10) == 0 && job.program.Attempts() == 1) job.run_timeout = Duration(random_.Between(1'000, 60'000));
   job.priority = static_cast<int>(random_.Below(limits::kMaxPriority + 1));
   const int times = random_.Below(3) == 0 ? 2 : 1;
   After(0, 60'000, "user: start", [this, &job, times] { StartJob(job, times); });
@@ -109,6 +111,7 @@ MARATHON_INLINE void Simulation::StartJob(SimJob& job, int times) {
       call.options.workflow_id = job.id;
       call.options.request_id = job.id + "/start";
       call.options.start_delay = job.start_delay;
+      call.options.run_timeout = job.run_timeout;
       call.options.priority = job.priority;
       call.options.memo = {{"program", std::string(kSimMemo)}};
       call.options.attributes = {{"job", job.id}, {"early", "yes"}};

@@ -99,6 +99,10 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
     if (!job.terminate) Violation("I8", job, "was terminated and nobody asked for it");
     return;
   }
+  if (std::holds_alternative<WorkflowTimedOut>(run.end)) {
+    if (job.run_timeout == Duration(0)) Violation("I8", job, "timed out and had no timeout");
+    return;
+  }
   if (std::holds_alternative<WorkflowCanceled>(run.end) && !job.cancel) {
     return Violation("I8", job, "was canceled and nobody asked for it");
   }
