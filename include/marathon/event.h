@@ -63,6 +63,8 @@ struct ActivityPolicy {
   Duration heartbeat{0};          // between two heartbeats
   StoredRetryPolicy retry;
   bool hold_dead_letter = false;  // when its workers have died too often: held, not failed
+  std::string concurrency_key{};  // of its task queue; empty: none
+  int32_t max_per_key = 1;        // so many of those with the same key are at work at a time
 
   friend bool operator==(const ActivityPolicy&, const ActivityPolicy&) = default;
 };

@@ -52,6 +52,11 @@ struct ActivityOptions {
   // When five workers have died while it ran: it is held, as a dead letter, until somebody calls
   // Run::RetryActivity or a deadline passes, instead of failing.
   bool hold_dead_letter = false;
+  // Of all activities of one task queue with the same key, `max_per_key` are at work at a time, in whatever worker and
+  // process; the others wait. Up to limits::kMaxIdBytes; empty: it waits for none. Of those with one key the
+  // `max_per_key` that was said last counts; 1 to limits::kMaxPlaces.
+  std::string_view concurrency_key{};
+  int max_per_key = 1;
 };
 
 // How a local activity is to be run. Trivially destructible, as ActivityOptions is.

@@ -45,6 +45,8 @@ inline ActivityPolicy FullPolicy() {
   policy.retry.jitter = 0.25;
   policy.retry.non_retryable_types = {"CardDeclined", "Fraud"};
   policy.hold_dead_letter = true;
+  policy.concurrency_key = "customer 7";
+  policy.max_per_key = 3;
   return policy;
 }
 

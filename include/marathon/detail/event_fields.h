@@ -25,6 +25,8 @@ struct Layout<ActivityPolicy> {
       Field{"heartbeat_ms", &ActivityPolicy::heartbeat},
       Field{"retry", &ActivityPolicy::retry},
       Field{"hold_dead_letter", &ActivityPolicy::hold_dead_letter},
+      Field{"concurrency_key", &ActivityPolicy::concurrency_key},
+      Field{"max_per_key", &ActivityPolicy::max_per_key},
   };
 };
 

@@ -498,10 +498,11 @@ MARATHON_INLINE void Host::CompleteActivity(std::string_view token, EventBody ou
   if (auto* completed = std::get_if<ActivityCompleted>(&outcome)) completed->scheduled = end.key.id;
   if (auto* failed = std::get_if<ActivityFailed>(&outcome)) failed->scheduled = end.key.id;
   end.outcome = std::move(outcome);
-  const RunKey run = end.key.run;
-  store_->EndAttempt(std::move(end), [self = Self(), done = std::move(done),
-                                      run](StatusOr<AttemptReply> reply) mutable {
-    if (reply.ok() && reply->mine) self->turns_.Wake(run);
+  const ActivityKey key = end.key;
+  store_->EndAttempt(std::move(end), [self = Self(), done = std::move(done), key,
+                                      epoch = end.epoch](StatusOr<AttemptReply> reply) mutable {
+    if (reply.ok() && reply->mine) self->turns_.Wake(key.run);
+    if (reply.ok()) self->places_.Leave(std::move(reply->place), key, epoch);
     if (reply.ok() && !reply->applied) return done(NotFound("the activity is resolved already"));
     done(reply.status());
   });

@@ -19,6 +19,7 @@
 //       misses none
 //   I16 a blob that was kept reads as what it was
 //   I17 no more permits are given than fit into a limit and have flowed into it, and none in a pause
+//   I18 of those with one concurrency key no more are at work than may
 //
 // This class checks I1, I2, I3, I5, I6, I7, I9's bytes, I11's events, I12, I13's rows and I14; the Simulator the rest.
 // AuditedStateStore feeds it. Not safe from several threads.
