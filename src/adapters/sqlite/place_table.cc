@@ -1,5 +1,7 @@
 #include "place_table.h"
 
+#include <fmt/format.h>
+
 #include <vector>
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -14,7 +16,9 @@ class SqlitePlaceTable::Entries {
   std::optional<PlaceEntry> Find(const std::string& holder) {
     SqliteCursor cursor = table_.find_.Query(id_, SqliteBlob{holder});
     if (!cursor.Next()) return std::nullopt;
-    return EntryOf(static_cast<PlaceState>(cursor.Int(0)), cursor);
+    const int64_t state = cursor.Int(0);
+    if (state < 1 || state > 3) table_.db_.Fail(DataLoss(fmt::format("the place of \"{}\" is damaged", holder)));
+    return EntryOf(static_cast<PlaceState>(state), cursor);
   }
   void Put(const std::string& holder, const PlaceEntry& entry) {
     table_.put_.Run(id_, SqliteBlob{holder}, static_cast<int64_t>(entry.state), entry.epoch,
