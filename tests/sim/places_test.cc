@@ -12,6 +12,7 @@
 
 #include "marathon/adapters/memory.h"
 #include "marathon/marathon.h"
+#include "marathon/testing/forwarding_limiter.h"
 #include "marathon/testing/sim_cluster.h"
 
 namespace marathon::testing {
@@ -22,9 +23,9 @@ using namespace std::chrono_literals;
 constexpr ActivityDef<int64_t(int64_t)> kWork{"Work"};
 
 // Passes on what it is asked, but for one Leave, when it is told that its caller dies then.
-class MortalLimiter final : public Limiter {
+class MortalLimiter final : public ForwardingLimiter {
  public:
-  explicit MortalLimiter(std::shared_ptr<Limiter> base) : base_(std::move(base)) {}
+  using ForwardingLimiter::ForwardingLimiter;
 
   // The next one comes to nothing.
   void DieAtLeave(std::function<void()> die) { die_ = std::move(die); }
@@ -34,19 +35,14 @@ class MortalLimiter final : public Limiter {
     done_first_ = true;
   }
 
-  void Acquire(AcquireLimit request, Done<Permit> done) override { base_->Acquire(std::move(request), std::move(done)); }
-  void Settle(SettleLimit request, DoneStatus done) override { base_->Settle(std::move(request), std::move(done)); }
-  void Clear(std::string key, DoneStatus done) override { base_->Clear(std::move(key), std::move(done)); }
-  void Enter(EnterPlace request, Done<EnterReply> done) override { base_->Enter(std::move(request), std::move(done)); }
   void Leave(LeavePlace request, Done<LeaveReply> done) override {
     const auto die = std::exchange(die_, nullptr);
-    if (die == nullptr) return base_->Leave(std::move(request), std::move(done));
-    if (done_first_) base_->Leave(std::move(request), [](const StatusOr<LeaveReply>&) {});
+    if (die == nullptr) return base().Leave(std::move(request), std::move(done));
+    if (done_first_) base().Leave(std::move(request), [](const StatusOr<LeaveReply>&) {});
     die();
   }
 
  private:
-  const std::shared_ptr<Limiter> base_;
   std::function<void()> die_;
   bool done_first_ = false;
 };

@@ -77,8 +77,10 @@ TEST(ConcurrencyKeysTest, RunsShareAKeyAndOtherKeysAndTaskQueuesAreApart) {
   options.task_queues = {"default", "elsewhere"};
   TestEnvironment env(registry, options);
   env.Mock(kCall, Same, {.delay = 10s});
-  std::vector<StatusOr<Run>> runs;
-  for (const char* const key : {"a", "a", "b", "elsewhere", ""}) runs.push_back(env.engine().Start("W", std::string(key)));
+  std::vector<StatusOr<marathon::Run>> runs;
+  for (const char* const key : {"a", "a", "b", "elsewhere", ""}) {
+    runs.push_back(env.engine().Start("W", std::string(key)));
+  }
   for (const auto& run : runs) EXPECT_EQ(ResultOf<int>(run).value_or(0), 1);
   EXPECT_THAT(BegunAt(env), ElementsAre(0, 0, 0, 0, 10));
 }

@@ -16,6 +16,7 @@
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/limiter.h"
+#include "marathon/status.h"
 #include "marathon/testing/fault_rates.h"
 #include "marathon/testing/seeded_random.h"
 #include "marathon/testing/sim_coverage.h"
