@@ -210,7 +210,7 @@ void RedisStore::EnterAPlace(EnterPlace request, Done<EnterReply> done) {
   loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
     const std::string& key = request.key;
     RedisStep step;
-    step.Change("ENTER", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
+    step.Change("ENTERPLACE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
                 step.Key(keys_.PlacesPassed(key)), step.Key(keys_.PlacesAwaited(key)), request.holder, request.epoch,
                 request.max, request.priority);
     script_.Send(std::move(step), std::nullopt,
@@ -229,7 +229,7 @@ void RedisStore::LeaveAPlace(LeavePlace request, Done<LeaveReply> done) {
   loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
     const std::string& key = request.key;
     RedisStep step;
-    step.Change("LEAVE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
+    step.Change("LEAVEPLACE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
                 step.Key(keys_.PlacesPassed(key)), step.Key(keys_.PlacesAwaited(key)), request.holder, request.epoch);
     script_.Send(std::move(step), std::nullopt,
                  [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {

@@ -58,7 +58,7 @@ local function keep_places(places)
 end
 
 -- {1 if granted, suspect, its epoch, those that were passed one}
-function verbs.ENTER(key, now, holding, passed, waiting, holder, epoch, max, priority)
+function verbs.ENTERPLACE(key, now, holding, passed, waiting, holder, epoch, max, priority)
   local places = open_places(key, now, holding, passed, waiting)
   places.max = tonumber(max)
   redis.call('HSET', key, 'max', max)
@@ -88,7 +88,7 @@ function verbs.ENTER(key, now, holding, passed, waiting, holder, epoch, max, pri
 end
 
 -- {those that were passed a place}
-function verbs.LEAVE(key, now, holding, passed, waiting, holder, epoch)
+function verbs.LEAVEPLACE(key, now, holding, passed, waiting, holder, epoch)
   local places = open_places(key, now, holding, passed, waiting)
   local had = tonumber(redis.call('HGET', key, 'e:' .. holder))
   local gone = 0
