@@ -61,6 +61,14 @@ class SqliteBesideTest : public ::testing::Test {
     EXPECT_TRUE(entered.ok()) << entered.status();
     return entered.ok() ? *std::move(entered) : EnterReply();
   }
+  // Those that were passed a place.
+  static std::vector<std::string> Leave(Process& process, const std::string& key, const std::string& holder,
+                                        int64_t epoch) {
+    auto left = process.Wait<StatusOr<LeaveReply>>(
+        [&](auto done) { process.ports.limiter->Leave({key, holder, epoch}, std::move(done)); });
+    EXPECT_TRUE(left.ok()) << left.status();
+    return left.ok() ? left->passed : std::vector<std::string>();
+  }
   static std::string Text(const FramePage& page) {
     std::string text;
     for (const StreamFrame& frame : page.frames) text += std::to_string(frame.seq) + frame.bytes;
@@ -151,10 +159,7 @@ TEST_F(SqliteBesideTest, ProcessesShareThePlacesOfAKey) {
   EXPECT_TRUE(Enter(one, "k", "a").granted);
   EXPECT_FALSE(Enter(two, "k", "b").granted);
   EXPECT_TRUE(Enter(other, "k", "b").granted);
-  const auto left = two.Wait<StatusOr<LeaveReply>>(
-      [&](auto done) { two.ports.limiter->Leave({"k", "a", 1}, std::move(done)); });
-  ASSERT_TRUE(left.ok()) << left.status();
-  EXPECT_EQ(left->passed, std::vector<std::string>{"b"});
+  EXPECT_EQ(Leave(two, "k", "a", 1), std::vector<std::string>{"b"});
   EXPECT_EQ(CheckSqliteFile(file()), Status());
 }
 
@@ -164,8 +169,8 @@ TEST_F(SqliteBesideTest, PlacesThatNobodyUsesAreSwept) {
   Enter(process, "held", "a");
   Enter(process, "left", "a");
   Enter(process, "left", "b");
-  process.Wait<StatusOr<LeaveReply>>([&](auto done) { process.ports.limiter->Leave({"left", "a", 1}, std::move(done)); });
-  process.Wait<StatusOr<LeaveReply>>([&](auto done) { process.ports.limiter->Leave({"left", "b", 0}, std::move(done)); });
+  EXPECT_EQ(Leave(process, "left", "a", 1), std::vector<std::string>{"b"});
+  EXPECT_EQ(Leave(process, "left", "b", 0), std::vector<std::string>());
   RawDatabase raw(file());
   EXPECT_EQ(raw.Text("SELECT count(*) FROM marathon_places"), "1") << "who leaves last takes its key along";
   world_.RunUntil(world_.Now() + limits::kTakenPlaceKeep + std::chrono::seconds(1));
@@ -256,7 +261,8 @@ TEST_F(SqliteBesideTest, AFileWithoutThemGetsThem) {
   EXPECT_TRUE(Put(process, {"blob"}).ok());
   EXPECT_EQ(Append(process, {"s", "step", 1, 0, {"x"}}).value(), 1u);
   EXPECT_EQ(Wait(process), 0);
-  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "5");
+  EXPECT_TRUE(Enter(process, "k", "a").granted);
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
   EXPECT_EQ(CheckSqliteFile(file()), Status());
 }
 
