@@ -43,10 +43,12 @@ class FaultyLimiter final : public Limiter {
   }
   void Enter(EnterPlace request, Done<EnterReply> done) override {
     SimUses<"Limiter.Enter">();
+    link_->Trace("enters", request.key, request.holder, request.epoch);
     link_->Call("enter", &Limiter::Enter, std::move(request), std::move(done));
   }
   void Leave(LeavePlace request, Done<LeaveReply> done) override {
     SimUses<"Limiter.Leave">();
+    link_->Trace("leaves", request.key, request.holder, request.epoch);
     link_->Call("leave", &Limiter::Leave, std::move(request), std::move(done));
   }
 
@@ -58,6 +60,10 @@ class FaultyLimiter final : public Limiter {
           actor(caller.actor()),
           rates(given),
           random(world.Fork("limiter calls of " + world.NameOf(actor))) {}
+
+    void Trace(std::string_view what, std::string_view key, std::string_view holder, int64_t epoch) {
+      if (world.tracing()) world.Trace(actor, fmt::format("{} \"{}\": {} at epoch {}", what, key, holder, epoch));
+    }
 
     enum class Fault : uint8_t { kNone, kUnavailable, kLost, kAnswerLost, kLate, kRepeated };
     Fault Draw() {

@@ -37,7 +37,10 @@ class SimPlaces {
     });
     if (!at_work || place.empty()) return;
     std::vector<HeldActivity>& begun = begun_[place];
-    std::erase_if(begun, [&](const HeldActivity& one) { return !IsAtWork(one, [](const ActivityRow&) {}); });
+    // A worker that does not know whether it has claimed may begin what it has just ended: that is one and the same.
+    std::erase_if(begun, [&](const HeldActivity& one) {
+      return one.key == info.key || !IsAtWork(one, [](const ActivityRow&) {});
+    });
     begun.push_back({info.key, info.epoch});
     if (begun.size() <= static_cast<size_t>(max)) return;
     invariants_.Report("I18", info.key.run,
