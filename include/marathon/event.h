@@ -65,6 +65,8 @@ struct ActivityPolicy {
   StoredRetryPolicy retry;
   bool hold_dead_letter = false;  // when its workers have died too often: held, not failed
   uint8_t priority = limits::kDefaultPriority;  // in its task queue, 1 first; of a child, its run's
+  std::string concurrency_key{};  // of its task queue; empty: none
+  int32_t max_per_key = 1;        // so many of those with the same key are at work at a time
 
   friend bool operator==(const ActivityPolicy&, const ActivityPolicy&) = default;
 };

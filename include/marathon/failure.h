@@ -64,6 +64,7 @@ inline constexpr std::string_view kUnfinishedUpdate = "marathon.UnfinishedUpdate
 // A transactional activity where there is no transaction for it, and one whose SQL reached beyond its own.
 inline constexpr std::string_view kNoTransaction = "marathon.NoTransaction";
 inline constexpr std::string_view kForbiddenSql = "marathon.ForbiddenSql";
+inline constexpr std::string_view kNoPlace = "marathon.NoPlace";  // a concurrency key, and a store without a Limiter
 inline constexpr std::string_view kHistoryLimit = "marathon.HistoryLimit";
 inline constexpr std::string_view kTerminated = "marathon.Terminated";
 inline constexpr std::string_view kNotStarted = "marathon.NotStarted";      // a child: its id is taken

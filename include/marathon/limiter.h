@@ -12,6 +12,10 @@
 // side says of its own buckets (LimitReport) and its pauses hold all callers back, too, and never let them do more.
 // A key that says nothing any more is forgotten after limits::kLimitKeep.
 //
+// It keeps places as well: so many of a key at a time, over all that share the store, as activities with a concurrency
+// key have them. Enter asks for one, Leave gives it up. Who does not get one waits, outside: when a place is free it is
+// passed to the first of those that wait, and whoever passed it tells him. All of it may be repeated.
+//
 // Thread rule: safe to call from any thread. `done` is called once, on any thread, perhaps before the call returns,
 // and holds no lock; it must not block. All times are by the store's clock.
 //
@@ -21,6 +25,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +73,43 @@ struct SettleLimit {
   Duration pause{0};  // nobody goes for so long, whatever permit he has
 };
 
+// ---- Places. Their keys have nothing to do with those above.
+
+// An attempt asks for one of the places of a key.
+struct EnterPlace {
+  std::string key = {};     // 1 to limits::kPlaceKeyBytes bytes
+  std::string holder = {};  // 1 to limits::kPlaceHolderBytes bytes: the same for all attempts of one, which share a place
+  int64_t epoch = 0;        // of this attempt, from 1; later ones have higher ones
+  int32_t max = 1;          // how many places there are, from 1; the last that was said counts
+  uint8_t priority = 0;     // of those that wait the smallest is first, and of equals who came first
+};
+
+struct PlaceHolder {
+  std::string holder;
+  int64_t epoch = 0;
+
+  friend bool operator==(const PlaceHolder&, const PlaceHolder&) = default;
+};
+
+struct EnterReply {
+  bool granted = false;
+  std::vector<std::string> passed = {};  // as in LeaveReply
+  // Of a refusal: one who has had a place for a while, or the asker's own later attempt. Whoever is told of one looks whether
+  // it still is at work, and calls Leave for it, with its epoch, if not.
+  std::optional<PlaceHolder> suspect = {};
+};
+
+struct LeavePlace {
+  std::string key = {};
+  std::string holder = {};
+  int64_t epoch = 0;  // of the attempt that has ended; 0: the holder no longer waits, and does not want what it was passed
+};
+
+struct LeaveReply {
+  // Who waited and have a place now, for limits::kPlacePassed: until then they are to Enter. The caller tells them.
+  std::vector<std::string> passed = {};
+};
+
 class Limiter {
  public:
   virtual ~Limiter() = default;
@@ -83,6 +125,15 @@ class Limiter {
 
   // Forgets all of a key: what is taken, its pause, its permits. For operators.
   virtual void Clear(std::string key, DoneStatus done) = 0;
+
+  // Grants a place if one is free and nobody waits before the holder, or if it was passed to it, or if an earlier attempt
+  // of the holder has it: then it is this attempt's. Else the holder waits, and keeps its turn when it asks again. A holder
+  // whose later attempt has the place is refused and does not wait.
+  virtual void Enter(EnterPlace request, Done<EnterReply> done) = 0;
+
+  // Gives up the place of a holder, if it is of this attempt or an earlier one, and passes on what is free. If it is passed
+  // one while its attempt ends that was refused, `passed` names it.
+  virtual void Leave(LeavePlace request, Done<LeaveReply> done) = 0;
 };
 
 }  // namespace marathon::inline MARATHON_ABI

@@ -132,6 +132,18 @@ inline constexpr Duration kLimitMaxWait = std::chrono::hours(30 * 24);
 // Priorities of runs and of activities in a task queue: the smaller goes first (Temporal's figures).
 inline constexpr uint8_t kDefaultPriority = 3;
 inline constexpr uint8_t kMaxPriority = 5;
+// Places of a concurrency key: the key with its task queue, and the name of who has one; how many there may be; how long one is
+// kept for whoever it was passed to, after how long whoever has one is looked after, and about how long an activity waits that
+// nobody has told of its turn; how many one call passes on; how long a key is kept that nobody uses, without and with places taken.
+inline constexpr size_t kPlaceKeyBytes = kMaxNameBytes + 1 + kMaxIdBytes;
+inline constexpr size_t kPlaceHolderBytes = 1024;
+inline constexpr int32_t kMaxPlaces = 1'000'000;
+inline constexpr Duration kPlacePassed = std::chrono::seconds(10);
+inline constexpr Duration kPlaceLease = std::chrono::seconds(30);
+inline constexpr Duration kPlaceRetry = std::chrono::minutes(1);
+inline constexpr int kPlacesPassedOn = 100;
+inline constexpr Duration kPlaceKeep = std::chrono::hours(1);
+inline constexpr Duration kTakenPlaceKeep = std::chrono::hours(365 * 24);
 
 inline constexpr Duration kDefaultStartToClose = std::chrono::minutes(10);
 

@@ -227,6 +227,8 @@ struct AttemptEnd {
 struct AttemptReply {
   bool applied = false;  // false: the row was gone already, as after a lost reply. Not an error
   bool mine = false;     // as in PutReply
+  // PlaceKeyOf the row, unless it was gone or goes on elsewhere (kDetach): the place is to be left for it.
+  std::string place = {};
 };
 
 struct HeartbeatRequest {

@@ -155,6 +155,11 @@ struct ActivityRow {
   friend bool operator==(const ActivityRow&, const ActivityRow&) = default;
 };
 
+// The key of places (limiter.h) that an activity needs one of; empty: it needs none. A task queue's name has no line break.
+inline std::string PlaceKeyOf(const std::string& task_queue, const ActivityPolicy& policy) {
+  return policy.concurrency_key.empty() ? std::string() : task_queue + '\n' + policy.concurrency_key;
+}
+
 // Whether a worker may claim it.
 inline bool IsClaimable(const ActivityRow& row) {
   return row.state == ActivityState::kClaimable && !row.paused;

@@ -30,6 +30,14 @@ inline void CheckTaskQueue(std::string_view name) {
                          {.type = std::string(failure_type::kEncode), .non_retryable = true});
 }
 
+// Throws unless so many of this concurrency key may be at work; none is as good as any.
+inline void CheckConcurrency(std::string_view key, int max) {
+  if (!key.empty()) CheckName("a concurrency_key", key, limits::kMaxIdBytes);
+  if (max >= 1 && max <= limits::kMaxPlaces) return;
+  throw ApplicationError(fmt::format("max_per_key is 1 to {}, and not {}", limits::kMaxPlaces, max),
+                         {.type = std::string(failure_type::kEncode), .non_retryable = true});
+}
+
 // Throws unless these may be a run's labels.
 inline void CheckOwnLabels(std::string_view what, const Labels& labels) {
   const Status status = CheckLabels(what, labels);
@@ -90,6 +98,11 @@ MARATHON_INLINE detail::OperationRef WorkflowContext::ScheduleEncoded(std::strin
   if (options.retry != nullptr) policy.retry = StoredRetryPolicy(*options.retry);
   policy.hold_dead_letter = options.hold_dead_letter;
   policy.priority = detail::PriorityOf("activity", activity, options.priority, core_.priority());
+  detail::CheckConcurrency(options.concurrency_key, options.max_per_key);
+  if (!options.concurrency_key.empty()) {
+    policy.concurrency_key = options.concurrency_key;
+    policy.max_per_key = options.max_per_key;
+  }
   return core_.ScheduleActivity(activity, std::move(input), options.task_queue, std::move(policy),
                                 options.cancellation, where);
 }

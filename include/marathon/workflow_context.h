@@ -53,6 +53,11 @@ struct ActivityOptions {
   // Run::RetryActivity or a deadline passes, instead of failing.
   bool hold_dead_letter = false;
   int priority = 0;  // in its task queue, as in StartOptions; 0: the workflow's own
+  // Of all activities of one task queue with the same key, `max_per_key` are at work at a time, in whatever worker and
+  // process; the others wait. Up to limits::kMaxIdBytes; empty: it waits for none. Of those with one key the
+  // `max_per_key` that was said last counts; 1 to limits::kMaxPlaces.
+  std::string_view concurrency_key{};
+  int max_per_key = 1;
 };
 
 // How a local activity is to be run. Trivially destructible, as ActivityOptions is.

@@ -330,6 +330,8 @@ TEST_F(LimitedClientTest, AStoreThatHasNoLimiterLimitsNothing) {
     void Acquire(AcquireLimit, Done<Permit> done) override { done(Unimplemented("none")); }
     void Settle(SettleLimit, DoneStatus done) override { done(Unimplemented("none")); }
     void Clear(std::string, DoneStatus done) override { done(Unimplemented("none")); }
+    void Enter(EnterPlace, Done<EnterReply> done) override { done(Unimplemented("none")); }
+    void Leave(LeavePlace, Done<LeaveReply> done) override { done(Unimplemented("none")); }
   };
   limiter_ = std::make_shared<None>();
   Open([](const DoubleRequest&) { return Says(); }, {.requests_per_minute = 1});
@@ -341,6 +343,8 @@ TEST_F(LimitedClientTest, AStoreThatDoesNotAnswerIsTriedAgain) {
     void Acquire(AcquireLimit, Done<Permit> done) override { done(Unavailable("away")); }
     void Settle(SettleLimit, DoneStatus done) override { done(Unavailable("away")); }
     void Clear(std::string, DoneStatus done) override { done(Unavailable("away")); }
+    void Enter(EnterPlace, Done<EnterReply> done) override { done(Unavailable("away")); }
+    void Leave(LeavePlace, Done<LeaveReply> done) override { done(Unavailable("away")); }
   };
   limiter_ = std::make_shared<Away>();
   Open([](const DoubleRequest&) { return Says(); });

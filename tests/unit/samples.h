@@ -46,6 +46,8 @@ inline ActivityPolicy FullPolicy() {
   policy.retry.non_retryable_types = {"CardDeclined", "Fraud"};
   policy.hold_dead_letter = true;
   policy.priority = 1;
+  policy.concurrency_key = "customer 7";
+  policy.max_per_key = 3;
   return policy;
 }
 

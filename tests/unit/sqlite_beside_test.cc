@@ -55,6 +55,20 @@ class SqliteBesideTest : public ::testing::Test {
         [&](auto done) { process.ports.limiter->Settle(std::move(request), std::move(done)); });
     EXPECT_TRUE(settled.ok()) << settled;
   }
+  static EnterReply Enter(Process& process, const std::string& key, const std::string& holder) {
+    auto entered = process.Wait<StatusOr<EnterReply>>(
+        [&](auto done) { process.ports.limiter->Enter({key, holder, 1}, std::move(done)); });
+    EXPECT_TRUE(entered.ok()) << entered.status();
+    return entered.ok() ? *std::move(entered) : EnterReply();
+  }
+  // Those that were passed a place.
+  static std::vector<std::string> Leave(Process& process, const std::string& key, const std::string& holder,
+                                        int64_t epoch) {
+    auto left = process.Wait<StatusOr<LeaveReply>>(
+        [&](auto done) { process.ports.limiter->Leave({key, holder, epoch}, std::move(done)); });
+    EXPECT_TRUE(left.ok()) << left.status();
+    return left.ok() ? left->passed : std::vector<std::string>();
+  }
   static std::string Text(const FramePage& page) {
     std::string text;
     for (const StreamFrame& frame : page.frames) text += std::to_string(frame.seq) + frame.bytes;
@@ -137,6 +151,47 @@ TEST_F(SqliteBesideTest, DamagedLimitsAreFoundAndNamed) {
   EXPECT_THAT(std::string(MessageOf(permit.status())), HasSubstr("\"k\""));
 }
 
+TEST_F(SqliteBesideTest, ProcessesShareThePlacesOfAKey) {
+  Process one(world_, "one"), two(world_, "two"), other(world_, "other");
+  ASSERT_TRUE(one.Open(file()).ok());
+  ASSERT_TRUE(two.Open(file()).ok());
+  ASSERT_TRUE(other.Open(file(), "?namespace=other").ok());
+  EXPECT_TRUE(Enter(one, "k", "a").granted);
+  EXPECT_FALSE(Enter(two, "k", "b").granted);
+  EXPECT_TRUE(Enter(other, "k", "b").granted);
+  EXPECT_EQ(Leave(two, "k", "a", 1), std::vector<std::string>{"b"});
+  EXPECT_EQ(CheckSqliteFile(file()), Status());
+}
+
+TEST_F(SqliteBesideTest, PlacesThatNobodyUsesAreSwept) {
+  Process process(world_);
+  ASSERT_TRUE(process.Open(file()).ok());
+  Enter(process, "held", "a");
+  Enter(process, "left", "a");
+  Enter(process, "left", "b");
+  EXPECT_EQ(Leave(process, "left", "a", 1), std::vector<std::string>{"b"});
+  EXPECT_EQ(Leave(process, "left", "b", 0), std::vector<std::string>());
+  RawDatabase raw(file());
+  EXPECT_EQ(raw.Text("SELECT count(*) FROM marathon_places"), "1") << "who leaves last takes its key along";
+  world_.RunUntil(world_.Now() + limits::kTakenPlaceKeep + std::chrono::seconds(1));
+  Enter(process, "new", "a");
+  EXPECT_EQ(raw.Text("SELECT count(*) FROM marathon_places"), "1");
+  EXPECT_EQ(raw.Text("SELECT count(*) FROM marathon_place_holders"), "1");
+  EXPECT_EQ(CheckSqliteFile(file()), Status());
+}
+
+TEST_F(SqliteBesideTest, DamagedPlacesAreFoundAndNamed) {
+  Process process(world_);
+  ASSERT_TRUE(process.Open(file()).ok());
+  Enter(process, "k", "a");
+  RawDatabase(file()).Run("UPDATE marathon_places SET taken = 2");
+  EXPECT_THAT(std::string(MessageOf(CheckSqliteFile(file()))), HasSubstr("places"));
+  RawDatabase(file()).Run("UPDATE marathon_place_holders SET state = 7");
+  const auto entered = process.Wait<StatusOr<EnterReply>>(
+      [&](auto done) { process.ports.limiter->Enter({"k", "a", 1}, std::move(done)); });
+  EXPECT_EQ(entered.status().code(), StatusCode::kDataLoss);
+}
+
 TEST_F(SqliteBesideTest, KeepsAsLongAsTheUrlSays) {
   Process process(world_);
   ASSERT_TRUE(process.Open(file(), "?blob_keep=60000&stream_keep=30000").ok());
@@ -206,6 +261,7 @@ TEST_F(SqliteBesideTest, AFileWithoutThemGetsThem) {
   EXPECT_TRUE(Put(process, {"blob"}).ok());
   EXPECT_EQ(Append(process, {"s", "step", 1, 0, {"x"}}).value(), 1u);
   EXPECT_EQ(Wait(process), 0);
+  EXPECT_TRUE(Enter(process, "k", "a").granted);
   EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
   EXPECT_EQ(CheckSqliteFile(file()), Status());
 }

@@ -185,9 +185,11 @@ class TestStore {
         break;
       case StoreKind::kSplitMemory: {
         auto queue = NewLocalTaskQueue(std::make_shared<LocalHub>(), "a queue of another domain");
-        auto joined = JoinPorts(NewMemoryPorts(runtime_).store, std::move(queue), runtime_);
+        const Ports memory = NewMemoryPorts(runtime_);
+        auto joined = JoinPorts(memory.store, std::move(queue), runtime_);
         EXPECT_TRUE(joined.ok()) << joined.status();
         ports = *std::move(joined);
+        ports.limiter = memory.limiter;
         break;
       }
       case StoreKind::kSqlite:

@@ -24,6 +24,7 @@
 #include "marathon/llm/scripted_model.h"
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/testing/forwarding_limiter.h"
 #include "marathon/testing/test_environment.h"
 #include "src/llm/paced_call.h"
 
@@ -166,12 +167,12 @@ TEST(LlmLimitsTest, ACallThatWaitsCanBeCanceled) {
 // ---- Several workers, over HTTP
 
 // Tells of the calls that are put off.
-class WatchedLimiter final : public Limiter {
+class WatchedLimiter final : public marathon::testing::ForwardingLimiter {
  public:
-  explicit WatchedLimiter(std::shared_ptr<Limiter> limiter) : limiter_(std::move(limiter)) {}
+  using ForwardingLimiter::ForwardingLimiter;
 
   void Acquire(AcquireLimit request, Done<Permit> done) override {
-    limiter_->Acquire(std::move(request), [this, done = std::move(done)](StatusOr<Permit> permit) mutable {
+    base().Acquire(std::move(request), [this, done = std::move(done)](StatusOr<Permit> permit) mutable {
       const bool held = permit.ok() && permit->wait > 0ms;
       done(std::move(permit));
       if (!held) return;
@@ -180,8 +181,6 @@ class WatchedLimiter final : public Limiter {
       changed_.notify_all();
     });
   }
-  void Settle(SettleLimit request, DoneStatus done) override { limiter_->Settle(std::move(request), std::move(done)); }
-  void Clear(std::string key, DoneStatus done) override { limiter_->Clear(std::move(key), std::move(done)); }
 
   bool WaitForHeld(int count) {
     std::unique_lock lock(mutex_);
@@ -189,7 +188,6 @@ class WatchedLimiter final : public Limiter {
   }
 
  private:
-  const std::shared_ptr<Limiter> limiter_;
   std::mutex mutex_;
   std::condition_variable changed_;
   int held_ = 0;

@@ -3,16 +3,63 @@
 #include "marathon/adapters/memory_limiter.h"
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
+#include <tuple>
+#include <unordered_map>
 #include <utility>
 
 #include "marathon/store/limit_rules.h"
+#include "marathon/store/place_rules.h"
 
 namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
+
+// The places of one key.
+class MemoryPlaces {
+ public:
+  PlaceHead& head() { return head_; }
+  bool empty() const { return entries_.empty(); }
+
+  std::optional<PlaceEntry> Find(const std::string& holder) const {
+    const auto found = entries_.find(holder);
+    return found == entries_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void Put(const std::string& holder, const PlaceEntry& entry) {
+    const auto [place, fresh] = entries_.try_emplace(holder, entry);
+    if (!fresh) order_.erase(RankOf(place->second, holder));
+    place->second = entry;
+    order_.insert(RankOf(entry, holder));
+  }
+  void Erase(const std::string& holder) {
+    const auto place = entries_.find(holder);
+    order_.erase(RankOf(place->second, holder));
+    entries_.erase(place);
+  }
+  std::optional<std::pair<std::string, PlaceEntry>> First(PlaceState state) const {
+    const auto first = order_.lower_bound(Rank(state, 0, std::numeric_limits<int64_t>::min(), std::string()));
+    if (first == order_.end() || std::get<0>(*first) != state) return std::nullopt;
+    const std::string& holder = std::get<3>(*first);
+    return std::pair(holder, entries_.at(holder));
+  }
+
+  Time kept_until{};
+
+ private:
+  using Rank = std::tuple<PlaceState, uint8_t, int64_t, std::string>;
+  static Rank RankOf(const PlaceEntry& entry, const std::string& holder) {
+    return {entry.state, entry.priority, entry.at, holder};
+  }
+
+  PlaceHead head_;
+  std::unordered_map<std::string, PlaceEntry> entries_;
+  std::set<Rank> order_;
+};
 
 class MemoryLimiter final : public Limiter {
  public:
@@ -39,6 +86,16 @@ class MemoryLimiter final : public Limiter {
       states_.erase(key);
     }
     done(std::move(status));
+  }
+
+  void Enter(EnterPlace request, Done<EnterReply> done) override {
+    if (Status status = CheckEnter(request); !status.ok()) return done(std::move(status));
+    done(OverPlaces(request, &PlaceRules<MemoryPlaces>::Enter));
+  }
+
+  void Leave(LeavePlace request, Done<LeaveReply> done) override {
+    if (Status status = CheckLeave(request); !status.ok()) return done(std::move(status));
+    done(OverPlaces(request, &PlaceRules<MemoryPlaces>::Leave));
   }
 
  private:
@@ -78,10 +135,31 @@ class MemoryLimiter final : public Limiter {
     if (LimitKeptUntil(looked_at->second) <= now) states_.erase(looked_at);
   }
 
+  template <class Request, class Reply>
+  Reply OverPlaces(const Request& request, Reply (PlaceRules<MemoryPlaces>::*call)(const Request&)) {
+    const std::lock_guard lock(mutex_);
+    const Time now = clock_.Now();
+    for (int i = 0; i < kSweptByWrite; ++i) SweepPlaces(now);
+    MemoryPlaces& places = places_[request.key];
+    PlaceRules<MemoryPlaces> rules(places, now);
+    Reply reply = (rules.*call)(request);
+    places.kept_until = now + PlacesKept(places.head());
+    if (places.empty()) places_.erase(request.key);
+    return reply;
+  }
+  void SweepPlaces(Time now) {
+    const auto looked_at = places_.upper_bound(swept_places_);
+    if (looked_at == places_.end()) return swept_places_.clear();
+    swept_places_ = looked_at->first;
+    if (looked_at->second.kept_until <= now) places_.erase(looked_at);
+  }
+
   const Clock& clock_;
   std::mutex mutex_;
   States states_;
   std::string swept_;  // up to this key
+  std::map<std::string, MemoryPlaces, std::less<>> places_;
+  std::string swept_places_;
 };
 
 }  // namespace detail

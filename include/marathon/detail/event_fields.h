@@ -26,6 +26,8 @@ struct Layout<ActivityPolicy> {
       Field{"retry", &ActivityPolicy::retry},
       Field{"hold_dead_letter", &ActivityPolicy::hold_dead_letter},
       Field{"priority", &ActivityPolicy::priority},
+      Field{"concurrency_key", &ActivityPolicy::concurrency_key},
+      Field{"max_per_key", &ActivityPolicy::max_per_key},
   };
 };
 

@@ -70,19 +70,12 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
   {
     std::lock_guard lock(mutex_);
     for (const auto& [hash, attempt] : running_) {
-      if (!attempt->own_turn() || attempt->begun()) continue;
+      if (!attempt->own_turn() || attempt->begun() || attempt->entering()) continue;
       waiting = true;
       if (attempt->WaitedBefore() && attempt->Begin()) given_back.push_back(attempt);
     }
   }
-  for (const auto& attempt : given_back) {
-    AttemptEnd end;
-    end.key = attempt->key();
-    end.epoch = attempt->epoch();
-    end.kind = AttemptEnd::Kind::kGiveBack;
-    SendEnd(std::move(end));
-    Forget(*attempt, true);
-  }
+  for (const auto& attempt : given_back) GiveBack(*attempt, Duration(0));
   if (waiting) WatchWaiting();
 }
 
@@ -151,8 +144,49 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool a
     return attempt->policy().hold_dead_letter ? HoldDead(*attempt, std::move(failure))
                                               : attempt->Finish(std::move(failure));
   }
-  if (deaths >= limits::kSuspectDeliveries) return RunSuspect(std::move(attempt));
-  Run(std::move(attempt));
+  if (attempt->keyed()) return Enter(std::move(attempt), 0);
+  Begin(std::move(attempt));
+}
+
+MARATHON_INLINE void ActivityRunner::Begin(std::shared_ptr<Attempt> attempt) {
+  const bool suspect = attempt->deliveries() >= limits::kSuspectDeliveries && !IsBuiltIn(attempt->activity_type());
+  suspect ? RunSuspect(std::move(attempt)) : Run(std::move(attempt));
+}
+
+// What is told to stop ends when the answer to its question is there: it may have a place by then.
+MARATHON_INLINE void ActivityRunner::Enter(std::shared_ptr<Attempt> attempt, int failures) {
+  attempt->SetEntering(true);
+  if (attempt->stop_source().stop_requested()) return GiveBack(*attempt, Duration(0));
+  const Attempt& asker = *attempt;
+  host_.places().Enter(asker, [self = host_.Self(), attempt = std::move(attempt),
+                               failures](const StatusOr<bool>& granted) mutable {
+    self->activities().OnEntered(std::move(attempt), failures, granted);
+  });
+}
+
+MARATHON_INLINE void ActivityRunner::OnEntered(std::shared_ptr<Attempt> attempt, int failures,
+                                               const StatusOr<bool>& granted) {
+  constexpr int kPatience = 8;  // some seconds: its deadline passes meanwhile
+  if (attempt->stop_source().stop_requested()) return GiveBack(*attempt, Duration(0));
+  if (granted.ok() && *granted) {
+    attempt->SetEntering(false);
+    return Begin(std::move(attempt));
+  }
+  const bool transient = !granted.ok() && IsTransient(granted.status());
+  if (granted.ok() || (transient && failures == kPatience)) {
+    const auto spread = static_cast<int64_t>(host_.runtime().Random() % static_cast<uint64_t>(limits::kPlaceRetry.count()));
+    return GiveBack(*attempt, limits::kPlaceRetry / 2 + Duration(spread));
+  }
+  if (transient) {
+    return host_.AfterBackoff(failures + 1, [self = host_.Self(), attempt, failures] {
+      self->activities().Enter(attempt, failures + 1);
+    });
+  }
+  Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};
+  failure.type = failure_type::kNoPlace;
+  failure.message = fmt::format("activity \"{}\" has the concurrency key \"{}\", and its store gives it no place: {}",
+                                attempt->activity_type(), attempt->policy().concurrency_key, MessageOf(granted.status()));
+  attempt->Finish(std::move(failure));
 }
 
 MARATHON_INLINE void ActivityRunner::HoldDead(Attempt& attempt, Failure failure) {
@@ -163,7 +197,7 @@ MARATHON_INLINE void ActivityRunner::HoldDead(Attempt& attempt, Failure failure)
   AttemptEnd end = EndOf(attempt);
   end.kind = AttemptEnd::Kind::kDead;
   end.failure = std::move(failure);
-  SendEnd(std::move(end));
+  SendEnd(std::move(end), attempt.place());
   Forget(attempt, true);
 }
 
@@ -182,11 +216,7 @@ MARATHON_INLINE void ActivityRunner::RunSuspect(std::shared_ptr<Attempt> attempt
     if (alone) suspect_ = attempt.get();
   }
   if (alone) return Run(std::move(attempt));
-  AttemptEnd end = EndOf(*attempt);
-  end.kind = AttemptEnd::Kind::kGiveBack;
-  end.delay = Duration(kMomentMillis / 2 + host_.runtime().Random() % kMomentMillis);
-  SendEnd(std::move(end));
-  Forget(*attempt, true);
+  GiveBack(*attempt, Duration(kMomentMillis / 2 + host_.runtime().Random() % kMomentMillis));
 }
 
 MARATHON_INLINE size_t ActivityRunner::HashOf(const Attempt& attempt) {
@@ -281,7 +311,7 @@ MARATHON_INLINE void ActivityRunner::Ended(Attempt& attempt, AttemptResult resul
     end.kind = AttemptEnd::Kind::kGiveBack;
     end.delay = std::max(postponed->delay, Duration(0));
     end.heartbeat = std::move(postponed->heartbeat);
-    SendEnd(std::move(end));
+    SendEnd(std::move(end), attempt.place());
     return Forget(attempt, true);
   }
   const EventId id = attempt.key().id;
@@ -291,12 +321,13 @@ MARATHON_INLINE void ActivityRunner::Ended(Attempt& attempt, AttemptResult resul
   } else {
     auto& failure = std::get<Failure>(result);
     if (std::optional<AttemptEnd> end = AnotherTry(attempt, failure)) {
-      SendEnd(*std::move(end));
+      SendEnd(*std::move(end), attempt.place());
       return Forget(attempt, true);
     }
     outcome = ActivityFailed{id, std::move(failure), attempt.number()};
   }
-  const bool has_workflows = host_.registry().has_workflows();
+  // Who has a place leaves it as soon as the store knows, and does not wait for a turn.
+  const bool has_workflows = host_.registry().has_workflows() && !attempt.keyed();
   if (has_workflows && attempt.own_turn()) {
     host_.turns().HandOver(attempt.slot(), {id, attempt.epoch(), std::move(outcome)});
     return Forget(attempt, false);
@@ -307,7 +338,15 @@ MARATHON_INLINE void ActivityRunner::Ended(Attempt& attempt, AttemptResult resul
   }
   AttemptEnd end = EndOf(attempt);
   end.outcome = std::move(outcome);
-  SendEnd(std::move(end));
+  SendEnd(std::move(end), attempt.place());
+  Forget(attempt, true);
+}
+
+MARATHON_INLINE void ActivityRunner::GiveBack(Attempt& attempt, Duration delay) {
+  AttemptEnd end = EndOf(attempt);
+  end.kind = AttemptEnd::Kind::kGiveBack;
+  end.delay = delay;
+  SendEnd(std::move(end), attempt.place());
   Forget(attempt, true);
 }
 
@@ -362,22 +401,36 @@ MARATHON_INLINE void ActivityRunner::Forget(Attempt& attempt, bool release) {
   Pump();
 }
 
+MARATHON_INLINE void ActivityRunner::SendEnd(AttemptEnd end, std::string place) {
+  std::shared_ptr<PlaceKeeper::Busy> busy;
+  if (!place.empty()) busy = std::make_shared<PlaceKeeper::Busy>(host_.Self());
+  SendEnd(std::move(end), std::move(place), 0, std::move(busy));
+}
+
 // Repeats until the store has answered: an end that is applied twice is applied once.
-MARATHON_INLINE void ActivityRunner::SendEnd(AttemptEnd end, int failures) {
+MARATHON_INLINE void ActivityRunner::SendEnd(AttemptEnd end, std::string place, int failures,
+                                             std::shared_ptr<PlaceKeeper::Busy> busy) {
   if (failures == 0) host_.session().HoldClaimed();  // until the store has heard of it
   AttemptEnd copy = end;
-  host_.store().EndAttempt(std::move(copy), [self = host_.Self(), end = std::move(end),
-                                             failures](StatusOr<AttemptReply> reply) mutable {
+  host_.store().EndAttempt(std::move(copy), [self = host_.Self(), end = std::move(end), place = std::move(place),
+                                             failures, busy = std::move(busy)](StatusOr<AttemptReply> reply) mutable {
     constexpr int kPatience = 8;
     const bool transient = !reply.ok() && IsTransient(reply.status());
-    if (!transient || (failures > kPatience && self->stopping())) {
-      self->session().Release();
-      if (reply.ok() && reply->mine) self->turns().Wake(end.key.run);
-      return;  // with an error: somebody else's by now
+    if (transient && (failures <= kPatience || !self->stopping())) {
+      self->AfterBackoff(failures + 1, [self, end = std::move(end), place = std::move(place), failures,
+                                        busy = std::move(busy)]() mutable {
+        self->activities().SendEnd(std::move(end), std::move(place), failures + 1, std::move(busy));
+      });
+      return;
     }
-    self->AfterBackoff(failures + 1, [self, end = std::move(end), failures]() mutable {
-      self->activities().SendEnd(std::move(end), failures + 1);
-    });
+    self->session().Release();
+    if (reply.ok() && reply->mine) self->turns().Wake(end.key.run);
+    if (transient) return;
+    // With an error it is somebody else's by now.
+    if (place.empty() && reply.ok()) place = std::move(reply->place);
+    self->places().Leave(place, end.key, end.epoch);
+    // It does not wait, either: to be told of its turn would bring it back.
+    if (end.kind == AttemptEnd::Kind::kDead) self->places().Leave(std::move(place), std::move(end.key), 0);
   });
 }
 

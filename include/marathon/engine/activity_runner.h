@@ -22,6 +22,7 @@
 #include "marathon/detail/block_pool.h"
 #include "marathon/engine/activity_gate.h"
 #include "marathon/engine/claim_ahead.h"
+#include "marathon/engine/place_keeper.h"
 #include "marathon/engine/run_cache.h"
 #include "marathon/options.h"
 #include "marathon/runtime.h"
@@ -68,7 +69,8 @@ class ActivityRunner {
   // For Attempt.
   void Measured(int64_t micros) { ahead_.Measured(micros); }
   void Ended(Attempt& attempt, AttemptResult result);
-  void SendEnd(AttemptEnd end, int failures = 0);
+  // `place`: PlaceKeyOf the activity, as far as is known here; it is left when the store knows of the end.
+  void SendEnd(AttemptEnd end, std::string place = {});
 
  private:
   // By the hash of its key.
@@ -98,12 +100,19 @@ class ActivityRunner {
   void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false,
              std::shared_ptr<Hints> hints = nullptr);
   void OnClaimUnknown(std::vector<ClaimRequest> requests, std::shared_ptr<Hints> hints);
+  // Asks for its place until there is an answer. With one it begins, else it is given back for a while.
+  void Enter(std::shared_ptr<Attempt> attempt, int failures);
+  void OnEntered(std::shared_ptr<Attempt> attempt, int failures, const StatusOr<bool>& granted);
+  void Begin(std::shared_ptr<Attempt> attempt);
   void Run(std::shared_ptr<Attempt> attempt);
   void RunSuspect(std::shared_ptr<Attempt> attempt);
   void HoldDead(Attempt& attempt, Failure failure);
   void WatchWaiting();
   void GiveBackWaiting();
   AttemptEnd EndOf(const Attempt& attempt);
+  void GiveBack(Attempt& attempt, Duration delay);
+  // `busy`: keeps a shutdown waiting where a place is to be left; else null.
+  void SendEnd(AttemptEnd end, std::string place, int failures, std::shared_ptr<PlaceKeeper::Busy> busy);
   std::optional<AttemptEnd> AnotherTry(const Attempt& attempt, Failure& failure);
   // `release`: nobody has taken over what it holds.
   void Forget(Attempt& attempt, bool release);

@@ -100,6 +100,7 @@ MARATHON_INLINE void Attempt::FinishWithin(const TransactionBody& body) {
     Finish(Postponed{kAgain, {}});
   } else {
     Finish(CompletesLater());
+    host_->places().Leave(place(), key(), epoch_);
   }
   if (takes_turns && (code == StatusCode::kUnknown || (mine.ok() && *mine))) host_->turns().Wake(key().run);
 }

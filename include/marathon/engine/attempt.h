@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <utility>
 
 #include "marathon/activity.h"
@@ -44,6 +45,8 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   Owed owed() const { return owed_; }
   const SlotPtr& slot() const { return slot_; }
   bool own_turn() const { return slot_ != nullptr; }
+  bool keyed() const { return !policy_.concurrency_key.empty(); }
+  std::string place() const { return PlaceKeyOf(info().task_queue, policy_); }
   bool asynchronous() const { return entry_ != nullptr && entry_->asynchronous; }
   bool canceled() const { return canceled_.load(); }
   const std::stop_source& stop_source() const { return stop_; }
@@ -63,6 +66,9 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   // Whoever gets true runs the attempt, or gives it back.
   bool Begin() { return !begun_.exchange(true); }
   bool begun() const { return begun_.load(); }
+  // Asks for a place, and needs no thread yet.
+  void SetEntering(bool entering) { entering_ = entering; }
+  bool entering() const { return entering_.load(); }
   // From the second call on: yes.
   bool WaitedBefore() { return std::exchange(waited_, true); }
 
@@ -92,6 +98,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   std::atomic<bool> canceled_{false};
   std::atomic<bool> overtaken_{false};
   std::atomic<bool> begun_{false};
+  std::atomic<bool> entering_{false};
   std::atomic<bool> finished_{false};
   bool waited_ = false;  // guarded by the runner
   int64_t begun_micros_ = 0;

@@ -118,7 +118,7 @@ MARATHON_INLINE void DueKeeper::Expire(const ActivityRow& row, Time now) {
     end.outcome = ActivityFailed{row.key.id, std::move(failure), row.attempt};
   }
   host_.activities().Stop(row.key, row.epoch);  // the attempt it overtook, if that runs here
-  host_.activities().SendEnd(std::move(end));
+  host_.activities().SendEnd(std::move(end), PlaceKeyOf(row.task_queue, row.policy));
 }
 
 MARATHON_INLINE void DueKeeper::Stop() {

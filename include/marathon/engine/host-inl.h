@@ -16,6 +16,7 @@
 #include "marathon/engine/host_fork-inl.h"
 #include "marathon/engine/host_queries-inl.h"
 #include "marathon/engine/local_activities-inl.h"
+#include "marathon/engine/place_keeper-inl.h"
 #include "marathon/engine/nothing_beside.h"
 #include "marathon/engine/run_messages-inl.h"
 #include "marathon/engine/schedules-inl.h"
@@ -42,7 +43,8 @@ MARATHON_INLINE Host::Host(Runtime& runtime, Ports ports, std::shared_ptr<const 
       due_(*this),
       turns_(*this, options_),
       activities_(*this, options_),
-      locals_(*this) {
+      locals_(*this),
+      places_(*this) {
   if (!options_.log) options_.log = NewStderrLogSink();
 }
 

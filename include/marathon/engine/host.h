@@ -20,6 +20,7 @@
 #include "marathon/engine/due_keeper.h"
 #include "marathon/engine/fork_plan.h"
 #include "marathon/engine/local_activities.h"
+#include "marathon/engine/place_keeper.h"
 #include "marathon/engine/session_keeper.h"
 #include "marathon/engine/turn_runner.h"
 #include "marathon/options.h"
@@ -139,6 +140,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   detail::TurnRunner& turns() { return turns_; }
   detail::ActivityRunner& activities() { return activities_; }
   detail::LocalActivities& locals() { return locals_; }
+  detail::PlaceKeeper& places() { return places_; }
   detail::SessionKeeper& session() { return session_; }
   std::shared_ptr<Host> Self() { return shared_from_this(); }
   // Whether it takes turns or runs activities: a client does neither, and leaves what falls due to others.
@@ -217,6 +219,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   detail::TurnRunner turns_;
   detail::ActivityRunner activities_;
   detail::LocalActivities locals_;
+  detail::PlaceKeeper places_;
 };
 
 }  // namespace marathon::inline MARATHON_ABI

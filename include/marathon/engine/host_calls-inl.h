@@ -513,8 +513,10 @@ MARATHON_INLINE void Host::CompleteActivity(std::string_view token, EventBody ou
   const RunKey run = end.key.run;
   const auto send = [self = Self(), end = std::move(end)](StateStore& store, const RunKey& key, DoneStatus one) {
     AttemptEnd copy = end;
-    store.EndAttempt(std::move(copy), [self, key, one = std::move(one)](const StatusOr<AttemptReply>& reply) mutable {
-      if (reply.ok() && reply->mine) self->turns_.Wake(key);
+    store.EndAttempt(std::move(copy), [self, id = ActivityKey{key, end.key.id}, epoch = end.epoch,
+                                       one = std::move(one)](StatusOr<AttemptReply> reply) mutable {
+      if (reply.ok() && reply->mine) self->turns_.Wake(id.run);
+      if (reply.ok()) self->places_.Leave(std::move(reply->place), id, epoch);
       if (reply.ok() && !reply->applied) return one(NotFound("the activity is resolved already"));
       one(reply.status());
     });

@@ -62,6 +62,8 @@ inline std::shared_ptr<Limiter> NoLimiter(std::string_view domain) {
     void Acquire(AcquireLimit, Done<Permit> done) override { done(Refusal()); }
     void Settle(SettleLimit, DoneStatus done) override { done(Refusal()); }
     void Clear(std::string, DoneStatus done) override { done(Refusal()); }
+    void Enter(EnterPlace, Done<EnterReply> done) override { done(Refusal()); }
+    void Leave(LeavePlace, Done<LeaveReply> done) override { done(Refusal()); }
 
    private:
     Status Refusal() const { return Unimplemented(fmt::format("{} has no limiter", domain_)); }

@@ -58,16 +58,18 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
   // A result counts whatever became of its lease, as long as nobody claimed anew. The other ends
   // are of use only to who still holds the activity: repeated, or late, they change nothing.
   const bool held = row->state == ActivityState::kClaimed || row->state == ActivityState::kDetached;
-  if (!final && !held && !skip_check) return AttemptReply{};
+  std::string place;
+  if (end.kind != AttemptEnd::Kind::kDetach) place = PlaceKeyOf(row->task_queue, row->policy);
+  if (!final && !held && !skip_check) return AttemptReply{false, false, std::move(place)};
 
   const bool again = !final && end.kind != AttemptEnd::Kind::kDetach;
   if (again && row->cancel_requested && row->owed == Owed::kNo) {  // nobody runs it any more: that is its end
     end.outcome = ActivityFailed{end.key.id, detail::CanceledFailure(), row->attempt};
   } else if (!final) {
-    return AttemptReply{Rearm(*row, std::move(end)), false};
+    return AttemptReply{Rearm(*row, std::move(end)), false, std::move(place)};
   }
   Run* run = t_.FindRun(end.key.run);
-  return AttemptReply{true, Resolve(*run, *row, std::move(end.outcome), end.session)};
+  return AttemptReply{true, Resolve(*run, *row, std::move(end.outcome), end.session), std::move(place)};
 }
 
 template <class Tables>

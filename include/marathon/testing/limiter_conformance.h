@@ -69,6 +69,34 @@ class LimiterConformance : public ::testing::TestWithParam<HarnessMaker> {
   }
   void Pass(int64_t millis) { harness_->Advance(Duration(millis)); }
 
+  // ---- Places of key "p"
+  using Names = std::vector<std::string>;
+
+  StatusOr<EnterReply> TryEnter(EnterPlace request) {
+    return Await<StatusOr<EnterReply>>(
+        *harness_, [&](auto done) { limiter().Enter(std::move(request), std::move(done)); });
+  }
+  StatusOr<LeaveReply> TryLeave(LeavePlace request) {
+    return Await<StatusOr<LeaveReply>>(
+        *harness_, [&](auto done) { limiter().Leave(std::move(request), std::move(done)); });
+  }
+  EnterReply Entered(EnterPlace request) {
+    auto got = TryEnter(std::move(request));
+    EXPECT_TRUE(got.ok()) << got.status();
+    return got.ok() ? *std::move(got) : EnterReply();
+  }
+  bool Enter(const std::string& holder, int64_t epoch = 1, int32_t max = 1, uint8_t priority = 0) {
+    const EnterReply entered = Entered({"p", holder, epoch, max, priority});
+    EXPECT_EQ(entered.passed, Names()) << holder;
+    return entered.granted;
+  }
+  // Those that were passed a place.
+  Names Leave(const std::string& holder, int64_t epoch = 1) {
+    auto left = TryLeave({"p", holder, epoch});
+    EXPECT_TRUE(left.ok()) << left.status();
+    return left.ok() ? left->passed : Names();
+  }
+
   std::unique_ptr<StoreHarness> harness_;
 };
 
@@ -387,3 +415,5 @@ TEST_P(LimiterConformance, LimitsOutliveTheProcess) {
 }
 
 }  // namespace marathon::inline MARATHON_ABI::testing
+
+#include "marathon/testing/conformance_places.h"  // IWYU pragma: export

@@ -43,6 +43,7 @@ inline constexpr std::string_view kMutants[] = {
     "pin_ignored",                // a pinned run is anyone's
     "update_not_told",            // who waits for an update is not told of its answer
     "fork_forgets_pending",       // a fork does not begin anew what was pending
+    "enter_unchecked",            // whoever asks for a place of a concurrency key gets one
 };
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).

@@ -12,6 +12,8 @@ inline std::string DescribePending(const ActivityRow& row) {
   std::string text = fmt::format("activity {} \"{}\", attempt {}", row.key.id, row.activity_type,
                                  row.attempt);
   if (row.task_queue != "default") text += fmt::format(", on queue \"{}\"", row.task_queue);
+  const std::string& key = row.policy.concurrency_key;
+  if (!key.empty()) text += fmt::format(", with the concurrency key \"{}\"", key);
   if (row.state == ActivityState::kDetached) text += ", to be completed from outside";
   if (row.state == ActivityState::kDead) text += ", a dead letter";
   if (row.last_failure.has_value()) text += ", failed last with: " + ToString(*row.last_failure);

@@ -80,7 +80,7 @@ MARATHON_INLINE void SimCluster::Boot(size_t index) {
   if (options_.builds > 1) engine.build_id += std::to_string(index % static_cast<size_t>(options_.builds));
   engine.log = std::make_shared<SimLogSink>(world_, process.runtime.actor());
   process.host = Host::Create(process.runtime,
-                              {process.store, process.queue, ports_.blobs, ports_.streams, ports_.limiter},
+                              {process.store, process.queue, ports_.blobs, ports_.streams, process.limiter},
                               std::move(registry), std::move(engine));
   process.host->Open([](const Status&) {});
 }
@@ -97,6 +97,8 @@ MARATHON_INLINE void SimCluster::Attach(SimProcess& process, size_t index) {
           .on_crash = [this, index] { Crash(index); },
           .server_deaths = options_.server_deaths});
   process.queue = std::make_shared<FaultyTaskQueue>(ports_.queue, process.runtime, rates, &counts_);
+  if (ports_.limiter == nullptr) return;
+  process.limiter = std::make_shared<FaultyLimiter>(ports_.limiter, process.runtime, rates);
 }
 
 MARATHON_INLINE void SimCluster::Crash(size_t index) {
@@ -126,6 +128,7 @@ MARATHON_INLINE void SimCluster::Heal() {
     }
     processes_[i]->store->SetRates(FaultRates::None());
     processes_[i]->queue->SetRates(FaultRates::None());
+    if (processes_[i]->limiter != nullptr) processes_[i]->limiter->SetRates(FaultRates::None());
   }
 }
 

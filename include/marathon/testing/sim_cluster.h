@@ -15,6 +15,7 @@
 #include "marathon/options.h"
 #include "marathon/registry.h"
 #include "marathon/testing/fault_rates.h"
+#include "marathon/testing/faulty_limiter.h"
 #include "marathon/testing/faulty_state_store.h"
 #include "marathon/testing/faulty_task_queue.h"
 #include "marathon/testing/seeded_random.h"
@@ -31,6 +32,7 @@ struct SimProcess {
   SimRuntime runtime;
   std::shared_ptr<FaultyStateStore> store;
   std::shared_ptr<FaultyTaskQueue> queue;
+  std::shared_ptr<FaultyLimiter> limiter;  // null: there is none
   std::shared_ptr<Host> host;  // null once it crashed
 };
 
@@ -49,7 +51,7 @@ class SimCluster {
   };
 
   // `world` and `counts` must outlive it. The cluster's end is the end of all there is in its world.
-  // Faults come between the processes and store and queue; what is beside them is reached without.
+  // Faults come between the processes and store, queue and limiter; what else is beside them is reached without.
   SimCluster(SimWorld& world, Ports ports, Options options, FaultCounts& counts);
   ~SimCluster();
 

@@ -22,7 +22,7 @@ namespace marathon::inline MARATHON_ABI::testing {
 
 inline constexpr std::string_view kSimOperations[] = {
     // Of a workflow.
-    "ctx.Run", "ctx.TryRun", "ctx.Start", "ctx.RunLocal", "ctx.StartLocal", "ctx.RunChild", "ctx.StartChild",
+    "ctx.Run", "ctx.TryRun", "ctx.Start", "ctx.Start(concurrency_key)", "ctx.RunLocal", "ctx.StartLocal", "ctx.RunChild", "ctx.StartChild",
     "ctx.SignalRun", "ctx.SignalRun(child)", "ctx.CancelRun", "ctx.Sleep", "ctx.StartTimer", "ctx.Now", "ctx.Spawn",
     "ctx.All", "ctx.All(vector)", "ctx.Any", "ctx.Any(vector)", "ctx.Try", "ctx.Receive", "ctx.Receive(timeout)",
     "ctx.WaitUntil", "ctx.WaitUntil(timeout)", "ctx.OnSignal", "ctx.OnSignal(Workflow)", "ctx.OnUpdate",
@@ -45,7 +45,8 @@ inline constexpr std::string_view kSimOperations[] = {
     "Schedule.Trigger", "Schedule.Backfill", "Schedule.Update", "Schedule.Describe", "Schedule.Delete",
     // Of what stands beside the runs.
     "BlobStore.Put", "BlobStore.Get", "BlobStore.Sweep", "StreamLog.Append", "StreamLog.Read", "StreamLog.CancelRead",
-    "StreamLog.Trim", "StreamLog.Sweep", "Limiter.Acquire", "Limiter.Settle", "Limiter.Clear", "Transactions.End"};
+    "StreamLog.Trim", "StreamLog.Sweep", "Limiter.Acquire", "Limiter.Settle", "Limiter.Clear", "Limiter.Enter",
+    "Limiter.Leave", "Transactions.End"};
 
 class SimOperation {
  public:

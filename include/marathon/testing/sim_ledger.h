@@ -37,6 +37,8 @@ class SimLedger {
   void SetOnLater(std::function<void(const RunKey&, const std::string& token, const SimWork&)> on_later) {
     on_later_ = std::move(on_later);
   }
+  // Told of each attempt that begins.
+  void SetOnBegin(std::function<void(const ActivityInfo&)> on_begin) { on_begin_ = std::move(on_begin); }
   uint64_t late_starts() const { return late_starts_; }
   // Whether somebody has done the work that `input` says, under this idempotency key.
   bool IsDone(const std::string& key, const Payload& input) const {
@@ -50,6 +52,7 @@ class SimLedger {
   void Begin(ActivityContext& ctx) {
     const ActivityKey& key = ctx.info().key;
     if (ctx.info().local > 0) return;  // the store knows nothing of it
+    if (on_begin_) on_begin_(ctx.info());
     late_starts_ += invariants_.IsResolved(key) && invariants_.CanceledAt(key) == kNever;
   }
   // Whoever works on something that was canceled must have been told in reasonable time.
@@ -64,6 +67,7 @@ class SimLedger {
   SimWorld& world_;
   Invariants& invariants_;
   std::function<void(const RunKey&, const std::string& token, const SimWork&)> on_later_;
+  std::function<void(const ActivityInfo&)> on_begin_;
   std::set<std::pair<std::string, std::string>> done_;
   ActivityLimits limits_;
   uint64_t late_starts_ = 0;

@@ -36,7 +36,8 @@ MARATHON_INLINE SimProgram SimProgram::Draw(SeededRandom& random) {
       SimStep::Kind::kGuard,   SimStep::Kind::kContinue, SimStep::Kind::kLocal,
       SimStep::Kind::kErrand,  SimStep::Kind::kDismissed, SimStep::Kind::kGather,
       SimStep::Kind::kDeadlines, SimStep::Kind::kFacts,   SimStep::Kind::kLater,
-      SimStep::Kind::kSpeak,   SimStep::Kind::kBlobs,   SimStep::Kind::kTake};
+      SimStep::Kind::kSpeak,   SimStep::Kind::kBlobs,   SimStep::Kind::kTake,
+      SimStep::Kind::kKeyed};
   SimProgram program;
   if (random.Below(8) == 0) {
     program.steps.push_back(
@@ -129,6 +130,7 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
       case SimStep::Kind::kFacts:
       case SimStep::Kind::kRace: log += internal::SimExpected(step.work); break;
       case SimStep::Kind::kFan:
+      case SimStep::Kind::kKeyed:
         for (uint32_t i = 0; i < step.count; ++i) {
           log += internal::SimExpected(internal::SimPart(step.work, i));
         }

@@ -81,6 +81,7 @@ struct SimStep {
     kQuick = 'Q',     // one that blocks
     kFan = 'F',       // `count` activities at once
     kLocal = 'L',     // two local activities at once, and a third that is canceled
+    kKeyed = 'k',     // … with a concurrency key, which all programs share
     kSleep = 'T',     // `millis`
     kReceive = 'R',   // the next signal
     kHandler = 'H',   // the next signal, by a handler

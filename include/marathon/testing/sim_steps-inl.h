@@ -107,11 +107,22 @@ inline Workflow<std::string> SimCondition(WorkflowContext& ctx, SimStep step) {
   co_return from_a + from_b;
 }
 
+// Of two keys, of which one has one place and the other two.
+inline std::string_view SimKey(const SimStep& step) { return step.work.id / 100 % 2 == 0 ? "one" : "two"; }
+inline ActivityOptions SimKeyed(ActivityOptions options, const SimStep& step) {
+  options.concurrency_key = SimKey(step);
+  options.max_per_key = options.concurrency_key == "one" ? 1 : 2;
+  SimUses<"ctx.Start(concurrency_key)">();
+  return options;
+}
+
 inline Workflow<std::string> SimFan(WorkflowContext& ctx, SimStep step) {
   std::vector<ActivityHandle<int64_t>> handles;
   for (uint32_t i = 0; i < step.count; ++i) {
     const SimWork part = SimPart(step.work, i);
-    handles.push_back(ctx.Start(kSimWork, part.Pack(), SimOptionsFor(part)));
+    ActivityOptions options = SimOptionsFor(part);
+    if (step.kind == SimStep::Kind::kKeyed) options = SimKeyed(options, step);
+    handles.push_back(ctx.Start(kSimWork, part.Pack(), options));
   }
   std::string log;
   for (const ActivityHandle<int64_t>& handle : handles) {
@@ -344,6 +355,7 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
           co_await ctx.TryRun(kSimQuickWork, step.work.Pack(), SimOptionsFor(step.work));
       co_return SimOutcome(outcome);
     }
+    case SimStep::Kind::kKeyed:
     case SimStep::Kind::kFan: co_return co_await SimFan(ctx, step);
     case SimStep::Kind::kLocal: co_return co_await SimLocal(ctx, step);
     case SimStep::Kind::kSleep: {
@@ -362,7 +374,9 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
     case SimStep::Kind::kRecord: co_return co_await SimRecord(ctx, step);
     case SimStep::Kind::kRace: co_return co_await SimRace(ctx, step);
     case SimStep::Kind::kCancel: {
-      auto work = ctx.Start(kSimWork, step.work.Pack(), SimOptionsFor(step.work));
+      ActivityOptions options = SimOptionsFor(step.work);
+      if (step.count % 2 == 1) options = SimKeyed(options, step);
+      auto work = ctx.Start(kSimWork, step.work.Pack(), options);
       co_await ctx.Sleep(Duration(step.millis));
       work.Cancel();
       SimUses<"ctx.Start", "ActivityHandle.Cancel">();

@@ -22,8 +22,10 @@ inline ActivityOptions SimSureOptions(Duration deadline = kSimDeadline) {
 inline Workflow<std::string> SimBeside(WorkflowContext& ctx, SimStep step) {
   switch (step.kind) {
     case SimStep::Kind::kLater: {
+      ActivityOptions options = SimSureOptions();
+      if (step.count % 2 == 1) options = SimKeyed(options, step);
       const Outcome<int64_t> outcome =
-          co_await ctx.TryRun(kSimLater, SimLaterWork(step.work).Pack(), SimSureOptions());
+          co_await ctx.TryRun(kSimLater, SimLaterWork(step.work).Pack(), options);
       co_return SimOutcome(outcome);
     }
     case SimStep::Kind::kSpeak:

@@ -26,6 +26,7 @@
 #include "marathon/testing/sim_coverage.h"
 #include "marathon/testing/sim_ledger.h"
 #include "marathon/testing/sim_limits.h"
+#include "marathon/testing/sim_places.h"
 #include "marathon/testing/sim_program.h"
 #include "marathon/testing/sim_streams.h"
 #include "marathon/testing/simulator.h"
@@ -167,6 +168,7 @@ class Simulation {
   std::unique_ptr<SimStreams> streams_;
   SimBlobs blobs_{world_, invariants_, beside_.blobs};
   SimLimits limits_{world_, invariants_, beside_.limiter};
+  SimPlaces places_{invariants_, [this]() -> StateStore& { return *memory_.store; }};
   std::shared_ptr<StateStore> store_;
   std::shared_ptr<RewindingStateStore> rewinding_;  // `store_`, if it loses its tail
   std::unique_ptr<SimRuntime> outlet_runtime_;  // with split domains: sends the store's hints …
@@ -223,6 +225,8 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
   ledger_.SetOnLater([this](const RunKey& run, const std::string& token, const SimWork& work) {
     CompleteLater(run, token, work);
   });
+  // The limiter keeps what a store may lose: an epoch that is claimed again finds the place of the first.
+  if (!loses_tail) ledger_.SetOnBegin([this](const ActivityInfo& info) { places_.Begin(info); });
   cluster.registry = [this](SimProcess& process) {
     auto registry = ledger_.CodeFor(process, pins_ ? Versioning::kPinned : Versioning::kAutoUpgrade);
     streams_->Bind(*registry, process);

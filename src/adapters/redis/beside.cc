@@ -3,6 +3,7 @@
 #include "gather.h"
 #include "marathon/store/blob_rules.h"
 #include "marathon/store/limit_rules.h"
+#include "marathon/store/place_rules.h"
 #include "marathon/store/stream_rules.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -86,6 +87,18 @@ void RedisLimiter::Clear(std::string key, DoneStatus done) {
   if (Status status = CheckLimitKey(key); !status.ok()) return done(std::move(status));
   RedisStore& store = store_->Of(key);
   store.ClearLimit(key, std::move(done));
+}
+
+void RedisLimiter::Enter(EnterPlace request, Done<EnterReply> done) {
+  if (Status status = CheckEnter(request); !status.ok()) return done(std::move(status));
+  RedisStore& store = store_->Of(request.key);
+  store.EnterAPlace(std::move(request), std::move(done));
+}
+
+void RedisLimiter::Leave(LeavePlace request, Done<LeaveReply> done) {
+  if (Status status = CheckLeave(request); !status.ok()) return done(std::move(status));
+  RedisStore& store = store_->Of(request.key);
+  store.LeaveAPlace(std::move(request), std::move(done));
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -51,6 +51,8 @@ class RedisLimiter final : public Limiter {
   void Acquire(AcquireLimit request, Done<Permit> done) override;
   void Settle(SettleLimit request, DoneStatus done) override;
   void Clear(std::string key, DoneStatus done) override;
+  void Enter(EnterPlace request, Done<EnterReply> done) override;
+  void Leave(LeavePlace request, Done<LeaveReply> done) override;
 
  private:
   const std::shared_ptr<RedisPartitions> store_;

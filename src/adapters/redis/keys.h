@@ -52,11 +52,15 @@ class RedisKeys {
   // Of a workflow id
   std::string Workflow(std::string_view workflow_id) const { return Of("w:", workflow_id); }
 
-  // ---- Beside the runs: a blob by its digest, a stream, and a limit
+  // ---- Beside the runs: a blob by its digest, a stream, a limit, and the places of a key
   std::string Blob(std::string_view sha256) const { return Of("b:", sha256); }
   std::string Stream(std::string_view name) const { return Of("s:", name); }
   std::string Frames(std::string_view name) const { return Of("f:", name); }
   std::string Limit(std::string_view key) const { return Of("l:", key); }
+  std::string Places(std::string_view key) const { return Of("p:", key); }
+  std::string PlacesHeld(std::string_view key) const { return Of("ph:", key); }
+  std::string PlacesPassed(std::string_view key) const { return Of("pp:", key); }
+  std::string PlacesAwaited(std::string_view key) const { return Of("pw:", key); }
 
   // ---- Of a session
   std::string Held(std::string_view session) const { return Of("held:", session); }

@@ -102,6 +102,8 @@ class RedisStore final : public StateStore,
   void Acquire(AcquireLimit request, Done<Permit> done);
   void Settle(SettleLimit request, DoneStatus done);
   void ClearLimit(const std::string& key, DoneStatus done);
+  void EnterAPlace(EnterPlace request, Done<EnterReply> done);
+  void LeaveAPlace(LeavePlace request, Done<LeaveReply> done);
 
   // ---- This partition's part of the task queue; on the loop's thread
   // `given_back`: as the first of those that wait, in reverse order.

@@ -1,4 +1,4 @@
-// RedisStore: blobs, streams and limits. They need no row machine: each call is one verb of the script.
+// RedisStore: blobs, streams, limits and places. They need no row machine: each call is one verb of the script.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -28,6 +28,12 @@ FramePage PageOf(const RedisReply& bounds, const RedisReply& entries) {
     page.frames.push_back({RedisNumber(entries[i].text()), std::string(entries[i + 2].text())});
   }
   return page;
+}
+
+std::vector<std::string> TextsOf(const RedisReply& array, size_t from) {
+  std::vector<std::string> texts;
+  for (size_t i = from; i < array.size(); ++i) texts.emplace_back(array[i].text());
+  return texts;
 }
 
 }  // namespace
@@ -194,6 +200,41 @@ void RedisStore::ClearLimit(const std::string& key, DoneStatus done) {
     script_.Send(std::move(step), std::nullopt,
                  [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
                    done(reply.status());
+                 });
+  });
+}
+
+// ---- Places (scripts/places.lua)
+
+void RedisStore::EnterAPlace(EnterPlace request, Done<EnterReply> done) {
+  loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
+    const std::string& key = request.key;
+    RedisStep step;
+    step.Change("ENTERPLACE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
+                step.Key(keys_.PlacesPassed(key)), step.Key(keys_.PlacesAwaited(key)), request.holder, request.epoch,
+                request.max, request.priority);
+    script_.Send(std::move(step), std::nullopt,
+                 [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   if (!reply.ok()) return done(reply.status());
+                   const RedisReply answer = reply->replies[0];
+                   EnterReply entered{.granted = answer[0].number() == 1, .passed = TextsOf(answer, 3)};
+                   const std::string_view suspect = answer[1].text();
+                   if (!suspect.empty()) entered.suspect = PlaceHolder{std::string(suspect), answer[2].number()};
+                   done(std::move(entered));
+                 });
+  });
+}
+
+void RedisStore::LeaveAPlace(LeavePlace request, Done<LeaveReply> done) {
+  loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
+    const std::string& key = request.key;
+    RedisStep step;
+    step.Change("LEAVEPLACE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
+                step.Key(keys_.PlacesPassed(key)), step.Key(keys_.PlacesAwaited(key)), request.holder, request.epoch);
+    script_.Send(std::move(step), std::nullopt,
+                 [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
+                   if (!reply.ok()) return done(reply.status());
+                   done(LeaveReply{TextsOf(reply->replies[0], 0)});
                  });
   });
 }

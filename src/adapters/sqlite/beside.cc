@@ -5,6 +5,7 @@
 
 #include "marathon/store/blob_rules.h"
 #include "marathon/store/limit_rules.h"
+#include "marathon/store/place_rules.h"
 #include "marathon/store/stream_rules.h"
 #include "operation.h"
 
@@ -139,6 +140,24 @@ void SqliteLimiter::Clear(std::string key, DoneStatus done) {
         tx.limits.Clear(key);
         return Status();
       },
+      std::move(done));
+}
+
+void SqliteLimiter::Enter(EnterPlace request, Done<EnterReply> done) {
+  using Reply = StatusOr<EnterReply>;
+  if (Status status = CheckEnter(request); !status.ok()) return done(std::move(status));
+  store_->Enqueue<Reply>(
+      SqliteStore::Access::kWrite,
+      [request = std::move(request)](SqliteStore::Transaction& tx) -> Reply { return tx.places.Enter(request, tx.now); },
+      std::move(done));
+}
+
+void SqliteLimiter::Leave(LeavePlace request, Done<LeaveReply> done) {
+  using Reply = StatusOr<LeaveReply>;
+  if (Status status = CheckLeave(request); !status.ok()) return done(std::move(status));
+  store_->Enqueue<Reply>(
+      SqliteStore::Access::kWrite,
+      [request = std::move(request)](SqliteStore::Transaction& tx) -> Reply { return tx.places.Leave(request, tx.now); },
       std::move(done));
 }
 

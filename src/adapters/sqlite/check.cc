@@ -196,6 +196,15 @@ Status CheckLimits(SqliteConnection& db) {
       "SELECT id FROM limits WHERE kept_until < at OR paused_until > at LIMIT 1");
 }
 
+Status CheckPlaces(SqliteConnection& db) {
+  return ExpectNothing(
+      db, "the places of a key, or a holder of one, are not right",
+      "SELECT place FROM marathon_place_holders WHERE place NOT IN (SELECT id FROM marathon_places) OR "
+      "state NOT BETWEEN 1 AND 3 OR (state = 1) <> (epoch > 0) UNION ALL "
+      "SELECT id FROM marathon_places WHERE taken <> (SELECT count(*) FROM marathon_place_holders WHERE place = id AND "
+      "state <> 3) LIMIT 1");
+}
+
 Status CheckOthers(SqliteConnection& db) {
   Status status = ForEach(db, "SELECT row FROM sessions", [](const SqliteCursor& at) {
     return DecodeRow<SessionRow>(at.Bytes(0)).status();
@@ -219,7 +228,7 @@ Status CheckSqliteFile(const std::string& path) {
       db, "a page or an index", "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'");
   for (const auto& check :
        {CheckReferences, CheckRuns, CheckClosedBytes, CheckAttributes, CheckHistories, CheckActivities, CheckBlobs, CheckStreams, CheckLimits,
-        CheckOthers}) {
+        CheckPlaces, CheckOthers}) {
     if (status.ok()) status = check(db);
   }
   return status;

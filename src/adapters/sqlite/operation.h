@@ -25,7 +25,7 @@ class SqliteStore::Operation final : public SqliteOperation {
     effects_.events_awaited = store_->hub_.AwaitsEvents();
     awaited_.clear();
     Transaction transaction{*store_->tables_,      *store_->blob_table_, *store_->stream_table_,
-                            *store_->limit_table_, store_->now_,         effects_,
+                            *store_->limit_table_, *store_->place_table_, store_->now_, effects_,
                             {store_->options_.resend, store_->options_.closed_keep}};
     reply_.emplace(body_(transaction));
     for (const std::vector<RunKey>* runs : {&effects_.closed, &effects_.answered}) {

@@ -122,11 +122,20 @@ CREATE TABLE marathon_closed (ns INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
 INSERT INTO marathon_closed SELECT ns, sum(512 + coalesce(
   (SELECT sum(length(record)) FROM log WHERE log.run = runs.id), 0)) FROM runs WHERE closed IS NOT NULL GROUP BY ns;
 )sql",
-    // 6: activities wait by their priority first. Until then all had the same.
+    // 6: activities wait by their priority first, of which all had the same until then. Places of concurrency keys:
+    // PlaceEntry of place_rules.h.
     R"sql(
 ALTER TABLE activities ADD COLUMN priority INTEGER NOT NULL DEFAULT 3;
 DROP INDEX activities_claimable;
 CREATE INDEX marathon_activities_claimable ON activities (ns, queue, priority, claimable) WHERE claimable IS NOT NULL;
+CREATE TABLE marathon_places (
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, key BLOB NOT NULL, max INTEGER NOT NULL, arrivals INTEGER NOT NULL,
+  taken INTEGER NOT NULL, kept_until INTEGER NOT NULL, UNIQUE (ns, key));
+CREATE INDEX marathon_places_kept ON marathon_places (ns, kept_until);
+CREATE TABLE marathon_place_holders (
+  place INTEGER NOT NULL, holder BLOB NOT NULL, state INTEGER NOT NULL, epoch INTEGER NOT NULL,
+  priority INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (place, holder)) WITHOUT ROWID;
+CREATE INDEX marathon_place_order ON marathon_place_holders (place, state, priority, at);
 )sql",
 };
 
@@ -136,6 +145,6 @@ inline constexpr const char* kSqliteTables[] = {
     "meta", "namespaces", "names", "runs", "log", "inbox", "seen_keys",
     "activities", "timers", "sessions", "canceled", "blobs", "blob_bytes", "streams",
     "stream_steps", "frames", "limits", "limit_units", "attributes",
-    "marathon_closed"};
+    "marathon_closed", "marathon_places", "marathon_place_holders"};
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -47,6 +47,7 @@ SqliteStore::SqliteStore(std::string path, const std::string& name_space, int64_
       blob_table_(std::make_unique<SqliteBlobTable>(*connection_, ns, options.blob_keep)),
       stream_table_(std::make_unique<SqliteStreamTable>(*connection_, ns, options.stream_keep)),
       limit_table_(std::make_unique<SqliteLimitTable>(*connection_, ns)),
+      place_table_(std::make_unique<SqlitePlaceTable>(*connection_, ns)),
       guard_(std::make_unique<SqliteGuard>(*connection_, runtime)),
       checkpointer_(
           std::make_unique<WalCheckpointer>(&runtime, connection_.get(), path_, options.full_sync)),
@@ -68,6 +69,7 @@ SqliteStore::~SqliteStore() {
     static_cast<void>(blob_table_.release());
     static_cast<void>(stream_table_.release());
     static_cast<void>(limit_table_.release());
+    static_cast<void>(place_table_.release());
     static_cast<void>(guard_.release());
     static_cast<void>(connection_.release());
     return;

@@ -32,6 +32,7 @@
 #include "marathon/store/store_protocol.h"
 #include "marathon/store/stream_readers.h"
 #include "marathon/task_queue.h"
+#include "place_table.h"
 #include "session_lock.h"
 #include "stream_table.h"
 #include "tables.h"
@@ -111,6 +112,7 @@ class SqliteStore final : public StateStore,
     SqliteBlobTable& blobs;
     SqliteStreamTable& streams;
     SqliteLimitTable& limits;
+    SqlitePlaceTable& places;
     Time now;
     Effects& effects;
     StoreTimes times;
@@ -183,6 +185,7 @@ class SqliteStore final : public StateStore,
   std::unique_ptr<SqliteBlobTable> blob_table_;
   std::unique_ptr<SqliteStreamTable> stream_table_;
   std::unique_ptr<SqliteLimitTable> limit_table_;
+  std::unique_ptr<SqlitePlaceTable> place_table_;
   std::unique_ptr<SqliteGuard> guard_;
   std::unique_ptr<WalCheckpointer> checkpointer_;
   Time now_{};

@@ -8,6 +8,12 @@ local MAX_WAIT, GRACE, SPACING, KEEP, MAX_SPAN = 2592000000000, 10000000, 50000,
 local function number(value) return string.format('%.0f', value) end
 
 -- `now`: empty, this server's time.
+local function limit_now(now)
+  if tonumber(now) then return tonumber(now) end
+  local clock = redis.call('TIME')
+  return clock[1] * 1000000 + clock[2]
+end
+
 local function limit_state(key, now)
   local state = {at = 0, paused = 0, units = {}, names = {}}
   local all = redis.call('HGETALL', key)
@@ -22,12 +28,7 @@ local function limit_state(key, now)
       state[all[i]] = tonumber(all[i + 1])
     end
   end
-  now = tonumber(now)
-  if not now then
-    local clock = redis.call('TIME')
-    now = clock[1] * 1000000 + clock[2]
-  end
-  return state, now
+  return state, limit_now(now)
 end
 
 local function limit_unit(state, name)

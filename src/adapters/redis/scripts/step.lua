@@ -257,6 +257,8 @@ end
 
 -- (limiter.lua)
 
+-- (places.lua)
+
 function verbs.TELL(_, channel, message)
   redis.call('PUBLISH', channel, message)
 end
@@ -276,11 +278,11 @@ function verbs.PROBE(key)
     for _, command in ipairs(commands) do try(command[1], key, unpack(command, 2)) end
   end
   all{{'HSET', 'a', '1'}, {'HSETNX', 'b', '1'}, {'HGET', 'a'}, {'HMGET', 'a'}, {'HEXISTS', 'a'}, {'HKEYS'},
-      {'HGETALL'}, {'HDEL', 'b'}}
+      {'HGETALL'}, {'HDEL', 'b'}, {'HINCRBY', 'c', '1'}}
   all{{'SADD', 'a', 'b'}, {'SREM', 'b'}, {'SMEMBERS'}, {'SCARD'}, {'SISMEMBER', 'a'}}
   all{{'ZADD', '1', 'a'}, {'ZADD', '2', 'b'}, {'ZSCORE', 'a'}, {'ZREVRANK', 'a'}, {'ZCARD'},
-      {'ZRANGE', '0', '0'}, {'ZREM', 'b'}, {'ZREMRANGEBYSCORE', '5', '6'}, {'ZREMRANGEBYRANK', '5', '6'},
-      {'ZPOPMIN'}}
+      {'ZRANGE', '0', '0'}, {'ZRANGEBYSCORE', '5', '6'}, {'ZREM', 'b'}, {'ZREMRANGEBYSCORE', '5', '6'},
+      {'ZREMRANGEBYRANK', '5', '6'}, {'ZPOPMIN'}}
   all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
       {'XTRIM', 'MINID', '2-0'}}
   all{{'SET', 'a', 'PX', '9'}, {'GETEX', 'PX', '9'}, {'PEXPIRE', '9'}}
