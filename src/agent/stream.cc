@@ -162,7 +162,9 @@ StatusOr<std::vector<StreamEvent>> StreamReader::Next(Duration patience) {
   if (!arrival->page->ok()) return arrival->page->status();
   const FramePage& page = **arrival->page;
   std::vector<StreamEvent> events;
-  if (after_ > page.last || after_ + 1 < page.first) {
+  // Whoever has seen nothing has nothing to start over.
+  const bool missed = after_ != 0 && (after_ > page.last || after_ + 1 < page.first);
+  if (missed) {
     after_ = page.first - 1;
     events.push_back({.kind = Kind::kStartOver});
   }

@@ -28,6 +28,8 @@ using Kind = StreamEvent::Kind;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
+constexpr Duration kLongEnough{60'000};
+
 // Answers when, and as, the test says.
 class SlowLog final : public StreamLog {
  public:
@@ -250,10 +252,11 @@ class ReaderTest : public ::testing::Test {
     log().Append({stream, "step", 1, count++, {EncodeEvent({.step = 1, .text = std::move(text)})}},
                  [](const StatusOr<uint64_t>& last) { EXPECT_TRUE(last.ok()) << last.status(); });
   }
-  static std::vector<std::string> Texts(const std::vector<StreamEvent>& events) {
+  // Numbers count from the first frame of a stream that began when the clock had not been turned.
+  std::vector<std::string> Texts(const std::vector<StreamEvent>& events) {
     std::vector<std::string> texts;
     for (const StreamEvent& event : events) {
-      texts.push_back(event.kind == Kind::kStartOver ? "start over" : std::to_string(event.seq) + event.text);
+      texts.push_back(event.kind == Kind::kStartOver ? "start over" : std::to_string(event.seq - before_) + event.text);
     }
     return texts;
   }
@@ -261,6 +264,7 @@ class ReaderTest : public ::testing::Test {
 
   testing::ManualClock clock_;
   Ports ports_ = NewMemoryPorts(clock_);
+  const uint64_t before_ = static_cast<uint64_t>(ToMicros(clock_.Now()));
   std::map<std::string, uint64_t> written_;
 };
 
@@ -273,7 +277,7 @@ TEST_F(ReaderTest, GoesOnWhereAnotherStopped) {
   Append("c");
   StreamReader second(log(), "s", first.after());
   EXPECT_THAT(Texts(*second.Next(Duration(0))), ElementsAre("3c"));
-  EXPECT_THAT(Texts(*StreamReader(log(), "s", 1).Next(Duration(0))), ElementsAre("2b", "3c"));
+  EXPECT_THAT(Texts(*StreamReader(log(), "s", before_ + 1).Next(Duration(0))), ElementsAre("2b", "3c"));
 }
 
 // Answers from a thread of its own, as a log does that has a disk or a server behind it; to who waits, never.
@@ -316,14 +320,53 @@ TEST_F(ReaderTest, SaysSoWhenSomethingIsMissing) {
   Append("a");
   Append("b");
   Append("c");
-  StreamReader reader(log(), "s");
-  log().Trim("s", 2, [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  StreamReader reader(log(), "s", before_ + 1);
+  log().Trim("s", before_ + 2, [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
   EXPECT_THAT(Texts(*reader.Next(Duration(0))), ElementsAre("start over", "3c"));
   EXPECT_THAT(*reader.Next(Duration(0)), IsEmpty());
+  EXPECT_THAT(Texts(*StreamReader(log(), "s").Next(Duration(0))), ElementsAre("3c")) << "it had seen nothing";
 
-  StreamReader ahead(log(), "s", 40);
+  StreamReader ahead(log(), "s", before_ + 40);
   EXPECT_THAT(Texts(*ahead.Next(Duration(0))), ElementsAre("start over"));
   EXPECT_THAT(Texts(*ahead.Next(Duration(0))), ElementsAre("3c"));
+}
+
+// A client saw 57 events, a person took three days to decide, and the agent went on: with more events than the client
+// had seen, with fewer, and with as many.
+TEST_F(ReaderTest, SaysSoWhenAForgottenStreamHasBegunAnew) {
+  constexpr int kSeen = 57;
+  for (const int more : {80, 3, kSeen}) {
+    SCOPED_TRACE(more);
+    const std::string stream = "of " + std::to_string(more);
+    for (int i = 0; i < kSeen; ++i) Append("old", stream);
+    StreamReader reader(log(), stream);
+    ASSERT_EQ(reader.Next(Duration(0))->size(), size_t{kSeen});
+    clock_.Advance(std::chrono::hours(72));
+    written_.clear();  // with a writer of its own
+    for (int i = 0; i < more; ++i) Append("new", stream);
+    const auto events = reader.Next(kLongEnough);
+    ASSERT_TRUE(events.ok()) << events.status();
+    ASSERT_EQ(events->size(), static_cast<size_t>(more) + 1);
+    EXPECT_EQ(events->front().kind, Kind::kStartOver);
+    for (size_t i = 1; i < events->size(); ++i) EXPECT_EQ(events->at(i).text, "new");
+    EXPECT_THAT(*reader.Next(Duration(0)), IsEmpty());
+  }
+}
+
+TEST_F(ReaderTest, SaysOnceThatAStreamIsForgottenAndWaitsForTheNextOne) {
+  Append("a");
+  StreamReader reader(log(), "s");
+  EXPECT_THAT(Texts(*reader.Next(Duration(0))), ElementsAre("1a"));
+  clock_.Advance(std::chrono::hours(72));
+  Append("x", "other");  // appends sweep
+  EXPECT_THAT(Texts(*reader.Next(kLongEnough)), ElementsAre("start over"));
+  ThreadRuntime runtime(1, 1);
+  written_.clear();
+  runtime.SetAlarm(Duration(30), [this] { Append("b"); });
+  const auto events = reader.Next(kLongEnough);
+  ASSERT_TRUE(events.ok()) << events.status();
+  ASSERT_EQ(events->size(), 1u) << "it has said so";
+  EXPECT_EQ(events->front().text, "b");
 }
 
 TEST_F(ReaderTest, AFrameThatIsNoneIsAnError) {

@@ -73,7 +73,7 @@ class MemoryStreams final : public StreamLog {
   struct Stream {
     std::string name;
     std::deque<std::string> frames;
-    uint64_t first = 1;  // of `frames`, or the next one's
+    uint64_t first = 0;  // of `frames`, or the next one's
     std::map<std::string, StepMark> steps;
     Time written{};
 
@@ -135,6 +135,7 @@ class MemoryStreams final : public StreamLog {
   // With mutex_ held.
   Stream& Add(std::string name) {
     streams_.emplace_back().name = std::move(name);
+    streams_.back().first = NumbersBefore(clock_.Now()) + 1;
     by_name_.emplace(streams_.back().name, std::prev(streams_.end()));
     return streams_.back();
   }
