@@ -7,8 +7,10 @@
 
 #include "marathon/agent/stream.h"
 #include "marathon/errors.h"
+#include "marathon/limits.h"
 #include "marathon/llm/error.h"
 #include "src/agent/approval.h"
+#include "src/agent/lost_attempts.h"
 #include "src/agent/same_head.h"
 #include "src/agent/stream_writer.h"
 
@@ -18,6 +20,7 @@ using nlohmann::json;
 
 namespace {
 
+constexpr Duration kStopPatience{10'000};  // for what a model has said that is stopped
 constexpr Duration kPublishTimeout{30'000};  // whoever should have taken it, the loop goes on then
 constexpr RetryPolicy kPublishRetry{.maximum_attempts = 5};
 
@@ -46,6 +49,7 @@ Workflow<void> PublishIn(WorkflowContext& ctx, std::string activity, std::string
 }  // namespace
 
 Loop::Loop(WorkflowContext& ctx, const Agent& agent, const Input& input) : Loop(ctx, agent, Conversation(), false) {
+  turn_ = 1;
   Open(input);
 }
 
@@ -71,16 +75,11 @@ Loop::Loop(WorkflowContext& ctx, const Agent& agent, Conversation before, bool e
                              steering_.push_back(llm::UserMessage(said->text));
                              if (end_is_published_) TidyUp();
                            })),
-      stops_(ctx.OnSignal(kStop.name,
-                          [this](Payload signal) {
-                            const auto order = Decode<StopOrder>(signal);
-                            if (!stop_ && !end_is_published_) stop_ = order.ok() ? order->reason : "";
-                          })),
+      stops_(ctx.OnSignal(kStop.name, [this](Payload signal) { OnStop(signal); })),
       pending_(ctx.OnQuery(kPending, [this] { return Pending(); })),
       status_(ctx.OnQuery(kStatus, [this] { return GetStatus(); })) {}
 
 void Loop::Open(const Input& input) {
-  ++turn_;
   keep_messages_ = input.keep_messages;
   const Budget budget = input.budget ? Least(agent_.budget, *input.budget) : agent_.budget;
   ledger_ = Ledger(budget, agent_.prices, ctx_.Now());
@@ -94,8 +93,9 @@ void Loop::Open(const Input& input) {
   }
 }
 
-void Loop::Begin(const Input& input) {
+void Loop::Begin(const Input& input, int turn) {
   TidyUp();
+  turn_ = turn != 0 ? turn : turn_ + 1;
   turn_from_ = conversation_.messages().size();
   turn_step_ = step_;
   answer_ = llm::ChatResponse();
@@ -107,6 +107,16 @@ void Loop::Begin(const Input& input) {
   bad_calls_.clear();
   stop_.reset();
   Open(input);
+}
+
+// People act on what they see, and that may be over.
+void Loop::OnStop(const Payload& signal) {
+  const auto order = Decode<StopOrder>(signal);
+  if (stop_ || end_is_published_) return;
+  if (order.ok() && order->turn != 0 && order->turn != turn_) {
+    return ctx_.Log(LogLevel::kInfo, "ignored a signal agent.stop: turn " + std::to_string(order->turn) + " is not on");
+  }
+  stop_ = order.ok() ? order->reason : "";
 }
 
 // A turn may have ended with an answer whose calls nobody made; no provider takes a call without its result. And what
@@ -145,7 +155,7 @@ Workflow<bool> Loop::Ask() {
   if (answered) co_return true;
   if (!std::exchange(end_is_published_, true)) {
     std::vector<std::string> frames = {
-        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop))})};
+        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop)), .turn = turn_})};
     std::string writer = "done";
     if (turn_ > 1) writer += "/" + std::to_string(turn_);
     co_await Publish(std::move(writer), std::move(frames));
@@ -191,19 +201,41 @@ Workflow<bool> Loop::TakeStep() {
   ModelReply& reply = answered->value();
   const BlobRef recorded = reply.head;
   if (reply.unseen) {
-    std::vector<std::string> frames = internal::FramesOf(choice.step, reply.response, recorded.sha256);
+    std::vector<std::string> frames = internal::FramesOf(choice.step, turn_, reply.response, recorded.sha256);
     co_await Publish(internal::ModelWriter(choice.step), std::move(frames));
   }
-  Settle(choice.model, reply.response);
+  Settle(choice.model, reply);
   Take(std::move(reply));
   co_await internal::SameHead(ctx_.core(), choice.step, recorded, *conversation_.head());
   if (agent_.hooks.after_model) agent_.hooks.after_model(answer_);
+  if (stop_) {  // whatever it wants to do next
+    End(StopReason::kStopped, *stop_);
+    TidyUp();
+  }
   co_return !ended_;
 }
 
-void Loop::Settle(const std::string& asked, const llm::ChatResponse& response) {
-  ledger_.Settle(response.model.empty() ? asked : response.model, response.usage,
-                 EstimateTokens(llm::AsMessage(response)));
+void Loop::Settle(const std::string& asked, const ModelReply& reply) {
+  const llm::ChatResponse& response = reply.response;
+  const int64_t said = reply.stopped ? reply.said_tokens : EstimateTokens(llm::AsMessage(response));
+  ledger_.Settle(response.model.empty() ? asked : response.model, response.usage, said);
+}
+
+// One that was stopped before it said anything has cost its input, and one that nobody can tell of all that was set aside.
+void Loop::SettleStopped(const ModelTask& task, const Answered& answered) {
+  if (answered && answered->failure().kind != FailureKind::kCanceled) return;  // it failed by itself
+  ledger_.Settle(task.model, {}, answered ? 0 : ledger_.reserved().output);
+}
+
+// The worker counts them, as far as it can; what it cannot tell of may have been all that the policy allows.
+void Loop::SettleLost(const Outcome<ModelReply>& outcome) {
+  if (outcome.ok()) return ledger_.SettleLost(outcome.value().attempts_lost);
+  const Failure& failure = outcome.failure();
+  const auto told = Decode<internal::LostAttempts>(failure.details);
+  int lost = told.ok() ? told->count : 0;
+  if (failure.kind == FailureKind::kTimeout) lost = std::max(agent_.model_retry.maximum_attempts, 1);
+  if (failure.type == failure_type::kDeadLetter) lost = limits::kMaxDeliveries;
+  ledger_.SettleLost(lost);
 }
 
 ModelChoice Loop::Choose() const {
@@ -255,7 +287,7 @@ Workflow<Loop::Answered> Loop::Request(const ModelChoice& choice, std::optional<
 }
 
 ModelTask Loop::TaskOf(const ModelChoice& choice, const std::optional<MessageSpan>& summarize, bool again) const {
-  ModelTask task{choice.step, conversation_.head(), conversation_.fresh(), choice.model, choice.tools, again, summarize};
+  ModelTask task{choice.step, conversation_.head(), conversation_.fresh(), choice.model, choice.tools, again, summarize, turn_};
   if (!summarize) return task;
   const size_t kept = conversation_.messages().size() - task.messages.size();
   task.messages.resize(summarize->last > kept ? summarize->last - kept : 0);  // what is behind them is not needed
@@ -265,6 +297,7 @@ ModelTask Loop::TaskOf(const ModelChoice& choice, const std::optional<MessageSpa
 Workflow<Loop::Answered> Loop::Send(const ModelTask& task) {
   ActivityOptions options{.task_queue = agent_.task_queue, .start_to_close_timeout = agent_.model_timeout};
   options.retry = &agent_.model_retry;
+  options.cancellation = ActivityCancellation::kWait;  // what it has said by then is kept
   const std::string activity = internal::ModelActivityName(agent_);
   std::optional<ActivityHandle<ModelReply>> started;
   Answered answered;
@@ -277,15 +310,20 @@ Workflow<Loop::Answered> Loop::Send(const ModelTask& task) {
   ActivityHandle<ModelReply>& handle = *started;
   ++model_calls_;
   co_await ctx_.WaitUntil([&] { return handle.done() || stop_.has_value(); });
-  --model_calls_;
   if (!handle.done()) {
     handle.Cancel();
-    ledger_.Settle(task.model, {});
-    End(StopReason::kStopped, *stop_);
-    co_return answered;
+    co_await ctx_.WaitUntil([&] { return handle.done(); }, kStopPatience);
   }
-  answered = co_await ctx_.Try(handle);
-  if (!answered->ok() && answered->failure().kind == FailureKind::kCanceled) co_await handle;  // the run is: throws
+  --model_calls_;
+  if (handle.done()) answered = co_await ctx_.Try(handle);
+  if (answered) SettleLost(*answered);
+  if (answered && answered->ok()) co_return answered;
+  if (stop_) {
+    SettleStopped(task, answered);
+    End(StopReason::kStopped, *stop_);
+    co_return std::nullopt;
+  }
+  if (answered->failure().kind == FailureKind::kCanceled) co_await handle;  // the run is: throws
   co_return answered;
 }
 
@@ -336,7 +374,7 @@ void Loop::Accept() {
 // ---- For those who look
 
 AgentStatus Loop::GetStatus() const {
-  AgentStatus status{.state = "tools", .spent = ledger_.spent(), .text = result_.text};
+  AgentStatus status{.state = "tools", .spent = ledger_.spent(), .text = result_.text, .turn = turn_};
   const bool runs = std::ranges::any_of(running_, [](const auto& entry) { return entry.second > 0; });
   if (ended_) {
     status.state = "ended";

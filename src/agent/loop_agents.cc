@@ -61,7 +61,7 @@ Workflow<ToolReply> Loop::RunAgentTool(const Tool& tool, const std::string& call
   ChildHandle<Result> child = ctx_.StartChild<Result>(tool.agent->name, input, options);
   co_await ctx_.WaitUntil([&] { return child.done() || stop_.has_value(); });
   if (!child.done()) {
-    const StopOrder order{*stop_};
+    const StopOrder order{.reason = *stop_};
     try {
       co_await ctx_.SignalRun(child, kStop, order);
     } catch (const DeliveryError&) {  // it has just ended

@@ -48,6 +48,8 @@ json JsonOf(const StreamEvent& event) {
   if (!event.id.empty()) to["id"] = event.id;
   if (event.is_error) to["is_error"] = true;
   if (event.fraction) to["fraction"] = *event.fraction;
+  if (event.turn != 0) to["turn"] = event.turn;
+  if (event.attempt != 0) to["attempt"] = event.attempt;
   return to;
 }
 
@@ -80,6 +82,8 @@ StatusOr<StreamEvent> DecodeEvent(std::string_view frame) {
     event.id = parsed->value("id", "");
     event.is_error = parsed->value("is_error", false);
     if (parsed->contains("fraction")) event.fraction = parsed->at("fraction").get<double>();
+    event.turn = parsed->value("turn", 0);
+    event.attempt = parsed->value("attempt", 0);
     return event;
   } catch (const json::exception& error) {
     return DataLoss(std::string("a frame of the stream: ") + error.what());

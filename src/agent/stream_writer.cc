@@ -51,14 +51,18 @@ void ForEachPiece(StreamEvent event, Take take) {
 
 }  // namespace
 
-void StreamWriter::Begin(std::string_view model) {
-  Put({.kind = Kind::kStepBegin, .step = step_, .text = std::string(model)});
+void StreamWriter::Begin(std::string_view model, int turn, int attempt) {
+  attempt_ = attempt;
+  Put({.kind = Kind::kStepBegin, .step = step_, .text = std::string(model), .turn = turn, .attempt = attempt});
 }
 
 void StreamWriter::Add(const llm::Delta& delta) {
   StreamEvent event{.kind = KindOf(delta.kind), .step = step_, .block = delta.block, .text = delta.text,
                     .id = delta.id};
-  if (event.kind == Kind::kReset) event.text = "another model answers";
+  if (event.kind == Kind::kReset) {
+    event.text = "another model answers";
+    event.attempt = attempt_;
+  }
   ForEachPiece(std::move(event), [this](const StreamEvent& piece) { Put(piece); });
 }
 
@@ -159,10 +163,10 @@ std::string ShownPart(const std::string& text, size_t max) {
   return size == text.size() ? text : text.substr(0, size) + " […]";
 }
 
-std::vector<std::string> FramesOf(int step, const llm::ChatResponse& response, const std::string& digest) {
+std::vector<std::string> FramesOf(int step, int turn, const llm::ChatResponse& response, const std::string& digest) {
   std::vector<std::string> frames;
   const auto put = [&](const StreamEvent& event) { frames.push_back(EncodeEvent(event)); };
-  put({.kind = Kind::kStepBegin, .step = step, .text = response.model});
+  put({.kind = Kind::kStepBegin, .step = step, .text = response.model, .turn = turn});
   for (size_t block = 0; block < response.blocks.size(); ++block) {
     const llm::Block& one = response.blocks[block];
     if (const auto* text = std::get_if<llm::Text>(&one)) {

@@ -29,7 +29,7 @@ class StreamWriter : public std::enable_shared_from_this<StreamWriter> {
   StreamWriter(StreamLog& log, std::string stream, int step, uint64_t fence)
       : log_(log), stream_(std::move(stream)), step_(step), fence_(fence) {}
 
-  void Begin(std::string_view model);
+  void Begin(std::string_view model, int turn = 1, int attempt = 1);
   void Add(const llm::Delta& delta);
 
   // The answer is complete: `done` is called when all of it is in the log, or cannot be: false.
@@ -47,6 +47,7 @@ class StreamWriter : public std::enable_shared_from_this<StreamWriter> {
   const std::string stream_;
   const int step_;
   const uint64_t fence_;
+  int attempt_ = 0;  // set before the first piece
 
   std::mutex mutex_;  // guards:
   std::vector<StreamEvent> waiting_;
@@ -60,7 +61,7 @@ class StreamWriter : public std::enable_shared_from_this<StreamWriter> {
 };
 
 // The frames of an answer that is complete, from its begin to its end.
-std::vector<std::string> FramesOf(int step, const llm::ChatResponse& response, const std::string& digest);
+std::vector<std::string> FramesOf(int step, int turn, const llm::ChatResponse& response, const std::string& digest);
 
 // As much of a text as fits a frame of its own, or `max` bytes.
 inline constexpr size_t kShownBytes = limits::kFrameMaxBytes / 8;  // JSON may make six bytes of one

@@ -7,8 +7,13 @@
 #include <optional>
 #include <string>
 
+#include "marathon/activity.h"
+#include "marathon/adapters/memory.h"
 #include "marathon/agent/budget.h"
+#include "marathon/llm/error.h"
 #include "marathon/llm/message.h"
+#include "marathon/testing/manual_clock.h"
+#include "src/agent/lost_attempts.h"
 
 namespace marathon::agent::agent_budget_test {
 namespace {
@@ -42,6 +47,51 @@ TEST(AgentBudgetTest, EstimatesAreRatherTooHigh) {
   EXPECT_EQ(EstimateTokens(message), 4 + 10);
   message.blocks.emplace_back(llm::Media{.url = "https://x"});
   EXPECT_EQ(EstimateTokens(message), 4 + 10 + 1'500);
+}
+
+TEST(AgentBudgetTest, AttemptsThatWereLostCostTheirInput) {
+  Ledger ledger({}, kPrices, FromMicros(0));
+  ASSERT_EQ(ledger.Reserve({"gpt", 100, 50}, FromMicros(0)), "");
+  ledger.SettleLost(0);
+  ledger.SettleLost(-1);
+  EXPECT_EQ(ledger.spent(), (Spending{.steps = 1}));
+  ledger.SettleLost(3);
+  EXPECT_EQ(ledger.spent(), (Spending{.steps = 1, .usage = {.input = 300}, .micro_usd = 300, .estimated = true}));
+  ledger.Settle("gpt", {.input = 90, .output = 10});
+  EXPECT_EQ(ledger.spent().usage, (llm::Usage{.input = 390, .output = 10}));
+}
+
+// Attempts that failed, and workers that died; those that are known to have cost nothing apart.
+TEST(AgentBudgetTest, WhichAttemptsAreLost) {
+  testing::ManualClock clock;
+  const Ports ports = NewMemoryPorts(clock);
+  const auto lost = [&](int attempt, int deliveries, const std::string& heartbeat = "") {
+    ActivityInfo info;
+    info.attempt = attempt;
+    info.deliveries = deliveries;
+    const ActivityContext ctx(info, heartbeat.empty() ? Payload() : Encode(heartbeat).value(), {}, {}, *ports.blobs,
+                              *ports.streams, *ports.limiter);
+    return internal::LostBefore(ctx);
+  };
+  EXPECT_EQ(lost(1, 0), 0);
+  EXPECT_EQ(lost(1, 2), 2);
+  EXPECT_EQ(lost(4, 1), 4);
+  EXPECT_EQ(lost(4, 1, "7 a permit"), 4);
+  EXPECT_EQ(lost(4, 1, internal::WithFree("7 a permit", 2)), 2);
+  EXPECT_EQ(lost(4, 0, internal::WithFree("", 3)), 0);
+  const auto costs = [](llm::ErrorClass error_class, int status = 0, bool partial = false) {
+    llm::Error error = llm::MakeError(error_class, "");
+    error.http_status = status;
+    error.partial = partial;
+    return internal::MayHaveCost(error);
+  };
+  EXPECT_TRUE(costs(llm::ErrorClass::kTransient));
+  EXPECT_FALSE(costs(llm::ErrorClass::kTransient, 503));
+  EXPECT_TRUE(costs(llm::ErrorClass::kTimeout));
+  EXPECT_TRUE(costs(llm::ErrorClass::kTruncated, 200));
+  EXPECT_FALSE(costs(llm::ErrorClass::kOverloaded, 529));
+  EXPECT_TRUE(costs(llm::ErrorClass::kOverloaded, 200, true));
+  EXPECT_FALSE(costs(llm::ErrorClass::kAuth, 401));
 }
 
 TEST(AgentBudgetTest, EachPartStopsByItself) {

@@ -176,7 +176,7 @@ TEST_F(WriterTest, EachKindOfPieceHasItsFrame) {
   log_.Answer(1);
   EXPECT_THAT(log_.requests[1].frames,
               ElementsAre(R"({"step":3,"text":"hm","type":"reasoning"})",
-                          R"({"step":3,"type":"reset","why":"another model answers"})",
+                          R"({"attempt":1,"step":3,"type":"reset","why":"another model answers"})",
                           R"({"block":1,"id":"c1","name":"search","step":3,"type":"tool_call"})",
                           R"({"block":1,"step":3,"text":"{}","type":"tool_args"})"));
 }

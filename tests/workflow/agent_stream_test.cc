@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,6 +89,22 @@ class BreakingModel final : public llm::Model {
 
  private:
   std::atomic<int> times_;
+};
+
+// Says something, and then nothing more until it is stopped.
+class SilentModel final : public llm::Model {
+ public:
+  void Chat(llm::ChatRequest, std::stop_token stop, OnDelta on_delta, OnResult done) override {
+    on_delta({.text = "Hello, wor"});
+    done_ = std::move(done);
+    stop_.emplace(std::move(stop), [this] {
+      if (done_) std::exchange(done_, {})(llm::MakeError(llm::ErrorClass::kCanceled, "stopped"));
+    });
+  }
+
+ private:
+  OnResult done_;
+  std::optional<std::stop_callback<std::function<void()>>> stop_;
 };
 
 class AgentStreamTest : public ::testing::TestWithParam<size_t> {
@@ -194,6 +212,17 @@ TEST_P(AgentStreamTest, AnEndThatIsNoAnswerIsSeen) {
   const marathon::Run run = Start(model_);
   EXPECT_EQ(ResultOf(run).stop, StopReason::kBudget);
   EXPECT_EQ(Lines(EventsOf(run)).back(), "done budget");
+}
+
+TEST_P(AgentStreamTest, AStopIsSeenBehindWhatWasSaid) {
+  const marathon::Run run = Start(std::make_shared<SilentModel>());
+  env_->RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.text, "Hello, wor");
+  const auto events = EventsOf(run);
+  EXPECT_THAT(Lines(events), ElementsAre("step_begin 1 m", "delta 1 Hello, wor", "step_done 1", "done stopped"));
+  EXPECT_EQ(ViewOf(events).Text(), result.text);
 }
 
 TEST_P(AgentStreamTest, NobodyHasToSpeak) {

@@ -48,7 +48,9 @@ class HoldingModel final : public llm::Model {
     if (script_->left() > 0) {
       return script_->Chat(std::move(request), std::move(stop), std::move(on_delta), std::move(done));
     }
+    for (const llm::Delta& delta : says) on_delta(delta);
     held_ = std::move(done);
+    if (deaf) return;
     stops_.emplace_back(std::move(stop), [this] {
       if (!held_) return;
       stopped = true;
@@ -57,6 +59,8 @@ class HoldingModel final : public llm::Model {
   }
   void Answer(llm::ChatResult result) { std::exchange(held_, {})(std::move(result)); }
   bool stopped = false;
+  std::vector<llm::Delta> says{};  // before it falls silent
+  bool deaf = false;               // it does not hear that it is stopped
 
  private:
   std::shared_ptr<llm::ScriptedModel> script_;
@@ -469,6 +473,63 @@ TEST_P(AgentTest, StoppedWhileTheModelSpeaks) {
   EXPECT_TRUE(holding_->stopped);
 }
 
+// In the result, in the conversation, and booked.
+TEST_P(AgentTest, AStopKeepsWhatTheModelHasSaid) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->says = {{.text = "taken back"}, {.kind = llm::Delta::Kind::kReset}, {.text = "Let me "}, {.text = "see"},
+                    {.kind = llm::Delta::Kind::kReasoning, .block = 1, .text = std::string(300, 'x')},
+                    {.kind = llm::Delta::Kind::kToolCall, .block = 2, .text = "add", .id = "c"}};
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "changed my mind").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(result.why, "changed my mind");
+  EXPECT_EQ(result.text, "Let me see");
+  ASSERT_EQ(result.messages.size(), 2u);
+  EXPECT_EQ(result.messages[1], llm::AssistantMessage("Let me see"));
+  EXPECT_TRUE(result.spent.estimated);
+  EXPECT_GT(result.spent.usage.input, 0);
+  EXPECT_GT(result.spent.usage.output, 100) << "what it thought has cost, too";
+}
+
+// Whoever stops it is not kept waiting by a worker that says nothing.
+TEST_P(AgentTest, AStopDoesNotWaitForEver) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->says = {{.text = "Let me see"}};
+  holding_->deaf = true;
+  agent_.max_tokens = 500;
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  const Time before = env().Now();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_LT(env().Now() - before, 1min);
+  EXPECT_EQ(result.text, "");
+  EXPECT_EQ(result.spent.usage.output, 500) << "it may have said all that it was allowed to";
+  EXPECT_TRUE(result.spent.estimated);
+  holding_->Answer(llm::MakeError(llm::ErrorClass::kCanceled, "at last"));
+}
+
+TEST_P(AgentTest, AnAnswerThatIsThereWhenItIsStoppedCallsNothing) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->deaf = true;
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  env().RunUntilIdle();
+  llm::ChatResponse response{.stop_reason = llm::StopReason::kToolCalls, .usage = {.input = 7, .output = 3}};
+  response.blocks = {llm::Text{"I add."}, llm::ToolCall{"c", "add", R"({"a": 1})"}};
+  holding_->Answer(response);
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(result.text, "I add.");
+  EXPECT_EQ(result.spent.usage, (llm::Usage{.input = 7, .output = 3}));
+  EXPECT_THAT(called_, IsEmpty());
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre(HasSubstr("error: Not called")));
+}
+
 // What a tool has done by then is worth knowing.
 TEST_P(AgentTest, StoppedWhileAToolRuns) {
   model_->CallsTool("add", R"({"a": 1})").Says("never");
@@ -545,6 +606,63 @@ TEST_P(AgentTest, ABudgetOfMoney) {
   agent_.prices.clear();
   env_.reset();
   EXPECT_EQ(RunOnce().why, "Price");
+}
+
+// What the provider turned away has cost nothing; what broke off may have.
+TEST_P(AgentTest, AttemptsThatMayHaveCostAreBooked) {
+  using Class = llm::ErrorClass;
+  agent_.prices = {{.model = "m", .input = 3'000'000, .output = 15'000'000}};
+  const auto spent = [&](const std::vector<Class>& failures) {
+    for (const Class failure : failures) model_->Fails(failure);
+    llm::ChatResponse response{.model = "m", .blocks = {llm::Text{"yes"}}, .usage = {.input = 300, .output = 20}};
+    model_->Answers(response);
+    env_.reset();
+    return RunOnce().spent;
+  };
+  const Spending none = spent({});
+  EXPECT_EQ(none.usage, (llm::Usage{.input = 300, .output = 20}));
+  EXPECT_EQ(spent({Class::kRateLimit, Class::kOverloaded, Class::kRateLimit}), none);
+  const Spending one = spent({Class::kTruncated});
+  const int64_t guess = one.usage.input - 300;
+  EXPECT_GT(guess, 10);
+  EXPECT_EQ(one.micro_usd, none.micro_usd + guess * 3);
+  EXPECT_TRUE(one.estimated);
+  EXPECT_EQ(one.steps, 1);
+  const Spending mixed =
+      spent({Class::kRateLimit, Class::kTimeout, Class::kOverloaded, Class::kTransient, Class::kRateLimit});
+  EXPECT_EQ(mixed.usage.input, 300 + 2 * guess);
+  EXPECT_EQ(mixed.usage.output, 20);
+}
+
+TEST_P(AgentTest, AStepThatFailsHasCostAllTheSame) {
+  agent_.model_retry.maximum_attempts = 3;
+  for (int i = 0; i < 3; ++i) model_->Fails(llm::ErrorClass::kTruncated);
+  const Spending cut = RunOnce().spent;
+  EXPECT_TRUE(cut.estimated);
+  EXPECT_GT(cut.usage.input, 0);
+  EXPECT_EQ(cut.usage.input % 3, 0);
+  env_.reset();
+  model_->Fails(llm::ErrorClass::kTruncated).Fails(llm::ErrorClass::kAuth);
+  EXPECT_EQ(RunOnce().spent.usage.input, cut.usage.input / 3);
+  env_.reset();
+  model_->Fails(llm::ErrorClass::kAuth);
+  EXPECT_EQ(RunOnce().spent, (Spending{.steps = 1}));
+  env_.reset();
+  holding_ = std::make_shared<HoldingModel>(model_);  // never answers: the engine's timeouts
+  EXPECT_EQ(RunOnce().spent.usage.input, cut.usage.input);
+}
+
+// Once an agent has lost its money by failures, it asks no more.
+TEST_P(AgentTest, WhatFailedCountsAgainstTheBudget) {
+  agent_.max_tokens = 100;
+  agent_.budget.tokens = 1'000;
+  for (int i = 0; i < 9; ++i) model_->Fails(llm::ErrorClass::kTruncated);
+  agent_.instructions = std::string(600, 'x');
+  model_->Answers(CallFor({.input = 200, .output = 20})).Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "tokens");
+  EXPECT_EQ(model_->left(), 1u);
 }
 
 TEST_P(AgentTest, ABudgetOfTime) {

@@ -45,6 +45,10 @@ inline Status Steer(const Run& run, std::string text, SignalOptions options = {}
 inline Status Stop(const Run& run, std::string reason, SignalOptions options = {}) {
   return run.Signal(kStop, {std::move(reason)}, std::move(options));
 }
+// Of a session: this turn, if it is still on (StreamEvent::turn, SessionStatus::turn).
+inline Status StopTurn(const Run& session, int turn, std::string reason, SignalOptions options = {}) {
+  return session.Signal(kStop, {std::move(reason), turn}, std::move(options));
+}
 
 // ---- Sessions
 

@@ -58,12 +58,14 @@ struct Steering {
 // Ends the run with what there is. A call of the model is canceled; tools are told to stop, and waited for.
 struct StopOrder {
   std::string reason;
+  int turn = 0;  // of a session: only this one, so that an order which comes late ends no other. 0: whichever is on
 };
 
 struct AgentStatus {
   std::string state;  // "model", "tools", "approval" (nothing goes on but waiting) or "ended"
   Spending spent{};
   std::string text{};  // the model's last words
+  int turn = 1;        // that is on, or was the last; 0: a session's first has not begun
 };
 
 inline constexpr SignalDef<Decision> kDecide{"agent.decide"};

@@ -81,8 +81,9 @@ class MARATHON_EXPORT Loop {
   Result TakeResult();
 
   // Once it has ended: another turn of the same conversation, with a budget, a result and an end of its own. Steps count
-  // on. A stop that came in between is forgotten; what was said to steer it is not.
-  void Begin(const Input& input);
+  // on. A stop that came in between is forgotten; what was said to steer it is not. `turn`: its number, by which it can be
+  // stopped; 0: the next one.
+  void Begin(const Input& input, int turn = 0);
   // Before a run with such a conversation continues as new: readers of its stream learn that another one goes on.
   Workflow<void> TellContinued();
 
@@ -102,9 +103,11 @@ class MARATHON_EXPORT Loop {
   Workflow<Answered> Request(const ModelChoice& choice, std::optional<MessageSpan> summarize);
   ModelTask TaskOf(const ModelChoice& choice, const std::optional<MessageSpan>& summarize, bool again) const;
   Workflow<Answered> Send(const ModelTask& task);
+  void SettleStopped(const ModelTask& task, const Answered& answered);
+  void SettleLost(const Outcome<ModelReply>& outcome);
   Workflow<void> Compact();
   std::string TakeSummary(const MessageSpan& span, const Outcome<ModelReply>& outcome, const std::string& model);
-  void Settle(const std::string& asked, const llm::ChatResponse& response);
+  void Settle(const std::string& asked, const ModelReply& reply);
   void Take(ModelReply reply);
   void EndBy(const Failure& failure);
   int64_t EstimateInput() const;
@@ -114,6 +117,7 @@ class MARATHON_EXPORT Loop {
   Workflow<ToolReply> RunTool(const Tool& tool, const std::string& call_id, const std::string& arguments);
   Workflow<ToolReply> RunAgentTool(const Tool& tool, const std::string& call_id, const std::string& arguments);
   void OnDecide(const Payload& signal);
+  void OnStop(const Payload& signal);
   std::string Judge(Decision decision);
   std::vector<PendingApproval> Pending() const;
   AgentStatus GetStatus() const;

@@ -51,6 +51,8 @@ struct StreamEvent {
   std::string id{};
   bool is_error = false;  // kToolResult
   std::optional<double> fraction{};  // kToolProgress: 0 to 1
+  int turn = 0;     // kStepBegin, kDone: of the session, from 1 (StopOrder::turn)
+  int attempt = 0;  // kStepBegin, kReset: at the step, from 1; a worker that died is none. 0: it is not known
   uint64_t seq = 0;       // in the log; not part of the frame
 
   friend bool operator==(const StreamEvent&, const StreamEvent&) = default;
