@@ -1,6 +1,9 @@
 // StreamLog carries what a run says while it works, to whoever listens: a log of frames beside the history,
 // such as the tokens of a model's answer. It is no part of the run's state, and no turn waits for it.
 //
+// Frames may be replaced by later ones that stand for them (AppendFrames::replaces_from). Their numbers are missing then: a
+// reader that has seen some of them, or none, finds the later ones next.
+//
 // A frame is bytes; their meaning is their writers' and readers' own (agent/stream.h). Each has the next
 // number of its stream, and a reader that comes back with the last number it has seen misses nothing. The first
 // number is the store's time in microseconds when the stream began, so that one that is forgotten and begun anew
@@ -40,6 +43,9 @@ struct AppendFrames {
   // makes its next call.
   uint64_t written = 0;
   std::vector<std::string> frames = {};  // none: raises the fence only
+  // Not 0: `frames` stand for all that the stream has from this number on, whoever wrote it, which is forgotten in the
+  // same instant. A call that is repeated, and had been written, forgets nothing more.
+  uint64_t replaces_from = 0;
 };
 
 struct ReadFrames {
@@ -51,8 +57,8 @@ struct ReadFrames {
 
 struct FramePage {
   std::vector<StreamFrame> frames;  // oldest first
-  // The number of the oldest frame that is kept (of the next one, if none is); higher than `after` + 1: what was
-  // between has been trimmed, or the stream was forgotten and has begun anew.
+  // The number behind the last one that was trimmed, or else the first of all; higher than `after` + 1: what was
+  // between has been trimmed, or the stream was forgotten and has begun anew. Frames that were replaced do not count.
   uint64_t first = 1;
   // Of the newest one; lower than `after`: the stream has been forgotten, or a server that died has lost its end. In
   // that case, and no other, what is written now has these numbers again.

@@ -180,7 +180,11 @@ TEST_F(SqliteBesideTest, DamageIsFoundAndNamed) {
   };
   raw.Run("UPDATE frames SET seq = seq - (SELECT first - 1 FROM streams)");
   raw.Run("UPDATE streams SET first = 1, last = 3");  // as an older program wrote it
-  EXPECT_THAT(finding("DELETE FROM frames WHERE seq = 2", "INSERT INTO frames VALUES (1, 2, 'y')"),
+  EXPECT_THAT(finding("DELETE FROM frames WHERE seq = 3", "INSERT INTO frames VALUES (1, 3, 'z')"),
+              HasSubstr("frames"));
+  EXPECT_THAT(finding("UPDATE streams SET first = 2", "UPDATE streams SET first = 1"), HasSubstr("frames"));
+  EXPECT_THAT(finding("DELETE FROM frames WHERE stream = 1",
+                      "INSERT INTO frames VALUES (1, 1, 'x'), (1, 2, 'y'), (1, 3, 'z')"),
               HasSubstr("frames"));
   EXPECT_THAT(finding("INSERT INTO frames VALUES (7, 1, '')", "DELETE FROM frames WHERE stream = 7"),
               HasSubstr("frames"));

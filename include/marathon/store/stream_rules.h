@@ -75,6 +75,11 @@ inline StatusOr<size_t> AdmitFrames(const AppendFrames& request, StepMark& mark)
   return static_cast<size_t>(std::min<uint64_t>(written - request.written, request.frames.size()));
 }
 
+// Whether an append of which `there` frames are there already replaces older ones: not if it has been written.
+inline bool Replaces(const AppendFrames& request, size_t there) {
+  return request.replaces_from != 0 && there == 0 && !request.frames.empty();
+}
+
 // Whether a reader that would wait has nothing to wait for. One that knows nothing waits for a first frame.
 inline bool IsAnswered(const ReadFrames& request, const FramePage& page) {
   return !request.wait || !page.frames.empty() || (request.after != 0 && request.after != page.last);

@@ -307,6 +307,52 @@ TEST_P(StreamLogConformance, TrimmedFramesAreGoneAndNumbersGoOn) {
   Trim(1, "never written");
 }
 
+// ---- Replacing
+
+TEST_P(StreamLogConformance, FramesThatStandForOthersReplaceThem) {
+  ASSERT_TRUE(Append({"s", "other", 1, 0, {"x"}}).ok());
+  ASSERT_EQ(Append(1, 0, {"a", "b", "c"}).value(), 4u);
+  const auto replace = [&] { return Append({"s", "step", 1, 3, {"abc", "end"}, NumberOf("s", 2)}); };
+  EXPECT_EQ(replace().value(), 6u) << "numbers are not used again";
+  EXPECT_EQ(Text(), "1:x 5:abc 6:end");
+  EXPECT_EQ(replace().value(), 6u);
+  EXPECT_EQ(Text(), "1:x 5:abc 6:end") << "repeated, it forgets nothing more";
+  for (const uint64_t known : {1, 2, 3, 4}) EXPECT_EQ(Text(Take(Wait(known))), "5:abc 6:end") << known;
+  const FramePage page = Read();
+  EXPECT_EQ(page.first, 1u);
+  EXPECT_EQ(page.last, 6u);
+  EXPECT_EQ(Text(Read(0, 2)), "1:x 5:abc");
+  EXPECT_EQ(Append(1, 5, {"d"}).value(), 7u);
+  EXPECT_EQ(Append({"s", "step", 2, 0, {"all"}, NumberOf("s", 1)}).value(), 8u) << "from the first one on";
+  EXPECT_EQ(Text(), "8:all");
+  EXPECT_EQ(Read(3).first, 1u) << "nothing has been trimmed";
+  Trim(4);
+  EXPECT_EQ(Text(Read(4)), "8:all");
+  EXPECT_EQ(Read().first, 5u);
+  Trim(8);
+  EXPECT_EQ(Text(), "");
+  EXPECT_EQ(Read(8).first, 9u);
+}
+
+TEST_P(StreamLogConformance, OnlyWhoMayWriteReplaces) {
+  ASSERT_TRUE(Append(5, 0, {"a", "b"}).ok());
+  EXPECT_EQ(Append({"s", "step", 4, 0, {"late"}, NumberOf("s", 1)}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append({"s", "step", 5, 3, {"gap"}, NumberOf("s", 1)}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Append({"s", "step", 6, 0, {}, NumberOf("s", 1)}).value(), 2u) << "nothing stands for them";
+  EXPECT_EQ(Append({"s", "step", 6, 0, {"c"}, NumberOf("s", 9)}).value(), 3u) << "there are none";
+  EXPECT_EQ(Text(), "1:a 2:b 3:c");
+  EXPECT_EQ(Append({"new", "step", 1, 0, {"x"}, 7}).value(), 1u);
+  EXPECT_EQ(Text(Read(0, 10, "new")), "1:x");
+}
+
+TEST_P(StreamLogConformance, ManyFramesAreReplacedByOne) {
+  for (uint64_t i = 0; i < 10; ++i) ASSERT_TRUE(Append(1, 30 * i, Frames(30, "piece")).ok());
+  const Waiting waiting = Wait(300);
+  ASSERT_EQ(Append({"s", "step", 1, 300, {"whole"}, NumberOf("s", 3)}).value(), 301u);
+  EXPECT_EQ(Text(Take(waiting)), "301:whole") << "who has seen all of them is told, too";
+  EXPECT_EQ(Text(), "1:piece 2:piece 301:whole");
+}
+
 TEST_P(StreamLogConformance, AStreamThatNobodyWritesToIsForgotten) {
   if (!harness_->ForgetsByItsClock()) GTEST_SKIP() << "by the server";
   ASSERT_TRUE(Append(5, 0, {"a", "b"}).ok());
@@ -353,13 +399,14 @@ TEST_P(StreamLogConformance, ASweepGoesAsFarAsItIsAllowedAndAppendsSweepALittle)
 
 TEST_P(StreamLogConformance, StreamsOutliveTheProcess) {
   ASSERT_TRUE(Append(3, 0, {"a", "b", "c"}).ok());
+  ASSERT_TRUE(Append({"s", "step", 3, 3, {"C"}, NumberOf("s", 3)}).ok());
   Trim(1);
   if (!harness_->Reopen()) GTEST_SKIP() << "not a durable store";
-  EXPECT_EQ(Text(), "2:b 3:c");
-  EXPECT_EQ(Append(3, 1, {"b", "c"}).value(), 3u);
+  EXPECT_EQ(Text(), "2:b 4:C");
+  EXPECT_EQ(Append(3, 1, {"b", "c", "C"}).value(), 4u);
   EXPECT_EQ(Append(2, 0, {"late"}).status().code(), StatusCode::kAborted);
-  EXPECT_EQ(Append(3, 3, {"d"}).value(), 4u);
-  EXPECT_EQ(Text(2), "3:c 4:d");
+  EXPECT_EQ(Append(3, 4, {"d"}).value(), 5u);
+  EXPECT_EQ(Text(2), "4:C 5:d");
 }
 
 }  // namespace marathon::inline MARATHON_ABI::testing

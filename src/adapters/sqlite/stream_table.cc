@@ -32,6 +32,7 @@ StatusOr<uint64_t> SqliteStreamTable::Append(const AppendFrames& request, Time n
     insert_.Run(ns_, SqliteBlob{request.stream}, before + 1, before, ToMicros(now));
     stream = Stream{sqlite3_last_insert_rowid(db_.handle()), before + 1, before, now};
   }
+  if (Replaces(request, *there)) replace_.Run(stream->id, request.replaces_from);
   for (size_t i = *there; i < request.frames.size(); ++i) {
     mark.last = ++stream->last;
     append_.Run(stream->id, stream->last, SqliteBlob{request.frames[i]});

@@ -47,6 +47,7 @@ class SqliteStreamTable {
   SqliteStatement set_step_{db_, "INSERT OR REPLACE INTO stream_steps VALUES (?1, ?2, ?3, ?4, ?5)"};
   SqliteStatement append_{db_, "INSERT INTO frames VALUES (?1, ?2, ?3)"};
   SqliteStatement read_{db_, "SELECT seq, bytes FROM frames WHERE stream = ?1 AND seq > ?2 ORDER BY seq"};
+  SqliteStatement replace_{db_, "DELETE FROM frames WHERE stream = ?1 AND seq >= ?2"};
   SqliteStatement trim_{db_, "DELETE FROM frames WHERE stream = ?1 AND seq <= ?2"};
   SqliteStatement overdue_{
       db_, "SELECT id FROM streams WHERE ns = ?1 AND kept_until <= ?2 ORDER BY kept_until LIMIT ?3"};
