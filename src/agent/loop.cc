@@ -2,6 +2,7 @@
 #include "marathon/agent/loop.h"
 
 #include <algorithm>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -66,6 +67,13 @@ Loop::Loop(WorkflowContext& ctx, const Agent& agent, Conversation before, bool e
       ended_(ended),
       end_is_published_(ended),
       decides_(ctx.OnSignal(kDecide.name, [this](Payload signal) { OnDecide(signal); })),
+      decides_and_tells_(ctx.OnUpdate(
+          kDecideAndTell, [this](Decision decision) { TakeDecision(std::move(decision)); },
+          [this](const Decision& decision) {
+            const Objection objection = Judge(decision);
+            if (objection.type.empty()) return;
+            throw ApplicationError(objection.message, {.type = objection.type, .non_retryable = true});
+          })),
       steers_(ctx.OnSignal(kSteer.name,
                            [this](Payload signal) {
                              const auto said = Decode<Steering>(signal);
@@ -155,7 +163,8 @@ Workflow<bool> Loop::Ask() {
   if (answered) co_return true;
   if (!std::exchange(end_is_published_, true)) {
     std::vector<std::string> frames = {
-        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop)), .turn = turn_})};
+        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop)), .turn = turn_,
+                     .why = internal::ShownPart(result_.why)})};
     std::string writer = "done";
     if (turn_ > 1) writer += "/" + std::to_string(turn_);
     co_await Publish(std::move(writer), std::move(frames));
@@ -175,6 +184,17 @@ Workflow<void> Loop::Publish(std::string writer, std::vector<std::string> frames
   return PublishIn(ctx_, internal::PublishActivityName(agent_), agent_.task_queue, std::move(task));
 }
 
+Workflow<void> Loop::PublishResults(std::string writer, const std::vector<llm::ToolResult>& results) {
+  if (!agent_.stream) return Nothing();
+  std::vector<std::string> frames;
+  for (const llm::ToolResult& result : results) {
+    frames.push_back(EncodeEvent({.kind = StreamEvent::Kind::kToolResult, .step = step_,
+                                  .text = internal::ShownPart(result.text), .id = result.call_id,
+                                  .is_error = result.is_error}));
+  }
+  return Publish(std::move(writer), std::move(frames));
+}
+
 Workflow<bool> Loop::TakeStep() {
   if (stop_) End(StopReason::kStopped, *stop_);
   if (ended_) {
@@ -185,7 +205,8 @@ Workflow<bool> Loop::TakeStep() {
   co_await Compact();
   if (ended_) co_return false;
   ModelChoice choice = Choose();
-  if (agent_.hooks.before_model) agent_.hooks.before_model(choice);
+  const Hooks& hooks = agent_.hooks;
+  if (hooks.before_model && !Guarded("before_model", [&] { hooks.before_model(choice); })) co_return false;
   if (!MayAsk(choice)) co_return false;
   step_ = choice.step;
   offered_ = choice.tools;
@@ -201,13 +222,15 @@ Workflow<bool> Loop::TakeStep() {
   ModelReply& reply = answered->value();
   const BlobRef recorded = reply.head;
   if (reply.unseen) {
-    std::vector<std::string> frames = internal::FramesOf(choice.step, turn_, reply.response, recorded.sha256);
+    const StreamEvent begin{.kind = StreamEvent::Kind::kStepBegin, .step = choice.step, .text = reply.response.model,
+                            .turn = turn_};
+    std::vector<std::string> frames = internal::FramesOf(begin, reply.response, recorded.sha256);
     co_await Publish(internal::ModelWriter(choice.step), std::move(frames));
   }
   Settle(choice.model, reply);
   Take(std::move(reply));
   co_await internal::SameHead(ctx_.core(), choice.step, recorded, *conversation_.head());
-  if (agent_.hooks.after_model) agent_.hooks.after_model(answer_);
+  if (hooks.after_model) Guarded("after_model", [&] { hooks.after_model(answer_); });
   if (stop_) {  // whatever it wants to do next
     End(StopReason::kStopped, *stop_);
     TidyUp();
@@ -325,6 +348,19 @@ Workflow<Loop::Answered> Loop::Send(const ModelTask& task) {
   }
   if (answered->failure().kind == FailureKind::kCanceled) co_await handle;  // the run is: throws
   co_return answered;
+}
+
+bool Loop::Guarded(std::string_view what, const std::function<void()>& call) {
+  try {
+    call();
+    return true;
+  } catch (const CanceledError&) {  // it has the run's context, and the run is canceled
+    throw;
+  } catch (...) {
+    const Failure failure = FailureFrom(std::current_exception());
+    End(StopReason::kFailed, "Hook", std::string(what) + " threw: " + failure.message);
+    return false;
+  }
 }
 
 void Loop::EndBy(const Failure& failure) {

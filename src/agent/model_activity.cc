@@ -192,7 +192,7 @@ class Step : public std::enable_shared_from_this<Step> {
   // The stream has all of an answer before the history does, so that whoever reads both misses nothing.
   void Finish() {
     if (!stream_) return done_.Complete(reply_);
-    stream_->Finish(reply_.head.sha256, [self = shared_from_this()](bool written) {
+    stream_->Finish(reply_.response, reply_.head.sha256, [self = shared_from_this()](bool written) {
       self->reply_.unseen = !written;
       self->done_.Complete(self->reply_);
     });

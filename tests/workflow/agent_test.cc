@@ -263,6 +263,74 @@ TEST_P(AgentTest, HooksSeeAndChange) {
   EXPECT_THAT(model_->requests()[1].tools, IsEmpty());
 }
 
+TEST_P(AgentTest, EachAnswerIsSeenOnceByItsHook) {
+  std::vector<std::string> seen;  // by the run that counts; replays call it again
+  agent_.hooks.after_model = [&](const llm::ChatResponse& answer) {
+    const std::string text = llm::TextOf(answer.blocks);
+    if (std::ranges::find(seen, text) == seen.end()) seen.push_back(text);
+    if (text == "not this") throw std::runtime_error("bad words");
+  };
+  model_->CallsTool("add", R"({"a": 1})").Says("done");
+  EXPECT_EQ(RunOnce().stop, StopReason::kDone);
+  EXPECT_THAT(seen, ElementsAre("", "done"));
+  model_->Says("not this").Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Hook");
+  EXPECT_EQ(result.message, "after_model threw: bad words");
+  EXPECT_EQ(result.text, "not this");
+}
+
+// Whatever throws, there is a result, and a call that nobody could decide on is not made.
+TEST_P(AgentTest, HooksThatThrowAreEnds) {
+  const auto thrown = [&](const Hooks& hooks, ApprovalRule rule = nullptr) {
+    called_.clear();
+    agent_.hooks = hooks;
+    AddTool(Effect::kPure, {.approve = std::move(rule)});
+    env_.reset();
+    model_ = std::make_shared<llm::ScriptedModel>();
+    model_->CallsTools({{.name = "add", .arguments = R"({"a": 1})"}, {.name = "add", .arguments = R"({"a": 2})"}})
+        .Says("never");
+    const Result result = RunOnce();
+    EXPECT_EQ(result.stop, StopReason::kFailed);
+    EXPECT_EQ(result.why, "Hook");
+    return result;
+  };
+  Result result = thrown({.before_model = [](ModelChoice&) { throw std::runtime_error("no"); }});
+  EXPECT_EQ(result.message, "before_model threw: no");
+  EXPECT_EQ(model_->left(), 2u);
+  result = thrown({.before_tool = [](const llm::ToolCall& call) -> std::string {
+    if (call.arguments.find('2') != std::string::npos) throw std::runtime_error("no");
+    return "";
+  }});
+  EXPECT_EQ(result.message, "before_tool threw: no");
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", HasSubstr("error: Not called")));
+  EXPECT_THAT(called_, ElementsAre("1"));
+  result = thrown({.after_tool = [](const llm::ToolCall&, llm::ToolResult&) { throw 7; }});
+  EXPECT_THAT(result.message, HasSubstr("after_tool threw"));
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", "2"));
+  result = thrown({}, [](const nlohmann::json& arguments) { return arguments.at("cents") > 5; });
+  EXPECT_THAT(result.message, HasSubstr("the approval rule of add threw"));
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+TEST_P(AgentTest, ArgumentsThatAreNoJsonAreToldToTheModel) {
+  model_->CallsTool("add", R"({"a": 1)").CallsTool("add", R"([1, 2])").CallsTool("add", "seven").Says("sorry");
+  agent_.bad_calls = 4;
+  Result result = RunOnce();
+  EXPECT_THAT(ToolTexts(result.messages), ::testing::Each(HasSubstr("error: The arguments do not fit")));
+  EXPECT_EQ(ToolTexts(result.messages).size(), 3u);
+  EXPECT_EQ(result.text, "sorry");
+  EXPECT_THAT(called_, IsEmpty());
+  env_.reset();
+  agent_.bad_calls = 2;
+  model_ = std::make_shared<llm::ScriptedModel>();
+  model_->CallsTool("add", "{").CallsTool("add", "}").Says("never");
+  result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Arguments");
+}
+
 // ---- Ends
 
 TEST_P(AgentTest, FailuresOfTheModelAreEnds) {
@@ -552,6 +620,78 @@ TEST_P(AgentTest, StoppedWhileAPersonIsAsked) {
   EXPECT_EQ(result.stop, StopReason::kStopped);
   EXPECT_THAT(ToolTexts(result.messages), ElementsAre("error: Not called: the agent was stopped."));
   EXPECT_THAT(called_, IsEmpty());
+}
+
+// A client that comes back days later, and knows no run, finds those that wait for it.
+TEST_P(AgentTest, RunsThatWaitForAPersonAreListed) {
+  const auto waiting = [&] {
+    const auto runs = env().engine().List(WaitingRuns());
+    EXPECT_TRUE(runs.ok()) << runs.status();
+    std::vector<Id> ids;
+    for (const RunRow& run : runs->runs) ids.push_back(run.key.run_id);
+    return ids;
+  };
+  AddTool(Effect::kAtMostOnce, {.approve = Always()});
+  model_->CallsTools({{.id = "x", .name = "add", .arguments = R"({"a": 1})"},
+                      {.id = "y", .name = "add", .arguments = R"({"a": 2})"}})
+      .Says("done");
+  const marathon::Run run = Start();
+  EXPECT_THAT(waiting(), IsEmpty());
+  env().RunUntilIdle();
+  env().Advance(24h * 9);
+  EXPECT_THAT(waiting(), ElementsAre(run.run_id()));
+  const auto pending = Pending(run);
+  ASSERT_TRUE(pending.ok() && pending->size() == 2u) << pending.status();
+  ASSERT_TRUE(Approve(run, pending->at(0)).ok());
+  env().RunUntilIdle();
+  EXPECT_THAT(waiting(), ElementsAre(run.run_id())) << "the other one still does";
+  ASSERT_TRUE(Deny(run, pending->at(1), "no").ok());
+  EXPECT_EQ(ResultOf(run).text, "done");
+  EXPECT_THAT(waiting(), IsEmpty());
+  EXPECT_FALSE(run.Describe().value().run.labels) << "nor has it the attribute any more";
+}
+
+// Who decides too late, or for something else, hears so.
+TEST_P(AgentTest, ADecisionIsToldWhetherItCounts) {
+  const auto type = [](const Status& status) {
+    const auto failure = GetFailure(status);
+    return failure ? failure->type : status.ok() ? "OK" : std::string(MessageOf(status));
+  };
+  const marathon::Run run = StartWaiting(48h);
+  const PendingApproval call = OnlyPending(run);
+  Decision decision{.key = call.key, .digest = DigestOf(nlohmann::json::parse(R"({"a": 7})"))};
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "Changed");
+  decision = {.key = "9/none", .digest = call.digest};
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "Unknown");
+  decision = {.key = call.key, .digest = call.digest, .verdict = Verdict::kEdit, .arguments = R"({"a": "x"})"};
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "Unfit");
+  decision.arguments = R"({"a": 5})";
+  model_->CallsTool("add", R"({"a": 3})");
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "OK");
+  env().RunUntilIdle();
+  EXPECT_THAT(called_, ElementsAre("5"));
+}
+
+TEST_P(AgentTest, ALateDecisionIsToldSo) {
+  const auto type = [](const Status& status) {
+    const auto failure = GetFailure(status);
+    return failure ? failure->type : std::string(MessageOf(status));
+  };
+  AddTool(Effect::kAtMostOnce, {.approve = Always(), .approval_timeout = 1h});
+  model_->CallsTool("add", R"({"a": 1})").CallsTool("add", R"({"a": 2})").CallsTool("add", R"({"a": 3})");
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  const PendingApproval first = OnlyPending(run);
+  env().Advance(90min);
+  const PendingApproval second = OnlyPending(run);
+  EXPECT_EQ(type(DecideAndTell(run, {.key = first.key, .digest = first.digest})), "Expired");
+  EXPECT_EQ(DecideAndTell(run, {.key = second.key, .digest = second.digest}), Status());
+  env().RunUntilIdle();
+  EXPECT_EQ(type(DecideAndTell(run, {.key = second.key, .digest = second.digest})), "Decided");
+  EXPECT_THAT(called_, ElementsAre("2"));
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  EXPECT_EQ(ResultOf(run).stop, StopReason::kStopped);
+  EXPECT_EQ(DecideAndTell(run, {.key = second.key, .digest = second.digest}).code(), StatusCode::kFailedPrecondition);
 }
 
 // ---- Budgets

@@ -39,7 +39,7 @@ enum class Verdict : uint8_t {
 MARATHON_EXPORT std::string_view NameOf(Verdict verdict);
 
 // Only what was seen is approved: a decision counts if its digest is that of the arguments which wait. Any other
-// one, a late one, and a second one of a call, is logged and forgotten.
+// one, a late one, and a second one of a call, is logged and forgotten; an update (kDecideAndTell) is told so.
 struct Decision {
   std::string key;
   std::string digest;
@@ -69,10 +69,17 @@ struct AgentStatus {
 };
 
 inline constexpr SignalDef<Decision> kDecide{"agent.decide"};
+// The same, and whether it counts: rejected if not, and the failure's type says why. "Expired", "Decided", "Stopped": it
+// comes too late. "Changed": other arguments wait. "Unfit": those that it brings. "Unknown": no such call has waited.
+inline constexpr UpdateDef<void(Decision)> kDecideAndTell{"agent.decide_and_tell"};
 inline constexpr SignalDef<Steering> kSteer{"agent.steer"};
 inline constexpr SignalDef<StopOrder> kStop{"agent.stop"};
 inline constexpr QueryDef<std::vector<PendingApproval>()> kPending{"agent.pending"};
 inline constexpr QueryDef<AgentStatus()> kStatus{"agent.status"};
+
+// The attribute of runs in which a call waits for a person, and its value: what List and Count find them by.
+inline constexpr char kWaitsAttribute[] = "agent.waits";
+inline constexpr char kWaitsForApproval[] = "approval";
 
 // What PendingApproval::digest and Decision::digest are of: the arguments in canonical JSON.
 MARATHON_EXPORT std::string DigestOf(const nlohmann::json& arguments);
