@@ -4,16 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <utility>
 
 #include "marathon/activity.h"
 #include "marathon/adapters/memory.h"
 #include "marathon/agent/budget.h"
 #include "marathon/llm/error.h"
 #include "marathon/llm/message.h"
+#include "marathon/agent/definition.h"
+#include "marathon/llm/model.h"
+#include "marathon/testing/activity_tester.h"
 #include "marathon/testing/manual_clock.h"
 #include "src/agent/lost_attempts.h"
+#include "src/agent/model_activity.h"
 
 namespace marathon::agent::agent_budget_test {
 namespace {
@@ -92,6 +99,33 @@ TEST(AgentBudgetTest, WhichAttemptsAreLost) {
   EXPECT_FALSE(costs(llm::ErrorClass::kOverloaded, 529));
   EXPECT_TRUE(costs(llm::ErrorClass::kOverloaded, 200, true));
   EXPECT_FALSE(costs(llm::ErrorClass::kAuth, 401));
+}
+
+// Answers, and remembers what permit it was shown.
+class PermitModel final : public llm::Model {
+ public:
+  void Chat(llm::ChatRequest, std::stop_token, OnDelta, OnResult done) override {
+    done(llm::ChatResponse{.blocks = {llm::Text{"yes"}}});
+  }
+  void ChatWithin(llm::Pace pace, llm::ChatRequest request, std::stop_token stop, OnDelta on_delta,
+                  OnResult done) override {
+    permit = pace.permit;
+    Chat(std::move(request), std::move(stop), std::move(on_delta), std::move(done));
+  }
+  std::string permit;
+};
+
+// What a wait for a limit keeps, and what is counted, stand side by side.
+TEST(AgentBudgetTest, AStepThatWaitedShowsItsPermitAndCountsOn) {
+  const auto model = std::make_shared<PermitModel>();
+  const auto agent = std::make_shared<const Agent>(Agent{.name = "A", .model = "m"});
+  testing::ActivityTester tester(
+      {.attempt = 3, .last_heartbeat = Encode(internal::WithFree("2 the permit", 1)).value()});
+  const ModelTask task{.step = 1, .messages = {llm::UserMessage("hi")}, .model = "m"};
+  const StatusOr<ModelReply> reply = tester.Run(internal::ModelActivity(agent, model, nullptr), task);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(model->permit, "the permit");
+  EXPECT_EQ(reply->attempts_lost, 1) << "of two, one had cost nothing";
 }
 
 TEST(AgentBudgetTest, EachPartStopsByItself) {

@@ -75,6 +75,13 @@ void ExpectSameResults(const Outcome& outcome, const Outcome& calm) {
   EXPECT_EQ(outcome.result.spent.tool_calls, calm.result.spent.tool_calls);
 }
 
+// What was asked twice has been paid for twice.
+void ExpectBooked(const Outcome& outcome, const Outcome& calm) {
+  if (outcome.requests.size() == calm.requests.size()) return;
+  EXPECT_TRUE(outcome.result.spent.estimated);
+  EXPECT_GT(outcome.result.spent.usage.input, calm.result.spent.usage.input);
+}
+
 void ExpectEffectsOnce(const Outcome& outcome, const Outcome& calm) {
   const auto texts = agent::ToolTexts(outcome.result);
   const bool mailed = std::ranges::find(texts, "mail landlord") != texts.end();
@@ -175,6 +182,7 @@ TEST_P(AgentKillTest, WhereverItIsKilledItGoesOnAsIfItHadNotBeen) {
           EXPECT_EQ(outcome.text, calm.text);
           ExpectSameResults(outcome, calm);
           ExpectEffectsOnce(outcome, calm);
+          ExpectBooked(outcome, calm);
           ExpectAskedNoMoreThanItTakes(outcome);
           reached = outcome.killed;
         }

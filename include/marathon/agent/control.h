@@ -55,7 +55,8 @@ struct Steering {
   std::string text;
 };
 
-// Ends the run with what there is. A call of the model is canceled; tools are told to stop, and waited for.
+// Ends the run with what there is. A call of the model is canceled, and the text that had come is kept; tools are told to
+// stop, and waited for.
 struct StopOrder {
   std::string reason;
   int turn = 0;  // of a session: only this one, so that an order which comes late ends no other. 0: whichever is on
