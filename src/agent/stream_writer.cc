@@ -133,8 +133,10 @@ bool StreamWriter::Gather(AppendFrames& request) {
     for (size_t i = 0; i < count; ++i) batch_.push_back(EncodeEvent(waiting_[i]));
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
   }
-  const bool is_worth_it = written_ >= kManyFrames && written_ >= 2 * whole_.size() && first_ != 0;
-  if (batch_.empty() && !broken_ && is_worth_it && whole_.size() <= limits::kAppendMaxFrames) {
+  // What others have said in between would go as well.
+  const bool is_alone = first_ != 0 && last_ - first_ + 1 == written_;
+  const bool is_worth_it = written_ >= kManyFrames && written_ >= 2 * whole_.size();
+  if (batch_.empty() && !broken_ && is_alone && is_worth_it && whole_.size() <= limits::kAppendMaxFrames) {
     batch_ = std::exchange(whole_, {});
     replacing_ = !batch_.empty();
   }
@@ -181,6 +183,7 @@ void StreamWriter::Written(const StatusOr<uint64_t>& last) {
   }
   if (last.ok()) {
     if (first_ == 0) first_ = *last - batch_.size() + 1;
+    last_ = *last;
     written_ += batch_.size();
     failures_ = 0;
     batch_.clear();

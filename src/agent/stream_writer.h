@@ -58,7 +58,7 @@ class StreamWriter : public std::enable_shared_from_this<StreamWriter> {
   std::vector<StreamEvent> waiting_;
   std::vector<std::string> batch_;  // under way; empty: nothing is
   uint64_t written_ = 0;
-  uint64_t first_ = 0;              // the number of its first frame
+  uint64_t first_ = 0, last_ = 0;   // the numbers of its own frames
   std::vector<std::string> whole_;  // what is to stand for all of them in the end
   bool replacing_ = false;          // … is under way
   int failures_ = 0;

@@ -154,7 +154,8 @@ TEST_F(WriterTest, AnAttemptThatIsFencedOutFallsSilent) {
 
 // Once all of them are there, and in one call: whoever reads in between misses nothing.
 TEST_F(WriterTest, ALongAnswerStandsThereAsAWholeInTheEnd) {
-  for (uint64_t i = 1; i <= 22; ++i) log_.answers.push_back(100 + i);
+  for (uint64_t i = 1; i <= 21; ++i) log_.answers.push_back(100 + i);
+  log_.answers.push_back(123);
   std::string text;
   writer_->Begin("m", 2, 3);
   for (int i = 0; i < 20; ++i) {
@@ -177,6 +178,17 @@ TEST_F(WriterTest, ALongAnswerStandsThereAsAWholeInTheEnd) {
   log_.Answer(Unavailable("away"));
   EXPECT_EQ(finished_, true) << "all has been said";
   EXPECT_EQ(log_.requests.size(), 23u);
+}
+
+TEST_F(WriterTest, WhatOthersSaidInBetweenStays) {
+  log_.answers.push_back(101);
+  for (uint64_t i = 2; i <= 21; ++i) log_.answers.push_back(101 + i);  // 102 is another's
+  log_.answers.push_back(123);
+  writer_->Begin("m");
+  for (int i = 0; i < 20; ++i) writer_->Add(Text("x"));
+  Finish();
+  EXPECT_EQ(finished_, true);
+  EXPECT_EQ(log_.requests.size(), 22u);
 }
 
 TEST_F(WriterTest, LargePiecesAreCutBetweenCharacters) {
