@@ -47,6 +47,11 @@ MARATHON_INLINE Duration ActivityContext::elapsed() const {
   return attempt ? attempt->Elapsed() : Duration(0);
 }
 
+MARATHON_INLINE bool ActivityContext::canceled() const {
+  const auto attempt = attempt_.lock();
+  return attempt && attempt->Canceled();
+}
+
 MARATHON_INLINE Status ActivityContext::HeartbeatEncoded(Payload details) {
   const auto attempt = attempt_.lock();
   return attempt ? attempt->Heartbeat(std::move(details))

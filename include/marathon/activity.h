@@ -69,6 +69,7 @@ class ActivityAttempt {
   virtual Status Heartbeat(Payload details) = 0;
   virtual StatusOr<std::string> Detach() = 0;
   virtual Duration Elapsed() const = 0;
+  virtual bool Canceled() const { return false; }
   // The end of the attempt; the first call counts.
   virtual void Finish(AttemptResult result) = 0;
   // The same, of what `body` gives inside a transaction: a result is committed with all that it wrote, a failure
@@ -117,6 +118,9 @@ class ActivityContext {
   // Fires when the activity is canceled, its deadline passes, its run ends, its lease is lost or the
   // engine shuts down. An activity that goes on all the same is waited for.
   const std::stop_token& stop_token() const { return stop_; }
+  // Whether it fires because the activity is canceled, which its run knows. What the activity completes with then
+  // counts as its last word; a shutdown, a lost lease and a deadline are no cancel. Once it has completed: false.
+  bool canceled() const;
 
   // How long this attempt has been at work, by its worker's clock. Once it has completed: 0.
   Duration elapsed() const;

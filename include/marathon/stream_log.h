@@ -1,8 +1,13 @@
 // StreamLog carries what a run says while it works, to whoever listens: a log of frames beside the history,
 // such as the tokens of a model's answer. It is no part of the run's state, and no turn waits for it.
 //
+// Frames may be replaced by later ones that stand for them (AppendFrames::replaces_from). Their numbers are missing then: a
+// reader that has seen some of them, or none, finds the later ones next.
+//
 // A frame is bytes; their meaning is their writers' and readers' own (agent/stream.h). Each has the next
-// number of its stream, from 1, and a reader that comes back with the last number it has seen misses nothing.
+// number of its stream, and a reader that comes back with the last number it has seen misses nothing. The first
+// number is the store's time in microseconds when the stream began, so that one that is forgotten and begun anew
+// uses none again, as long as the clock is not set back by stream_keep. Numbers stay below 2^53 until the year 2255.
 //
 // Several attempts of one step may write at a time, of which only the newest counts: a writer names its
 // `step` and a `fence`, which only grows (ActivityInfo's epoch). Once a higher fence of a step has written, a lower
@@ -38,22 +43,25 @@ struct AppendFrames {
   // makes its next call.
   uint64_t written = 0;
   std::vector<std::string> frames = {};  // none: raises the fence only
+  // Not 0: `frames` stand for all that the stream has from this number on, whoever wrote it, which is forgotten in the
+  // same instant. A call that is repeated, and had been written, forgets nothing more.
+  uint64_t replaces_from = 0;
 };
 
 struct ReadFrames {
   std::string stream = {};
-  uint64_t after = 0;  // the last number that is known
+  uint64_t after = 0;  // the last number that is known; 0: none, from the oldest frame that is kept
   int max = 1000;      // fewer come when they are large (limits::kFramePageBytes)
-  bool wait = false;   // if `after` is the last there is: answer when there is another
+  bool wait = false;   // if there is nothing behind `after`, and it is the last there is or 0: answer when there is
 };
 
 struct FramePage {
   std::vector<StreamFrame> frames;  // oldest first
-  // The number of the oldest frame that is kept (of the next one, if none is); higher than `after` + 1: what was
-  // between has been trimmed.
+  // The number behind the last one that was trimmed, or else the first of all; higher than `after` + 1: what was
+  // between has been trimmed, or the stream was forgotten and has begun anew. Frames that were replaced do not count.
   uint64_t first = 1;
-  // Of the newest one; lower than `after`: the stream has been forgotten, or a server that died has lost its end.
-  // What is written now, has these numbers again.
+  // Of the newest one; lower than `after`: the stream has been forgotten, or a server that died has lost its end. In
+  // that case, and no other, what is written now has these numbers again.
   uint64_t last = 0;
 };
 
@@ -61,7 +69,7 @@ class StreamLog {
  public:
   virtual ~StreamLog() = default;
 
-  // Answers with the number of the step's newest frame: the last of `frames`. On any error nothing is written, but
+  // Answers with the number of the step's newest frame: the last of `frames`; 0: it has none. On any error nothing is written, but
   // for kUnknown, which may be repeated.
   // kAborted: a higher fence of the step has written. kFailedPrecondition: `written` is more than there is; the
   // stream has been forgotten, or a server that died has lost its end. kInvalidArgument: a name or a frame is

@@ -105,6 +105,14 @@ void Ledger::Settle(std::string_view model, const llm::Usage& usage, int64_t out
   if (price != nullptr) spent_.micro_usd += CostOf(*price, booked);
 }
 
+void Ledger::SettleLost(int attempts) {
+  if (attempts <= 0) return;
+  const llm::Usage lost{.input = attempts * reserved_.input};
+  spent_.usage += lost;
+  spent_.estimated = true;
+  if (const Price* price = FindPrice(*prices_, reserved_.model)) spent_.micro_usd += CostOf(*price, lost);
+}
+
 std::string Ledger::ReserveTools(int calls, Time now) {
   if (TimeIsUp(now)) return "wall";
   const int all = spent_.tool_calls + lent_.tool_calls + calls;

@@ -42,6 +42,7 @@ void to_json(json& to, const ModelTask& task) {
   if (task.head) to["head"] = internal::ToJson(*task.head);
   Put(to, "tools", task.tools);
   Put(to, "again", task.again);
+  Put(to, "turn", task.turn, 1);
   if (task.summarize) to["summarize"] = {{"first", task.summarize->first}, {"last", task.summarize->last}};
 }
 void from_json(const json& from, ModelTask& task) {
@@ -51,6 +52,7 @@ void from_json(const json& from, ModelTask& task) {
   if (const auto head = from.find("head"); head != from.end()) task.head = internal::ToRef(*head);
   Get(from, "tools", task.tools);
   Get(from, "again", task.again);
+  Get(from, "turn", task.turn);
   if (const auto span = from.find("summarize"); span != from.end()) {
     task.summarize = MessageSpan{span->at("first").get<size_t>(), span->at("last").get<size_t>()};
   }
@@ -64,6 +66,9 @@ void to_json(json& to, const ModelReply& reply) {
     to["response"] = reply.response;
     to["head"] = internal::ToJson(reply.head);
     Put(to, "unseen", reply.unseen);
+    Put(to, "stopped", reply.stopped);
+    Put(to, "said_tokens", reply.said_tokens);
+    Put(to, "attempts_lost", reply.attempts_lost);
   }
 }
 void from_json(const json& from, ModelReply& reply) {
@@ -72,6 +77,9 @@ void from_json(const json& from, ModelReply& reply) {
   from.at("response").get_to(reply.response);
   reply.head = internal::ToRef(from.at("head"));
   Get(from, "unseen", reply.unseen);
+  Get(from, "stopped", reply.stopped);
+  Get(from, "said_tokens", reply.said_tokens);
+  Get(from, "attempts_lost", reply.attempts_lost);
 }
 
 void to_json(json& to, const PublishTask& task) { to = {{"writer", task.writer}, {"frames", task.frames}}; }
@@ -193,16 +201,23 @@ void from_json(const json& from, Decision& decision) {
 void to_json(json& to, const Steering& steering) { to = {{"text", steering.text}}; }
 void from_json(const json& from, Steering& steering) { from.at("text").get_to(steering.text); }
 
-void to_json(json& to, const StopOrder& order) { to = {{"reason", order.reason}}; }
-void from_json(const json& from, StopOrder& order) { Get(from, "reason", order.reason); }
+void to_json(json& to, const StopOrder& order) {
+  to = {{"reason", order.reason}};
+  Put(to, "turn", order.turn);
+}
+void from_json(const json& from, StopOrder& order) {
+  Get(from, "reason", order.reason);
+  Get(from, "turn", order.turn);
+}
 
 void to_json(json& to, const AgentStatus& status) {
-  to = {{"state", status.state}, {"spent", status.spent}, {"text", status.text}};
+  to = {{"state", status.state}, {"spent", status.spent}, {"text", status.text}, {"turn", status.turn}};
 }
 void from_json(const json& from, AgentStatus& status) {
   from.at("state").get_to(status.state);
   Get(from, "spent", status.spent);
   Get(from, "text", status.text);
+  Get(from, "turn", status.turn);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::agent

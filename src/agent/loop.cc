@@ -2,13 +2,16 @@
 #include "marathon/agent/loop.h"
 
 #include <algorithm>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "marathon/agent/stream.h"
 #include "marathon/errors.h"
+#include "marathon/limits.h"
 #include "marathon/llm/error.h"
 #include "src/agent/approval.h"
+#include "src/agent/lost_attempts.h"
 #include "src/agent/same_head.h"
 #include "src/agent/stream_writer.h"
 
@@ -18,6 +21,7 @@ using nlohmann::json;
 
 namespace {
 
+constexpr Duration kStopPatience{10'000};  // for what a model has said that is stopped
 constexpr Duration kPublishTimeout{30'000};  // whoever should have taken it, the loop goes on then
 constexpr RetryPolicy kPublishRetry{.maximum_attempts = 5};
 
@@ -46,6 +50,7 @@ Workflow<void> PublishIn(WorkflowContext& ctx, std::string activity, std::string
 }  // namespace
 
 Loop::Loop(WorkflowContext& ctx, const Agent& agent, const Input& input) : Loop(ctx, agent, Conversation(), false) {
+  turn_ = 1;
   Open(input);
 }
 
@@ -62,6 +67,13 @@ Loop::Loop(WorkflowContext& ctx, const Agent& agent, Conversation before, bool e
       ended_(ended),
       end_is_published_(ended),
       decides_(ctx.OnSignal(kDecide.name, [this](Payload signal) { OnDecide(signal); })),
+      decides_and_tells_(ctx.OnUpdate(
+          kDecideAndTell, [this](Decision decision) { TakeDecision(std::move(decision)); },
+          [this](const Decision& decision) {
+            const Objection objection = Judge(decision);
+            if (objection.type.empty()) return;
+            throw ApplicationError(objection.message, {.type = objection.type, .non_retryable = true});
+          })),
       steers_(ctx.OnSignal(kSteer.name,
                            [this](Payload signal) {
                              const auto said = Decode<Steering>(signal);
@@ -71,16 +83,11 @@ Loop::Loop(WorkflowContext& ctx, const Agent& agent, Conversation before, bool e
                              steering_.push_back(llm::UserMessage(said->text));
                              if (end_is_published_) TidyUp();
                            })),
-      stops_(ctx.OnSignal(kStop.name,
-                          [this](Payload signal) {
-                            const auto order = Decode<StopOrder>(signal);
-                            if (!stop_ && !end_is_published_) stop_ = order.ok() ? order->reason : "";
-                          })),
+      stops_(ctx.OnSignal(kStop.name, [this](Payload signal) { OnStop(signal); })),
       pending_(ctx.OnQuery(kPending, [this] { return Pending(); })),
       status_(ctx.OnQuery(kStatus, [this] { return GetStatus(); })) {}
 
 void Loop::Open(const Input& input) {
-  ++turn_;
   keep_messages_ = input.keep_messages;
   const Budget budget = input.budget ? Least(agent_.budget, *input.budget) : agent_.budget;
   ledger_ = Ledger(budget, agent_.prices, ctx_.Now());
@@ -94,8 +101,9 @@ void Loop::Open(const Input& input) {
   }
 }
 
-void Loop::Begin(const Input& input) {
+void Loop::Begin(const Input& input, int turn) {
   TidyUp();
+  turn_ = turn != 0 ? turn : turn_ + 1;
   turn_from_ = conversation_.messages().size();
   turn_step_ = step_;
   answer_ = llm::ChatResponse();
@@ -107,6 +115,16 @@ void Loop::Begin(const Input& input) {
   bad_calls_.clear();
   stop_.reset();
   Open(input);
+}
+
+// People act on what they see, and that may be over.
+void Loop::OnStop(const Payload& signal) {
+  const auto order = Decode<StopOrder>(signal);
+  if (stop_ || end_is_published_) return;
+  if (order.ok() && order->turn != 0 && order->turn != turn_) {
+    return ctx_.Log(LogLevel::kInfo, "ignored a signal agent.stop: turn " + std::to_string(order->turn) + " is not on");
+  }
+  stop_ = order.ok() ? order->reason : "";
 }
 
 // A turn may have ended with an answer whose calls nobody made; no provider takes a call without its result. And what
@@ -145,7 +163,8 @@ Workflow<bool> Loop::Ask() {
   if (answered) co_return true;
   if (!std::exchange(end_is_published_, true)) {
     std::vector<std::string> frames = {
-        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop))})};
+        EncodeEvent({.kind = StreamEvent::Kind::kDone, .text = std::string(NameOf(result_.stop)), .turn = turn_,
+                     .why = internal::ShownPart(result_.why)})};
     std::string writer = "done";
     if (turn_ > 1) writer += "/" + std::to_string(turn_);
     co_await Publish(std::move(writer), std::move(frames));
@@ -165,6 +184,17 @@ Workflow<void> Loop::Publish(std::string writer, std::vector<std::string> frames
   return PublishIn(ctx_, internal::PublishActivityName(agent_), agent_.task_queue, std::move(task));
 }
 
+Workflow<void> Loop::PublishResults(std::string writer, const std::vector<llm::ToolResult>& results) {
+  if (!agent_.stream) return Nothing();
+  std::vector<std::string> frames;
+  for (const llm::ToolResult& result : results) {
+    frames.push_back(EncodeEvent({.kind = StreamEvent::Kind::kToolResult, .step = step_,
+                                  .text = internal::ShownPart(result.text), .id = result.call_id,
+                                  .is_error = result.is_error}));
+  }
+  return Publish(std::move(writer), std::move(frames));
+}
+
 Workflow<bool> Loop::TakeStep() {
   if (stop_) End(StopReason::kStopped, *stop_);
   if (ended_) {
@@ -175,7 +205,8 @@ Workflow<bool> Loop::TakeStep() {
   co_await Compact();
   if (ended_) co_return false;
   ModelChoice choice = Choose();
-  if (agent_.hooks.before_model) agent_.hooks.before_model(choice);
+  const Hooks& hooks = agent_.hooks;
+  if (hooks.before_model && !Guarded("before_model", [&] { hooks.before_model(choice); })) co_return false;
   if (!MayAsk(choice)) co_return false;
   step_ = choice.step;
   offered_ = choice.tools;
@@ -191,19 +222,43 @@ Workflow<bool> Loop::TakeStep() {
   ModelReply& reply = answered->value();
   const BlobRef recorded = reply.head;
   if (reply.unseen) {
-    std::vector<std::string> frames = internal::FramesOf(choice.step, reply.response, recorded.sha256);
+    const StreamEvent begin{.kind = StreamEvent::Kind::kStepBegin, .step = choice.step, .text = reply.response.model,
+                            .turn = turn_};
+    std::vector<std::string> frames = internal::FramesOf(begin, reply.response, recorded.sha256);
     co_await Publish(internal::ModelWriter(choice.step), std::move(frames));
   }
-  Settle(choice.model, reply.response);
+  Settle(choice.model, reply);
   Take(std::move(reply));
   co_await internal::SameHead(ctx_.core(), choice.step, recorded, *conversation_.head());
-  if (agent_.hooks.after_model) agent_.hooks.after_model(answer_);
+  if (hooks.after_model) Guarded("after_model", [&] { hooks.after_model(answer_); });
+  if (stop_) {  // whatever it wants to do next
+    End(StopReason::kStopped, *stop_);
+    TidyUp();
+  }
   co_return !ended_;
 }
 
-void Loop::Settle(const std::string& asked, const llm::ChatResponse& response) {
-  ledger_.Settle(response.model.empty() ? asked : response.model, response.usage,
-                 EstimateTokens(llm::AsMessage(response)));
+void Loop::Settle(const std::string& asked, const ModelReply& reply) {
+  const llm::ChatResponse& response = reply.response;
+  const int64_t said = reply.stopped ? reply.said_tokens : EstimateTokens(llm::AsMessage(response));
+  ledger_.Settle(response.model.empty() ? asked : response.model, response.usage, said);
+}
+
+// One that was stopped before it said anything has cost its input, and one that nobody can tell of all that was set aside.
+void Loop::SettleStopped(const ModelTask& task, const Answered& answered) {
+  if (answered && answered->failure().kind != FailureKind::kCanceled) return;  // it failed by itself
+  ledger_.Settle(task.model, {}, answered ? 0 : ledger_.reserved().output);
+}
+
+// The worker counts them, as far as it can; what it cannot tell of may have been all that the policy allows.
+void Loop::SettleLost(const Outcome<ModelReply>& outcome) {
+  if (outcome.ok()) return ledger_.SettleLost(outcome.value().attempts_lost);
+  const Failure& failure = outcome.failure();
+  const auto told = Decode<internal::LostAttempts>(failure.details);
+  int lost = told.ok() ? told->count : 0;
+  if (failure.kind == FailureKind::kTimeout) lost = std::max(agent_.model_retry.maximum_attempts, 1);
+  if (failure.type == failure_type::kDeadLetter) lost = limits::kMaxDeliveries;
+  ledger_.SettleLost(lost);
 }
 
 ModelChoice Loop::Choose() const {
@@ -255,7 +310,7 @@ Workflow<Loop::Answered> Loop::Request(const ModelChoice& choice, std::optional<
 }
 
 ModelTask Loop::TaskOf(const ModelChoice& choice, const std::optional<MessageSpan>& summarize, bool again) const {
-  ModelTask task{choice.step, conversation_.head(), conversation_.fresh(), choice.model, choice.tools, again, summarize};
+  ModelTask task{choice.step, conversation_.head(), conversation_.fresh(), choice.model, choice.tools, again, summarize, turn_};
   if (!summarize) return task;
   const size_t kept = conversation_.messages().size() - task.messages.size();
   task.messages.resize(summarize->last > kept ? summarize->last - kept : 0);  // what is behind them is not needed
@@ -265,6 +320,7 @@ ModelTask Loop::TaskOf(const ModelChoice& choice, const std::optional<MessageSpa
 Workflow<Loop::Answered> Loop::Send(const ModelTask& task) {
   ActivityOptions options{.task_queue = agent_.task_queue, .start_to_close_timeout = agent_.model_timeout};
   options.retry = &agent_.model_retry;
+  options.cancellation = ActivityCancellation::kWait;  // what it has said by then is kept
   const std::string activity = internal::ModelActivityName(agent_);
   std::optional<ActivityHandle<ModelReply>> started;
   Answered answered;
@@ -277,16 +333,34 @@ Workflow<Loop::Answered> Loop::Send(const ModelTask& task) {
   ActivityHandle<ModelReply>& handle = *started;
   ++model_calls_;
   co_await ctx_.WaitUntil([&] { return handle.done() || stop_.has_value(); });
-  --model_calls_;
   if (!handle.done()) {
     handle.Cancel();
-    ledger_.Settle(task.model, {});
-    End(StopReason::kStopped, *stop_);
-    co_return answered;
+    co_await ctx_.WaitUntil([&] { return handle.done(); }, kStopPatience);
   }
-  answered = co_await ctx_.Try(handle);
-  if (!answered->ok() && answered->failure().kind == FailureKind::kCanceled) co_await handle;  // the run is: throws
+  --model_calls_;
+  if (handle.done()) answered = co_await ctx_.Try(handle);
+  if (answered) SettleLost(*answered);
+  if (answered && answered->ok()) co_return answered;
+  if (stop_) {
+    SettleStopped(task, answered);
+    End(StopReason::kStopped, *stop_);
+    co_return std::nullopt;
+  }
+  if (answered->failure().kind == FailureKind::kCanceled) co_await handle;  // the run is: throws
   co_return answered;
+}
+
+bool Loop::Guarded(std::string_view what, const std::function<void()>& call) {
+  try {
+    call();
+    return true;
+  } catch (const CanceledError&) {  // it has the run's context, and the run is canceled
+    throw;
+  } catch (...) {
+    const Failure failure = FailureFrom(std::current_exception());
+    End(StopReason::kFailed, "Hook", std::string(what) + " threw: " + failure.message);
+    return false;
+  }
 }
 
 void Loop::EndBy(const Failure& failure) {
@@ -336,7 +410,7 @@ void Loop::Accept() {
 // ---- For those who look
 
 AgentStatus Loop::GetStatus() const {
-  AgentStatus status{.state = "tools", .spent = ledger_.spent(), .text = result_.text};
+  AgentStatus status{.state = "tools", .spent = ledger_.spent(), .text = result_.text, .turn = turn_};
   const bool runs = std::ranges::any_of(running_, [](const auto& entry) { return entry.second > 0; });
   if (ended_) {
     status.state = "ended";

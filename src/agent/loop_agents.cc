@@ -6,13 +6,11 @@
 #include "marathon/agent/agent_tool.h"
 #include "marathon/agent/control.h"
 #include "marathon/agent/loop.h"
-#include "marathon/agent/stream.h"
 #include "marathon/detail/sha256.h"
 #include "marathon/detail/text.h"
 #include "marathon/errors.h"
 #include "marathon/limits.h"
 #include "src/agent/cut_text.h"
-#include "src/agent/stream_writer.h"
 
 namespace marathon::inline MARATHON_ABI::agent {
 namespace {
@@ -46,22 +44,21 @@ ToolReply ReplyOfLoss(const Failure& failure, Effect effect) {
 }  // namespace
 
 // What it may spend is set aside until it has ended, so that agents side by side do not spend the same twice.
-Workflow<ToolReply> Loop::RunAgentTool(const Tool& tool, const std::string& call_id, const std::string& arguments) {
-  const int step = step_;
+Workflow<Loop::Called> Loop::RunAgentTool(const Tool& tool, const std::string& call_id, const std::string& arguments) {
   const int shares = std::max(agents_to_call_--, 1);
   Budget lent;
   const std::string lacking = ledger_.Lend(tool.agent->budget, shares, ctx_.Now(), lent);
   if (!lacking.empty()) {
-    co_return ToolReply{.text = "Not called: the budget is used up (" + lacking + ").", .is_error = true};
+    co_return Unsaid("Not called: the budget is used up (" + lacking + ").");
   }
   Input input = agent::Ask(json::parse(arguments).get<AgentTask>().task);
   input.budget = lent;
-  const std::string id = ChildIdOf(ctx_.run_id(), step, call_id);
+  const std::string id = ChildIdOf(ctx_.run_id(), step_, call_id);
   ChildOptions options{.workflow_id = id, .task_queue = tool.options.task_queue, .run_timeout = tool.options.timeout};
   ChildHandle<Result> child = ctx_.StartChild<Result>(tool.agent->name, input, options);
   co_await ctx_.WaitUntil([&] { return child.done() || stop_.has_value(); });
   if (!child.done()) {
-    const StopOrder order{*stop_};
+    const StopOrder order{.reason = *stop_};
     try {
       co_await ctx_.SignalRun(child, kStop, order);
     } catch (const DeliveryError&) {  // it has just ended
@@ -79,11 +76,7 @@ Workflow<ToolReply> Loop::RunAgentTool(const Tool& tool, const std::string& call
     reply = ReplyOfLoss(outcome.failure(), tool.options.effect);
   }
   reply.text = internal::CutText(std::move(reply.text), tool.options.result_max);
-  std::vector<std::string> frames = {
-      EncodeEvent({.kind = StreamEvent::Kind::kToolResult, .step = step, .text = internal::ShownPart(reply.text),
-                   .id = call_id, .is_error = reply.is_error})};
-  co_await Publish("agent/" + DigestOf(std::to_string(step) + "/" + call_id), std::move(frames));
-  co_return reply;
+  co_return Called{std::move(reply), true};
 }
 
 Tool MakeAgentTool(std::string name, std::string description, Agent agent, AgentToolOptions options) {

@@ -38,7 +38,7 @@ Workflow<void> Loop::Compact() {
 std::string Loop::TakeSummary(const MessageSpan& span, const Outcome<ModelReply>& outcome, const std::string& model) {
   if (!outcome.ok()) return outcome.failure().message;
   const llm::ChatResponse& response = outcome.value().response;
-  Settle(model, response);
+  Settle(model, outcome.value());
   if (response.stop_reason == llm::StopReason::kMaxTokens || response.stop_reason == llm::StopReason::kContextFull) {
     return "the summary was cut off: Compaction::max_tokens is too small for it";
   }

@@ -27,6 +27,8 @@ class Slot {
   int& count_;
 };
 
+constexpr char kNoVerdict[] = "Not called: it could not be decided whether it may be.";
+
 std::string ListOf(const std::vector<std::string>& names) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
@@ -98,18 +100,19 @@ Workflow<void> Loop::CallTools() {
     refused = "Not called: the agent's budget is used up.";
     End(StopReason::kBudget, lacking);
   }
-  llm::Message message{.role = llm::Role::kUser, .blocks = {}};
+  std::vector<llm::ToolResult> results(calls_.size());
   if (!refused.empty()) {
-    for (const llm::ToolCall& call : calls_) {
-      message.blocks.emplace_back(llm::ToolResult{.call_id = call.id, .text = refused, .is_error = true});
+    for (size_t i = 0; i < calls_.size(); ++i) {
+      results[i] = llm::ToolResult{.call_id = calls_[i].id, .text = refused, .is_error = true};
     }
+    co_await PublishResults("results/" + std::to_string(step_), results);
   } else {
-    std::vector<llm::ToolResult> results(calls_.size());
     std::vector<BranchHandle<void>> branches;
     for (size_t i = 0; i < calls_.size(); ++i) branches.push_back(ctx_.Spawn(CallInto(results[i], calls_[i])));
     co_await ctx_.All(branches);
-    for (llm::ToolResult& result : results) message.blocks.emplace_back(std::move(result));
   }
+  llm::Message message{.role = llm::Role::kUser, .blocks = {}};
+  for (llm::ToolResult& result : results) message.blocks.emplace_back(std::move(result));
   conversation_.Add(std::move(message));
 }
 
@@ -120,47 +123,69 @@ Workflow<void> Loop::CallInto(llm::ToolResult& result, const llm::ToolCall& call
 
 Workflow<llm::ToolResult> Loop::Call(const llm::ToolCall& call) {
   llm::ToolResult result{.call_id = call.id, .is_error = true};
+  bool unsaid = true;
   Arguments arguments = Check(call);
-  if (arguments.error.empty() && agent_.hooks.before_tool) arguments.error = agent_.hooks.before_tool(call);
+  if (arguments.error.empty()) arguments.error = Veto(call);
   std::string note;
-  if (arguments.error.empty() && arguments.tool->options.approve && arguments.tool->options.approve(arguments.value)) {
+  if (arguments.error.empty() && NeedsApproval(arguments, arguments.error)) {
     const Decision decision = co_await Approve(*arguments.tool, call.id, arguments.value);
     if (decision.verdict == Verdict::kDeny) {
       arguments.error = "Not called: " + decision.text;
     } else if (decision.verdict == Verdict::kEdit) {
       arguments.value = json::parse(decision.arguments);  // it has been checked
-      if (agent_.hooks.before_tool) {
-        llm::ToolCall edited = call;
-        edited.arguments = decision.arguments;
-        arguments.error = agent_.hooks.before_tool(edited);
-      }
+      llm::ToolCall edited = call;
+      edited.arguments = decision.arguments;
+      arguments.error = Veto(edited);
       note = "[called with other arguments, by a person: " + decision.arguments + "]\n";
     }
   }
   if (arguments.error.empty()) {
     const std::string text = arguments.value.dump();
-    const ToolReply reply = co_await RunTool(*arguments.tool, call.id, text);
-    result.text = note + reply.text;
-    result.is_error = reply.is_error;
+    const Called called = co_await RunTool(*arguments.tool, call.id, text);
+    result.text = note + called.reply.text;
+    result.is_error = called.reply.is_error;
+    unsaid = called.unsaid;
   } else {
     result.text = arguments.error;
     if (arguments.tool != nullptr && arguments.tool->agent) --agents_to_call_;
   }
-  if (agent_.hooks.after_tool) agent_.hooks.after_tool(call, result);
+  if (agent_.hooks.after_tool) Guarded("after_tool", [&] { agent_.hooks.after_tool(call, result); });
+  if (unsaid) {  // in the tool's place, so that one which was given up is not heard behind it
+    const std::vector<llm::ToolResult> results = {result};
+    co_await PublishResults(internal::ToolCallWriter(step_, call.id), results);
+  }
   co_return result;
 }
 
-Workflow<ToolReply> Loop::RunTool(const Tool& tool, const std::string& call_id, const std::string& arguments) {
+// Why it must not be made; empty: it may.
+std::string Loop::Veto(const llm::ToolCall& call) {
+  std::string why;
+  if (!agent_.hooks.before_tool) return why;
+  if (!Guarded("before_tool", [&] { why = agent_.hooks.before_tool(call); })) why = kNoVerdict;
+  return why;
+}
+
+// A rule that throws says neither yes nor no: the call is not made.
+bool Loop::NeedsApproval(const Arguments& arguments, std::string& error) {
+  bool needed = false;
+  const ApprovalRule& rule = arguments.tool->options.approve;
+  if (!rule) return needed;
+  const std::string what = "the approval rule of " + arguments.tool->definition.name;
+  if (!Guarded(what, [&] { needed = rule(arguments.value); })) error = kNoVerdict;
+  return needed && error.empty();
+}
+
+Workflow<Loop::Called> Loop::RunTool(const Tool& tool, const std::string& call_id, const std::string& arguments) {
   int& running = running_[tool.definition.name];
   const int most = tool.options.max_parallel;
   while (most > 0 && running >= most && !stop_) {  // all that wait are woken, and one may go
     co_await ctx_.WaitUntil([&] { return running < most || stop_.has_value(); });
   }
-  if (stop_) co_return ToolReply{.text = "Not called: the agent was stopped.", .is_error = true};
+  if (stop_) co_return Unsaid("Not called: the agent was stopped.");
   const Slot slot(running);
   if (tool.agent) {
-    ToolReply reply = co_await RunAgentTool(tool, call_id, arguments);
-    co_return reply;
+    Called called = co_await RunAgentTool(tool, call_id, arguments);
+    co_return called;
   }
   const ToolTask task{step_, call_id, arguments};
   RetryPolicy retry = tool.options.retry;
@@ -169,13 +194,21 @@ Workflow<ToolReply> Loop::RunTool(const Tool& tool, const std::string& call_id, 
   options.retry = &retry;
   options.cancellation = ActivityCancellation::kWait;  // what a stopped tool has done is worth knowing
   const std::string activity = internal::ToolActivityName(agent_, tool.definition.name);
-  ActivityHandle<ToolReply> handle = ctx_.Start<ToolReply>(activity, task, options);
+  std::optional<ActivityHandle<ToolReply>> started;
+  std::string unsent;
+  try {
+    started.emplace(ctx_.Start<ToolReply>(activity, task, options));
+  } catch (const ApplicationError& error) {  // what a person put instead is too large
+    unsent = std::string("Not called: ") + error.what();
+  }
+  if (!started) co_return Unsaid(std::move(unsent));
+  ActivityHandle<ToolReply>& handle = *started;
   co_await ctx_.WaitUntil([&] { return handle.done() || stop_.has_value(); });
   if (!handle.done()) handle.Cancel();
   const Outcome<ToolReply> outcome = co_await ctx_.Try(handle);
-  if (outcome.ok()) co_return outcome.value();
+  if (outcome.ok()) co_return Called{outcome.value(), false};
   if (outcome.failure().kind == FailureKind::kCanceled && !stop_) co_await handle;  // the run is: throws
-  co_return ReplyOf(outcome.failure(), tool);
+  co_return Called{ReplyOf(outcome.failure(), tool), true};
 }
 
 // ---- Approvals
@@ -193,9 +226,9 @@ Workflow<Decision> Loop::Approve(const Tool& tool, const std::string& call_id, c
   if (timeout > Duration(0)) approval->call.expires = AddSaturated(ctx_.Now(), timeout);
   const std::string key = approval->call.key;
   const int step = step_;
-  std::vector<std::string> asks = {EncodeEvent(
-      {.kind = StreamEvent::Kind::kApproval, .step = step, .text = internal::ShownPart(approval->call.arguments), .id = key})};
+  std::vector<std::string> asks = {internal::ApprovalFrame(step, approval->call)};
   approvals_.push_back(std::move(owned));
+  if (approvals_.size() == 1) TellWaiting(true);
   BranchHandle<void> asked = ctx_.Spawn(Publish("approval/" + DigestOf(key), std::move(asks)));
   bool in_time = true;
   if (timeout > Duration(0)) {
@@ -204,6 +237,7 @@ Workflow<Decision> Loop::Approve(const Tool& tool, const std::string& call_id, c
     co_await ctx_.WaitUntil([&] { return approval->decision || stop_; });
   }
   Decision decision{.key = approval->call.key, .digest = approval->call.digest, .verdict = Verdict::kDeny};
+  settled_[key] = approval->decision ? "Decided" : in_time ? "Stopped" : "Expired";
   if (approval->decision) {
     decision = *std::move(approval->decision);
     if (decision.verdict == Verdict::kDeny && decision.text.empty()) decision.text = "a person denied it.";
@@ -211,6 +245,7 @@ Workflow<Decision> Loop::Approve(const Tool& tool, const std::string& call_id, c
     decision.text = in_time ? "the agent was stopped." : "nobody approved it in time.";
   }
   std::erase_if(approvals_, [&](const auto& one) { return one.get() == approval; });
+  if (approvals_.empty()) TellWaiting(false);
   co_await asked;
   std::vector<std::string> tells = {EncodeEvent(
       {.kind = StreamEvent::Kind::kDecision, .step = step, .text = std::string(NameOf(decision.verdict)), .id = key})};
@@ -220,29 +255,44 @@ Workflow<Decision> Loop::Approve(const Tool& tool, const std::string& call_id, c
 
 void Loop::OnDecide(const Payload& signal) {
   auto decision = Decode<Decision>(signal);
-  const std::string ignored = decision.ok() ? Judge(*std::move(decision)) : "it is no decision";
-  if (!ignored.empty()) ctx_.Log(LogLevel::kWarning, "ignored a signal agent.decide: " + ignored);
+  const std::string ignored = decision.ok() ? Judge(*decision).message : "it is no decision";
+  if (!ignored.empty()) return ctx_.Log(LogLevel::kWarning, "ignored a signal agent.decide: " + ignored);
+  TakeDecision(*std::move(decision));
 }
 
-// Why a decision does not count; empty: it does.
-std::string Loop::Judge(Decision decision) {
+Loop::Objection Loop::Judge(const Decision& decision) const {
+  const std::string& key = decision.key;
+  const auto found = std::ranges::find_if(approvals_, [&](const auto& approval) { return approval->call.key == key; });
+  if (found == approvals_.end()) {
+    const auto settled = settled_.find(key);
+    if (settled == settled_.end()) return {"Unknown", "no call waits as " + key};
+    return {settled->second, "no call waits as " + key + " any more"};
+  }
+  const Approval& approval = **found;
+  if (approval.decision) return {"Decided", key + " is decided"};
+  if (decision.digest != approval.call.digest) return {"Changed", key + " waits with other arguments"};
+  if (decision.verdict != Verdict::kEdit) return {};
+  const auto edited = Decode<json>({decision.arguments, Encoding::kJson});
+  if (!edited.ok()) return {"Unfit", "the arguments for " + key + " are no JSON"};
+  const Status fits = approval.tool->schema ? approval.tool->schema->Check(*edited) : Status();
+  if (!fits.ok()) return {"Unfit", "the arguments for " + key + " do not fit: " + std::string(MessageOf(fits))};
+  return {};
+}
+
+// REQUIRES: nothing is against it.
+void Loop::TakeDecision(Decision decision) {
   const auto found = std::ranges::find_if(
       approvals_, [&](const auto& approval) { return approval->call.key == decision.key; });
-  if (found == approvals_.end()) return "no call waits as " + decision.key;
-  Approval& approval = **found;
-  if (approval.decision) return decision.key + " is decided";
-  if (decision.digest != approval.call.digest) return decision.key + " waits with other arguments";
-  if (decision.verdict == Verdict::kEdit) {
-    const auto edited = Decode<json>({decision.arguments, Encoding::kJson});
-    if (!edited.ok()) return "the arguments for " + decision.key + " are no JSON";
-    if (approval.tool->schema) {
-      if (const Status fits = approval.tool->schema->Check(*edited); !fits.ok()) {
-        return "the arguments for " + decision.key + " do not fit: " + std::string(MessageOf(fits));
-      }
-    }
+  (*found)->decision = std::move(decision);
+}
+
+// Whoever comes back days later finds the run by it. One that has too many attributes already goes without.
+void Loop::TellWaiting(bool waits) {
+  try {
+    ctx_.SetAttributes({{kWaitsAttribute, waits ? kWaitsForApproval : ""}});
+  } catch (const ApplicationError& error) {
+    ctx_.Log(LogLevel::kWarning, std::string("no list will tell that a call waits for a person: ") + error.what());
   }
-  approval.decision = std::move(decision);
-  return "";
 }
 
 std::vector<PendingApproval> Loop::Pending() const {

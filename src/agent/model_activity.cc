@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <map>
 #include <string>
 #include <utility>
 #include <variant>
@@ -13,6 +14,7 @@
 #include "marathon/agent/stream.h"
 #include "marathon/llm/error.h"
 #include "src/agent/compaction.h"
+#include "src/agent/lost_attempts.h"
 #include "src/agent/stream_writer.h"
 #include "src/llm/fail_activity.h"
 
@@ -25,6 +27,32 @@ constexpr size_t kCacheBytes = 64u << 20;
 bool IsLost(StatusCode code) {
   return code == StatusCode::kNotFound || code == StatusCode::kDataLoss || code == StatusCode::kUnimplemented;
 }
+
+// What has come of an answer.
+class Said {
+ public:
+  void Add(const llm::Delta& delta) {
+    bytes_ += delta.text.size();
+    if (delta.kind == llm::Delta::Kind::kReset) texts_.clear();
+    if (delta.kind == llm::Delta::Kind::kText) texts_[delta.block] += delta.text;
+  }
+  bool HasText() const {
+    return std::ranges::any_of(texts_, [](const auto& entry) { return !entry.second.empty(); });
+  }
+  int64_t Tokens() const { return static_cast<int64_t>((bytes_ + 2) / 3); }  // as EstimateTokens
+  // Calls that are half, and thoughts without their signature, no provider takes back.
+  llm::ChatResponse Response() const {
+    llm::ChatResponse response{.stop_reason = llm::StopReason::kOther, .stop_word = "stopped"};
+    for (const auto& [block, text] : texts_) {
+      if (!text.empty()) response.blocks.emplace_back(llm::Text{text});
+    }
+    return response;
+  }
+
+ private:
+  std::map<size_t, std::string> texts_;  // by block
+  size_t bytes_ = 0;                     // of all kinds
+};
 
 // One step under way. Whatever it waits for keeps it alive.
 class Step : public std::enable_shared_from_this<Step> {
@@ -98,7 +126,7 @@ class Step : public std::enable_shared_from_this<Step> {
     if (agent.stream) {
       stream_ = std::make_shared<StreamWriter>(ctx_.streams(), StreamOf(ctx_.info().key.run.run_id), task_.step,
                                                Fence());
-      stream_->Begin(task_.model);
+      stream_->Begin(task_.model, task_.turn, ctx_.attempt());
     }
     Send(std::move(request));
   }
@@ -120,17 +148,28 @@ class Step : public std::enable_shared_from_this<Step> {
   void Send(llm::ChatRequest request) {
     auto on_delta = [self = shared_from_this()](const llm::Delta& delta) {
       self->ctx_.Heartbeat().IgnoreError();  // advice only
+      self->said_.Add(delta);
       if (self->stream_) self->stream_->Add(delta);
       if (self->parts_.listener) self->parts_.listener(self->ctx_.info(), delta);
     };
     auto on_result = [self = shared_from_this()](llm::ChatResult result) { self->Answered(std::move(result)); };
-    parts_.model->ChatWithin(llm::internal::PaceOf(ctx_), std::move(request), ctx_.stop_token(), std::move(on_delta),
+    llm::Pace pace = llm::internal::PaceOf(ctx_);
+    pace.permit.resize(std::min(pace.permit.size(), pace.permit.find(kFreeMark)));
+    reply_.attempts_lost = LostBefore(ctx_);
+    parts_.model->ChatWithin(std::move(pace), std::move(request), ctx_.stop_token(), std::move(on_delta),
                              std::move(on_result));
   }
 
   void Answered(llm::ChatResult result) {
-    if (auto* error = std::get_if<llm::Error>(&result)) return FailWith(*std::move(error));
-    reply_.response = std::get<llm::ChatResponse>(std::move(result));
+    if (const auto* error = std::get_if<llm::Error>(&result)) {
+      const bool last_words = ctx_.canceled() && !task_.summarize && said_.HasText();
+      if (!last_words) return FailWith(*error);
+      reply_.stopped = true;
+      reply_.said_tokens = said_.Tokens();
+      reply_.response = said_.Response();
+    } else {
+      reply_.response = std::get<llm::ChatResponse>(std::move(result));
+    }
     const bool summary = task_.summarize.has_value();
     ConversationNode node{summary ? std::nullopt : task_.head, std::move(task_.messages)};
     node.messages.push_back(llm::AsMessage(reply_.response));
@@ -153,7 +192,7 @@ class Step : public std::enable_shared_from_this<Step> {
   // The stream has all of an answer before the history does, so that whoever reads both misses nothing.
   void Finish() {
     if (!stream_) return done_.Complete(reply_);
-    stream_->Finish(reply_.head.sha256, [self = shared_from_this()](bool written) {
+    stream_->Finish(reply_.response, reply_.head.sha256, [self = shared_from_this()](bool written) {
       self->reply_.unseen = !written;
       self->done_.Complete(self->reply_);
     });
@@ -177,12 +216,26 @@ class Step : public std::enable_shared_from_this<Step> {
     });
   }
 
-  void FailWith(llm::Error error) {
-    const llm::internal::ErrorEnd end_with(ctx_);
-    if (!stream_) return end_with(error, done_);
-    stream_->Abandon([self = shared_from_this(), end_with, error = std::move(error)](bool) {
-      end_with(error, self->done_);
-    });
+  void FailWith(const llm::Error& error) {
+    if (!error.permit.empty()) return Postpone(error);
+    const bool costs = MayHaveCost(error);
+    if (!costs) {  // at once, or not at all: there was no heartbeat before
+      ctx_.Heartbeat(WithFree("", FreeAttempts(ctx_) + 1 - ctx_.info().deliveries)).IgnoreError();
+    }
+    const uint64_t seed = marathon::detail::HashOf(ctx_.idempotency_key());
+    Failure failure = llm::internal::FailureOf(error, ctx_.attempt(), seed);
+    if (auto details = Encode(LostAttempts{reply_.attempts_lost + (costs ? 1 : 0)}); details.ok()) {
+      failure.details = *std::move(details);
+    }
+    Fail(std::move(failure));
+  }
+
+  // As llm::internal::KeptPermit reads it.
+  void Postpone(const llm::Error& error) {
+    const Duration delay = error.retry_after.value_or(Duration(0));
+    const std::string details = WithFree(std::to_string(ctx_.info().epoch) + " " + error.permit, FreeAttempts(ctx_));
+    if (!stream_) return done_.Postpone(delay, details);
+    stream_->Abandon([self = shared_from_this(), delay, details](bool) { self->done_.Postpone(delay, details); });
   }
 
   Parts parts_;
@@ -191,6 +244,7 @@ class Step : public std::enable_shared_from_this<Step> {
   ActivityCompletion<ModelReply> done_;
   std::optional<BlobRef> next_;  // node to read
   std::shared_ptr<StreamWriter> stream_;
+  Said said_;
   Chunks chunks_;
   ModelReply reply_;
   bool ended_ = false;

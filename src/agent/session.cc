@@ -103,7 +103,7 @@ class Session {
     Result result{.stop = StopReason::kBudget, .why = ledger_.Lend(wanted, 1, ctx_.Now(), lent)};
     if (result.why.empty()) {
       turn.input.budget = lent;
-      loop_.Begin(turn.input);
+      loop_.Begin(turn.input, turns_ + 1);
       result = co_await RunTurn(loop_);
       ledger_.Return(lent, result.spent);
     }
@@ -139,7 +139,7 @@ class Session {
   }
 
   SessionStatus GetStatus() const {
-    return {.turns = turns_, .busy = busy_, .waiting = static_cast<int>(waiting_.size()), .spent = ledger_.spent()};
+    return {.turns = turns_, .busy = busy_, .turn = busy_ ? turns_ + 1 : 0, .waiting = static_cast<int>(waiting_.size()), .spent = ledger_.spent()};
   }
 
   WorkflowContext& ctx_;
@@ -208,10 +208,12 @@ void from_json(const json& from, SessionResult& result) {
 
 void to_json(json& to, const SessionStatus& status) {
   to = {{"turns", status.turns}, {"busy", status.busy}, {"waiting", status.waiting}, {"spent", status.spent}};
+  Put(to, "turn", status.turn);
 }
 void from_json(const json& from, SessionStatus& status) {
   Get(from, "turns", status.turns);
   Get(from, "busy", status.busy);
+  Get(from, "turn", status.turn);
   Get(from, "waiting", status.waiting);
   Get(from, "spent", status.spent);
 }

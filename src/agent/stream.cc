@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "marathon/codec.h"
+#include "marathon/llm/json.h"
 
 namespace marathon::inline MARATHON_ABI::agent {
 namespace {
@@ -19,17 +20,18 @@ using nlohmann::json;
 using Kind = StreamEvent::Kind;
 
 // By the values of Kind; they never change.
-constexpr std::array<std::string_view, 13> kTypes = {
+constexpr std::array<std::string_view, 15> kTypes = {
     "step_begin", "delta",       "reasoning",        "tool_call",         "tool_args", "reset",
     "step_done",  "tool_result", "approval_request", "approval_decision", "done",      "start_over",
-    "tool_progress"};
+    "tool_progress", "snapshot", "usage"};
 
 std::string_view TypeOf(Kind kind) { return kTypes.at(static_cast<size_t>(kind)); }
 
 // The member that `text` is.
 const char* TextNameOf(Kind kind) {
   switch (kind) {
-    case Kind::kStepBegin: return "model";
+    case Kind::kStepBegin:
+    case Kind::kSnapshot: return "model";
     case Kind::kToolCall: return "name";
     case Kind::kReset: return "why";
     case Kind::kStepDone: return "digest";
@@ -48,6 +50,14 @@ json JsonOf(const StreamEvent& event) {
   if (!event.id.empty()) to["id"] = event.id;
   if (event.is_error) to["is_error"] = true;
   if (event.fraction) to["fraction"] = *event.fraction;
+  if (event.turn != 0) to["turn"] = event.turn;
+  if (!event.tool.empty()) to["tool"] = event.tool;
+  if (!event.digest.empty()) to["digest"] = event.digest;
+  if (event.expires != Time()) to["expires"] = ToMicros(event.expires);
+  if (event.cut) to["cut"] = true;
+  if (!event.why.empty()) to["why"] = event.why;
+  if (event.usage != llm::Usage()) to["usage"] = event.usage;
+  if (event.attempt != 0) to["attempt"] = event.attempt;
   return to;
 }
 
@@ -80,6 +90,15 @@ StatusOr<StreamEvent> DecodeEvent(std::string_view frame) {
     event.id = parsed->value("id", "");
     event.is_error = parsed->value("is_error", false);
     if (parsed->contains("fraction")) event.fraction = parsed->at("fraction").get<double>();
+    event.turn = parsed->value("turn", 0);
+    event.tool = parsed->value("tool", "");
+    // The text of a step's end goes by that name.
+    if (event.kind != Kind::kStepDone) event.digest = parsed->value("digest", "");
+    if (parsed->contains("expires")) event.expires = FromMicros(parsed->at("expires").get<int64_t>());
+    event.cut = parsed->value("cut", false);
+    event.why = event.kind == Kind::kReset ? "" : parsed->value("why", "");
+    if (parsed->contains("usage")) event.usage = parsed->at("usage").get<llm::Usage>();
+    event.attempt = parsed->value("attempt", 0);
     return event;
   } catch (const json::exception& error) {
     return DataLoss(std::string("a frame of the stream: ") + error.what());
@@ -99,6 +118,7 @@ void StreamView::Apply(const StreamEvent& event) {
   switch (event.kind) {
     case Kind::kStartOver: steps_.clear(); return;
     case Kind::kStepBegin:
+    case Kind::kSnapshot:
     case Kind::kReset: steps_[event.step] = Step(); return;
     case Kind::kText: steps_[event.step].texts[event.block] += event.text; return;
     case Kind::kStepDone: steps_[event.step].done = true; return;
@@ -109,7 +129,8 @@ void StreamView::Apply(const StreamEvent& event) {
     case Kind::kToolArguments:
     case Kind::kApproval:
     case Kind::kDecision:
-    case Kind::kDone: return;
+    case Kind::kDone:
+    case Kind::kUsage: return;
   }
 }
 
@@ -141,10 +162,31 @@ const StreamEvent* StreamView::ProgressOf(int step, const std::string& call_id) 
 
 // ---- StreamReader
 
+// A snapshot stands for the numbers right before it. Who has the last of these has them all.
+bool StreamReader::Skips(const StreamEvent& event) {
+  const bool begins = event.kind == Kind::kSnapshot && after_ != 0 && event.seq == after_ + 1;
+  if (at_ == 0 && !begins) return false;
+  at_ = event.seq;
+  if (event.kind == Kind::kStepDone) after_ = std::exchange(at_, 0);
+  return true;
+}
+
 StatusOr<std::vector<StreamEvent>> StreamReader::Next(Duration patience) {
+  using Watch = std::chrono::steady_clock;
+  const auto begin = Watch::now();
+  for (Duration left = patience;;) {
+    bool skipped = false;
+    auto events = NextPage(left, &skipped);
+    if (!events.ok() || !events->empty() || !skipped) return events;
+    const auto passed = std::chrono::duration_cast<Duration>(Watch::now() - begin);
+    left = std::max(patience - passed, Duration(0));
+  }
+}
+
+StatusOr<std::vector<StreamEvent>> StreamReader::NextPage(Duration patience, bool* skipped) {
   auto arrival = std::make_shared<Arrival>();
   const bool waits = patience > Duration(0);
-  const uint64_t name = log_.Read({.stream = stream_, .after = after_, .wait = waits},
+  const uint64_t name = log_.Read({.stream = stream_, .after = std::max(after_, at_), .wait = waits},
                                   [arrival](StatusOr<FramePage> page) {
                                     const std::lock_guard lock(arrival->mutex);
                                     arrival->page = std::move(page);
@@ -162,17 +204,25 @@ StatusOr<std::vector<StreamEvent>> StreamReader::Next(Duration patience) {
   if (!arrival->page->ok()) return arrival->page->status();
   const FramePage& page = **arrival->page;
   std::vector<StreamEvent> events;
-  if (after_ > page.last || after_ + 1 < page.first) {
-    after_ = page.first - 1;
+  // Whoever has seen nothing has nothing to start over.
+  const bool missed = after_ != 0 && (after_ > page.last || after_ + 1 < page.first);
+  if (missed) {
+    after_ = at_ = 0;  // as one that comes anew
     events.push_back({.kind = Kind::kStartOver});
   }
   for (const StreamFrame& frame : page.frames) {
     if (frame.seq <= after_) continue;
     StatusOr<StreamEvent> event = DecodeEvent(frame.bytes);
     if (!event.ok() && !events.empty()) break;  // told by the next call
+    if (event.ok()) {
+      event->seq = frame.seq;
+      if (Skips(*event)) {
+        *skipped = true;
+        continue;
+      }
+    }
     after_ = frame.seq;
     if (!event.ok()) return event.status();
-    event->seq = frame.seq;
     events.push_back(*std::move(event));
   }
   return events;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <utility>
 
+#include "marathon/detail/sha256.h"
 #include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI::agent::internal {
@@ -12,6 +13,7 @@ namespace {
 using Kind = StreamEvent::Kind;
 
 constexpr size_t kFrameBytes = 4u << 10;  // pieces of one block go together up to this
+constexpr uint64_t kManyFrames = 16;      // more than this are worth to be replaced by a few
 constexpr int kFailures = 3;              // in a row; then a log that is away is not waited for
 
 Kind KindOf(llm::Delta::Kind kind) {
@@ -51,20 +53,36 @@ void ForEachPiece(StreamEvent event, Take take) {
 
 }  // namespace
 
-void StreamWriter::Begin(std::string_view model) {
-  Put({.kind = Kind::kStepBegin, .step = step_, .text = std::string(model)});
+void StreamWriter::Begin(std::string_view model, int turn, int attempt) {
+  begin_ = {.kind = Kind::kStepBegin, .step = step_, .text = std::string(model), .turn = turn, .attempt = attempt};
+  Put(begin_);
 }
 
 void StreamWriter::Add(const llm::Delta& delta) {
   StreamEvent event{.kind = KindOf(delta.kind), .step = step_, .block = delta.block, .text = delta.text,
                     .id = delta.id};
-  if (event.kind == Kind::kReset) event.text = "another model answers";
+  if (event.kind == Kind::kReset) {
+    event.text = "another model answers";
+    event.attempt = begin_.attempt;
+  }
   ForEachPiece(std::move(event), [this](const StreamEvent& piece) { Put(piece); });
 }
 
-void StreamWriter::Finish(std::string digest, Callback<void(bool)> done) {
-  Put({.kind = Kind::kStepDone, .step = step_, .text = std::move(digest)});
-  End(std::move(done));
+void StreamWriter::Finish(const llm::ChatResponse& response, std::string digest, Callback<void(bool)> done) {
+  StreamEvent snapshot = begin_;
+  snapshot.kind = Kind::kSnapshot;
+  std::vector<std::string> whole = FramesOf(snapshot, response, digest);
+  {
+    const std::lock_guard lock(mutex_);
+    if (response.usage != llm::Usage()) {
+      AddWaiting({.kind = Kind::kUsage, .step = step_, .usage = response.usage});
+    }
+    AddWaiting({.kind = Kind::kStepDone, .step = step_, .text = std::move(digest)});
+    whole_ = std::move(whole);
+    done_ = std::move(done);
+    if (std::exchange(writing_, true)) return;
+  }
+  Write();
 }
 
 void StreamWriter::Abandon(Callback<void(bool)> done) {
@@ -91,16 +109,41 @@ void StreamWriter::End(Callback<void(bool)> done) {
 void StreamWriter::Put(StreamEvent event) {
   {
     const std::lock_guard lock(mutex_);
-    StreamEvent* last = waiting_.empty() ? nullptr : &waiting_.back();
-    if (last != nullptr && Appends(event.kind) && last->kind == event.kind && last->block == event.block &&
-        last->text.size() + event.text.size() <= kFrameBytes) {
-      last->text += event.text;
-    } else {
-      waiting_.push_back(std::move(event));
-    }
+    AddWaiting(std::move(event));
     if (std::exchange(writing_, true)) return;
   }
   Write();
+}
+
+void StreamWriter::AddWaiting(StreamEvent event) {
+  StreamEvent* last = waiting_.empty() ? nullptr : &waiting_.back();
+  if (last != nullptr && Appends(event.kind) && last->kind == event.kind && last->block == event.block &&
+      last->text.size() + event.text.size() <= kFrameBytes) {
+    last->text += event.text;
+  } else {
+    waiting_.push_back(std::move(event));
+  }
+}
+
+// What goes next; false: nothing.
+bool StreamWriter::Gather(AppendFrames& request) {
+  if (broken_) waiting_.clear();
+  if (batch_.empty()) {
+    const size_t count = std::min(waiting_.size(), limits::kAppendMaxFrames);
+    for (size_t i = 0; i < count; ++i) batch_.push_back(EncodeEvent(waiting_[i]));
+    waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  // What others have said in between would go as well.
+  const bool is_alone = first_ != 0 && last_ - first_ + 1 == written_;
+  const bool is_worth_it = written_ >= kManyFrames && written_ >= 2 * whole_.size();
+  if (batch_.empty() && !broken_ && is_alone && is_worth_it && whole_.size() <= limits::kAppendMaxFrames) {
+    batch_ = std::exchange(whole_, {});
+    replacing_ = !batch_.empty();
+  }
+  request.written = written_;
+  request.frames = batch_;
+  if (replacing_) request.replaces_from = first_;
+  return !batch_.empty();
 }
 
 // While there is something to write. A log that answers at once is a loop here, no recursion.
@@ -108,24 +151,17 @@ void StreamWriter::Write() {
   for (;;) {
     AppendFrames request{.stream = stream_, .step = ModelWriter(step_), .fence = fence_};
     Callback<void(bool)> done;
-    bool written = false;
+    bool written = false, more = false;
     {
       const std::lock_guard lock(mutex_);
-      if (broken_) waiting_.clear();
-      if (batch_.empty()) {
-        const size_t count = std::min(waiting_.size(), limits::kAppendMaxFrames);
-        for (size_t i = 0; i < count; ++i) batch_.push_back(EncodeEvent(waiting_[i]));
-        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
-      }
-      if (batch_.empty()) {
+      more = Gather(request);
+      if (!more) {
         writing_ = false;
         if (done_) done = std::exchange(done_, nullptr);
         written = !broken_ || absent_;
       }
-      request.written = written_;
-      request.frames = batch_;
     }
-    if (request.frames.empty()) {
+    if (!more) {
       if (done) done(written);
       return;
     }
@@ -140,7 +176,14 @@ void StreamWriter::Write() {
 
 void StreamWriter::Written(const StatusOr<uint64_t>& last) {
   const std::lock_guard lock(mutex_);
+  if (replacing_) {  // all has been said before, whatever came of this
+    replacing_ = false;
+    batch_.clear();
+    return;
+  }
   if (last.ok()) {
+    if (first_ == 0) first_ = *last - batch_.size() + 1;
+    last_ = *last;
     written_ += batch_.size();
     failures_ = 0;
     batch_.clear();
@@ -154,15 +197,21 @@ void StreamWriter::Written(const StatusOr<uint64_t>& last) {
   batch_.clear();
 }
 
+std::string ToolCallWriter(int step, const std::string& call_id) {
+  return "tool/" + marathon::detail::Sha256Hex(std::to_string(step) + "/" + call_id);
+}
+
 std::string ShownPart(const std::string& text, size_t max) {
   const size_t size = PieceOf(text, max);
   return size == text.size() ? text : text.substr(0, size) + " […]";
 }
 
-std::vector<std::string> FramesOf(int step, const llm::ChatResponse& response, const std::string& digest) {
+std::vector<std::string> FramesOf(const StreamEvent& begin, const llm::ChatResponse& response,
+                                  const std::string& digest) {
+  const int step = begin.step;
   std::vector<std::string> frames;
   const auto put = [&](const StreamEvent& event) { frames.push_back(EncodeEvent(event)); };
-  put({.kind = Kind::kStepBegin, .step = step, .text = response.model});
+  put(begin);
   for (size_t block = 0; block < response.blocks.size(); ++block) {
     const llm::Block& one = response.blocks[block];
     if (const auto* text = std::get_if<llm::Text>(&one)) {
@@ -174,8 +223,19 @@ std::vector<std::string> FramesOf(int step, const llm::ChatResponse& response, c
       ForEachPiece({.kind = Kind::kToolArguments, .step = step, .block = block, .text = call->arguments}, put);
     }
   }
+  if (response.usage != llm::Usage()) put({.kind = Kind::kUsage, .step = step, .usage = response.usage});
   put({.kind = Kind::kStepDone, .step = step, .text = digest});
   return frames;
+}
+
+std::string ApprovalFrame(int step, const PendingApproval& call) {
+  StreamEvent event{.kind = Kind::kApproval, .step = step, .text = call.arguments, .id = call.key, .tool = call.tool,
+                    .digest = call.digest, .expires = call.expires};
+  std::string frame = EncodeEvent(event);
+  if (frame.size() <= limits::kFrameMaxBytes) return frame;
+  event.text = ShownPart(call.arguments);
+  event.cut = true;
+  return EncodeEvent(event);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::agent::internal

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "marathon/detail/sha256.h"
 #include "src/agent/stream_writer.h"
 
 namespace marathon::inline MARATHON_ABI::agent::internal {
@@ -20,7 +19,7 @@ constexpr size_t kUnsureMax = 8;
 ToolWriter::ToolWriter(StreamLog& log, std::string stream, const ToolTask& task, uint64_t fence)
     : log_(log),
       stream_(std::move(stream)),
-      writer_("tool/" + marathon::detail::Sha256Hex(std::to_string(task.step) + "/" + task.call_id)),
+      writer_(ToolCallWriter(task.step, task.call_id)),
       step_(task.step),
       call_id_(task.call_id),
       fence_(fence),

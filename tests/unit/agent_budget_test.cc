@@ -4,11 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <utility>
 
+#include "marathon/activity.h"
+#include "marathon/adapters/memory.h"
 #include "marathon/agent/budget.h"
+#include "marathon/llm/error.h"
 #include "marathon/llm/message.h"
+#include "marathon/agent/definition.h"
+#include "marathon/llm/model.h"
+#include "marathon/testing/activity_tester.h"
+#include "marathon/testing/manual_clock.h"
+#include "src/agent/lost_attempts.h"
+#include "src/agent/model_activity.h"
 
 namespace marathon::agent::agent_budget_test {
 namespace {
@@ -42,6 +54,78 @@ TEST(AgentBudgetTest, EstimatesAreRatherTooHigh) {
   EXPECT_EQ(EstimateTokens(message), 4 + 10);
   message.blocks.emplace_back(llm::Media{.url = "https://x"});
   EXPECT_EQ(EstimateTokens(message), 4 + 10 + 1'500);
+}
+
+TEST(AgentBudgetTest, AttemptsThatWereLostCostTheirInput) {
+  Ledger ledger({}, kPrices, FromMicros(0));
+  ASSERT_EQ(ledger.Reserve({"gpt", 100, 50}, FromMicros(0)), "");
+  ledger.SettleLost(0);
+  ledger.SettleLost(-1);
+  EXPECT_EQ(ledger.spent(), (Spending{.steps = 1}));
+  ledger.SettleLost(3);
+  EXPECT_EQ(ledger.spent(), (Spending{.steps = 1, .usage = {.input = 300}, .micro_usd = 300, .estimated = true}));
+  ledger.Settle("gpt", {.input = 90, .output = 10});
+  EXPECT_EQ(ledger.spent().usage, (llm::Usage{.input = 390, .output = 10}));
+}
+
+// Attempts that failed, and workers that died; those that are known to have cost nothing apart.
+TEST(AgentBudgetTest, WhichAttemptsAreLost) {
+  testing::ManualClock clock;
+  const Ports ports = NewMemoryPorts(clock);
+  const auto lost = [&](int attempt, int deliveries, const std::string& heartbeat = "") {
+    ActivityInfo info;
+    info.attempt = attempt;
+    info.deliveries = deliveries;
+    const ActivityContext ctx(info, heartbeat.empty() ? Payload() : Encode(heartbeat).value(), {}, {}, *ports.blobs,
+                              *ports.streams, *ports.limiter);
+    return internal::LostBefore(ctx);
+  };
+  EXPECT_EQ(lost(1, 0), 0);
+  EXPECT_EQ(lost(1, 2), 2);
+  EXPECT_EQ(lost(4, 1), 4);
+  EXPECT_EQ(lost(4, 1, "7 a permit"), 4);
+  EXPECT_EQ(lost(4, 1, internal::WithFree("7 a permit", 2)), 2);
+  EXPECT_EQ(lost(4, 0, internal::WithFree("", 3)), 0);
+  const auto costs = [](llm::ErrorClass error_class, int status = 0, bool partial = false) {
+    llm::Error error = llm::MakeError(error_class, "");
+    error.http_status = status;
+    error.partial = partial;
+    return internal::MayHaveCost(error);
+  };
+  EXPECT_TRUE(costs(llm::ErrorClass::kTransient));
+  EXPECT_FALSE(costs(llm::ErrorClass::kTransient, 503));
+  EXPECT_TRUE(costs(llm::ErrorClass::kTimeout));
+  EXPECT_TRUE(costs(llm::ErrorClass::kTruncated, 200));
+  EXPECT_FALSE(costs(llm::ErrorClass::kOverloaded, 529));
+  EXPECT_TRUE(costs(llm::ErrorClass::kOverloaded, 200, true));
+  EXPECT_FALSE(costs(llm::ErrorClass::kAuth, 401));
+}
+
+// Answers, and remembers what permit it was shown.
+class PermitModel final : public llm::Model {
+ public:
+  void Chat(llm::ChatRequest, std::stop_token, OnDelta, OnResult done) override {
+    done(llm::ChatResponse{.blocks = {llm::Text{"yes"}}});
+  }
+  void ChatWithin(llm::Pace pace, llm::ChatRequest request, std::stop_token stop, OnDelta on_delta,
+                  OnResult done) override {
+    permit = pace.permit;
+    Chat(std::move(request), std::move(stop), std::move(on_delta), std::move(done));
+  }
+  std::string permit;
+};
+
+// What a wait for a limit keeps, and what is counted, stand side by side.
+TEST(AgentBudgetTest, AStepThatWaitedShowsItsPermitAndCountsOn) {
+  const auto model = std::make_shared<PermitModel>();
+  const auto agent = std::make_shared<const Agent>(Agent{.name = "A", .model = "m"});
+  testing::ActivityTester tester(
+      {.attempt = 3, .last_heartbeat = Encode(internal::WithFree("2 the permit", 1)).value()});
+  const ModelTask task{.step = 1, .messages = {llm::UserMessage("hi")}, .model = "m"};
+  const StatusOr<ModelReply> reply = tester.Run(internal::ModelActivity(agent, model, nullptr), task);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(model->permit, "the permit");
+  EXPECT_EQ(reply->attempts_lost, 1) << "of two, one had cost nothing";
 }
 
 TEST(AgentBudgetTest, EachPartStopsByItself) {

@@ -28,6 +28,8 @@ using Kind = StreamEvent::Kind;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
+constexpr Duration kLongEnough{60'000};
+
 // Answers when, and as, the test says.
 class SlowLog final : public StreamLog {
  public:
@@ -60,7 +62,7 @@ llm::Delta Text(std::string text, size_t block = 0) { return {.block = block, .t
 class WriterTest : public ::testing::Test {
  protected:
   void Finish() {
-    writer_->Finish("d", [this](bool written) {
+    writer_->Finish(response_, "d", [this](bool written) {
       EXPECT_FALSE(finished_) << "twice";
       finished_ = written;
     });
@@ -78,6 +80,7 @@ class WriterTest : public ::testing::Test {
     return sent;
   }
   SlowLog log_;
+  llm::ChatResponse response_;
   std::shared_ptr<StreamWriter> writer_ = std::make_shared<StreamWriter>(log_, "s", 3, 7);
   std::optional<bool> finished_;
 };
@@ -149,6 +152,45 @@ TEST_F(WriterTest, AnAttemptThatIsFencedOutFallsSilent) {
   EXPECT_EQ(log_.requests.size(), 2u);
 }
 
+// Once all of them are there, and in one call: whoever reads in between misses nothing.
+TEST_F(WriterTest, ALongAnswerStandsThereAsAWholeInTheEnd) {
+  for (uint64_t i = 1; i <= 21; ++i) log_.answers.push_back(100 + i);
+  log_.answers.push_back(123);
+  std::string text;
+  writer_->Begin("m", 2, 3);
+  for (int i = 0; i < 20; ++i) {
+    writer_->Add(Text(std::to_string(i)));
+    text += std::to_string(i);
+  }
+  response_.blocks = {llm::Text{text}};
+  response_.usage = {.input = 5, .output = 6};
+  Finish();
+  ASSERT_EQ(log_.requests.size(), 23u);
+  EXPECT_THAT(Sent(21), ElementsAre("usage:", "step_done:d"));
+  EXPECT_EQ(log_.requests[21].replaces_from, 0u);
+  EXPECT_THAT(Sent(22), ElementsAre("snapshot:m", "delta:" + text, "usage:", "step_done:d"));
+  EXPECT_EQ(log_.requests[22].replaces_from, 101u);
+  EXPECT_EQ(log_.requests[22].written, 23u);
+  const auto snapshot = DecodeEvent(log_.requests[22].frames[0]);
+  EXPECT_EQ(snapshot->turn, 2);
+  EXPECT_EQ(snapshot->attempt, 3);
+  EXPECT_FALSE(finished_);
+  log_.Answer(Unavailable("away"));
+  EXPECT_EQ(finished_, true) << "all has been said";
+  EXPECT_EQ(log_.requests.size(), 23u);
+}
+
+TEST_F(WriterTest, WhatOthersSaidInBetweenStays) {
+  log_.answers.push_back(101);
+  for (uint64_t i = 2; i <= 21; ++i) log_.answers.push_back(101 + i);  // 102 is another's
+  log_.answers.push_back(123);
+  writer_->Begin("m");
+  for (int i = 0; i < 20; ++i) writer_->Add(Text("x"));
+  Finish();
+  EXPECT_EQ(finished_, true);
+  EXPECT_EQ(log_.requests.size(), 22u);
+}
+
 TEST_F(WriterTest, LargePiecesAreCutBetweenCharacters) {
   std::string text;
   for (int i = 0; i < 40'000; ++i) text += "ü";
@@ -174,7 +216,7 @@ TEST_F(WriterTest, EachKindOfPieceHasItsFrame) {
   log_.Answer(1);
   EXPECT_THAT(log_.requests[1].frames,
               ElementsAre(R"({"step":3,"text":"hm","type":"reasoning"})",
-                          R"({"step":3,"type":"reset","why":"another model answers"})",
+                          R"({"attempt":1,"step":3,"type":"reset","why":"another model answers"})",
                           R"({"block":1,"id":"c1","name":"search","step":3,"type":"tool_call"})",
                           R"({"block":1,"step":3,"text":"{}","type":"tool_args"})"));
 }
@@ -192,6 +234,20 @@ TEST(StreamEventTest, FramesAndServerSentEvents) {
   back.seq = 41;
   EXPECT_EQ(back, result);
   EXPECT_EQ(DecodeEvent(EncodeEvent({.kind = Kind::kText, .text = "\xff"}))->text, "\uFFFD");
+
+  StreamEvent asked{.kind = Kind::kApproval, .step = 2, .text = R"({"a":1})", .id = "2/c", .turn = 0, .tool = "add",
+                    .digest = "d", .expires = FromMicros(7), .cut = true};
+  EXPECT_EQ(EncodeEvent(asked),
+            R"({"arguments":"{\"a\":1}","cut":true,"digest":"d","expires":7,"id":"2/c","step":2,"tool":"add","type":"approval_request"})");
+  EXPECT_EQ(*DecodeEvent(EncodeEvent(asked)), asked);
+  for (const StreamEvent& event :
+       {StreamEvent{.kind = Kind::kDone, .text = "budget", .turn = 3, .why = "usd"},
+        StreamEvent{.kind = Kind::kReset, .step = 1, .text = "another model answers", .attempt = 2},
+        StreamEvent{.kind = Kind::kStepDone, .step = 1, .text = "digest"},
+        StreamEvent{.kind = Kind::kStepBegin, .step = 1, .text = "m", .turn = 2, .attempt = 4},
+        StreamEvent{.kind = Kind::kUsage, .step = 1, .usage = {.input = 5, .cached_input = 1, .output = 2}}}) {
+    EXPECT_EQ(*DecodeEvent(EncodeEvent(event)), event) << EncodeEvent(event);
+  }
 
   for (const char* nonsense : {"", "[]", "{", "{}", R"({"type":"song"})", R"({"type":"delta","step":"x"})",
                                R"({"type":7})", R"({"type":"tool_progress","fraction":"x"})"}) {
@@ -250,10 +306,11 @@ class ReaderTest : public ::testing::Test {
     log().Append({stream, "step", 1, count++, {EncodeEvent({.step = 1, .text = std::move(text)})}},
                  [](const StatusOr<uint64_t>& last) { EXPECT_TRUE(last.ok()) << last.status(); });
   }
-  static std::vector<std::string> Texts(const std::vector<StreamEvent>& events) {
+  // Numbers count from the first frame of a stream that began when the clock had not been turned.
+  std::vector<std::string> Texts(const std::vector<StreamEvent>& events) {
     std::vector<std::string> texts;
     for (const StreamEvent& event : events) {
-      texts.push_back(event.kind == Kind::kStartOver ? "start over" : std::to_string(event.seq) + event.text);
+      texts.push_back(event.kind == Kind::kStartOver ? "start over" : std::to_string(event.seq - before_) + event.text);
     }
     return texts;
   }
@@ -261,6 +318,7 @@ class ReaderTest : public ::testing::Test {
 
   testing::ManualClock clock_;
   Ports ports_ = NewMemoryPorts(clock_);
+  const uint64_t before_ = static_cast<uint64_t>(ToMicros(clock_.Now()));
   std::map<std::string, uint64_t> written_;
 };
 
@@ -273,7 +331,7 @@ TEST_F(ReaderTest, GoesOnWhereAnotherStopped) {
   Append("c");
   StreamReader second(log(), "s", first.after());
   EXPECT_THAT(Texts(*second.Next(Duration(0))), ElementsAre("3c"));
-  EXPECT_THAT(Texts(*StreamReader(log(), "s", 1).Next(Duration(0))), ElementsAre("2b", "3c"));
+  EXPECT_THAT(Texts(*StreamReader(log(), "s", before_ + 1).Next(Duration(0))), ElementsAre("2b", "3c"));
 }
 
 // Answers from a thread of its own, as a log does that has a disk or a server behind it; to who waits, never.
@@ -316,14 +374,151 @@ TEST_F(ReaderTest, SaysSoWhenSomethingIsMissing) {
   Append("a");
   Append("b");
   Append("c");
-  StreamReader reader(log(), "s");
-  log().Trim("s", 2, [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  StreamReader reader(log(), "s", before_ + 1);
+  log().Trim("s", before_ + 2, [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
   EXPECT_THAT(Texts(*reader.Next(Duration(0))), ElementsAre("start over", "3c"));
   EXPECT_THAT(*reader.Next(Duration(0)), IsEmpty());
+  EXPECT_THAT(Texts(*StreamReader(log(), "s").Next(Duration(0))), ElementsAre("3c")) << "it had seen nothing";
 
-  StreamReader ahead(log(), "s", 40);
+  StreamReader ahead(log(), "s", before_ + 40);
   EXPECT_THAT(Texts(*ahead.Next(Duration(0))), ElementsAre("start over"));
   EXPECT_THAT(Texts(*ahead.Next(Duration(0))), ElementsAre("3c"));
+}
+
+// A step of forty pieces, one of which is read before it is done; then it stands there as a whole.
+TEST_F(ReaderTest, AStepThatIsDoneIsReadAsAWhole) {
+  const auto append = [&](std::vector<std::string> frames, uint64_t replaces_from = 0) {
+    uint64_t newest = 0;
+    const uint64_t written = std::exchange(written_["s"], written_["s"] + frames.size());
+    log().Append({"s", "step", 1, written, std::move(frames), replaces_from}, [&](const StatusOr<uint64_t>& last) {
+      ASSERT_TRUE(last.ok()) << last.status();
+      newest = *last;
+    });
+    return newest;
+  };
+  const auto text = [](std::string piece) { return EncodeEvent({.step = 1, .text = std::move(piece)}); };
+  const std::string done = EncodeEvent({.kind = Kind::kStepDone, .step = 1});
+  const std::string snapshot = EncodeEvent({.kind = Kind::kSnapshot, .step = 1});
+  const auto apply = [](StreamView& view, const std::vector<StreamEvent>& events) {
+    for (const StreamEvent& event : events) view.Apply(event);
+  };
+  append({EncodeEvent({.kind = Kind::kStepBegin, .step = 1}), text("a"), text("b")});
+  StreamReader whole(log(), "s"), half(log(), "s");
+  StreamView whole_view, half_view, late_view, again_view;
+  apply(half_view, *half.Next(Duration(0)));
+  append({text("c"), done});
+  apply(whole_view, *whole.Next(Duration(0)));
+  const uint64_t seen = whole.after();
+  append({snapshot, text("abc"), done}, before_ + 1);
+  EXPECT_THAT(*whole.Next(Duration(0)), IsEmpty()) << "it has seen all of it";
+  EXPECT_THAT(*StreamReader(log(), "s", seen).Next(Duration(0)), IsEmpty()) << "so has who comes back with its number";
+  apply(half_view, *half.Next(Duration(0)));
+  StreamReader late(log(), "s");
+  const auto events = late.Next(Duration(0));
+  EXPECT_EQ(events->size(), 3u);
+  apply(late_view, *events);
+  append({EncodeEvent({.kind = Kind::kStepBegin, .step = 2}), EncodeEvent({.step = 2, .text = "d"})});
+  const auto next = whole.Next(Duration(0));
+  EXPECT_EQ(next->size(), 2u);
+  apply(whole_view, *next);
+  apply(half_view, *half.Next(Duration(0)));
+  apply(late_view, *late.Next(Duration(0)));
+  for (const StreamView* view : {&whole_view, &half_view, &late_view}) {
+    EXPECT_EQ(view->Text(), "abcd");
+    EXPECT_TRUE(view->IsDone(1));
+  }
+}
+
+// Pages of a log may end anywhere: within a snapshot that is skipped, too.
+class ShortPages final : public StreamLog {
+ public:
+  explicit ShortPages(StreamLog& base) : base_(base) {}
+  void Append(AppendFrames request, Done<uint64_t> done) override { base_.Append(std::move(request), std::move(done)); }
+  uint64_t Read(ReadFrames request, Done<FramePage> done) override {
+    request.max = 1;
+    return base_.Read(std::move(request), std::move(done));
+  }
+  void CancelRead(uint64_t name) override { base_.CancelRead(name); }
+  void Trim(std::string, uint64_t, DoneStatus) override {}
+  void Sweep(int, Done<int64_t>) override {}
+
+ private:
+  StreamLog& base_;
+};
+
+TEST_F(ReaderTest, ASnapshotIsSkippedOverPages) {
+  Append("a");
+  StreamReader all(log(), "s");
+  EXPECT_THAT(Texts(*all.Next(Duration(0))), ElementsAre("1a"));
+  log().Append({"s", "step", 1, 1,
+                {EncodeEvent({.kind = Kind::kSnapshot, .step = 1}), EncodeEvent({.step = 1, .text = "a"}),
+                 EncodeEvent({.kind = Kind::kStepDone, .step = 1}), EncodeEvent({.step = 2, .text = "b"})},
+                before_ + 1},
+               [](const StatusOr<uint64_t>& last) { ASSERT_TRUE(last.ok()); });
+  ShortPages pages(log());
+  StreamReader reader(pages, "s", before_ + 1);
+  EXPECT_THAT(Texts(*reader.Next(Duration(0))), ElementsAre("5b"));
+  EXPECT_THAT(*reader.Next(Duration(0)), IsEmpty());
+}
+
+// Whoever has missed something is shown the whole that follows, though its number is the next one.
+TEST_F(ReaderTest, WhoStartsOverSkipsNothing) {
+  for (const bool asks_in_between : {false, true}) {
+    const std::string stream = asks_in_between ? "t" : "s";
+    for (const char* text : {"a", "b", "c"}) Append(text, stream);
+    StreamReader reader(log(), stream, before_ + 1);
+    log().Trim(stream, before_ + 3, [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+    if (asks_in_between) {
+      EXPECT_THAT(Texts(*reader.Next(Duration(0))), ElementsAre("start over"));
+    }
+    log().Append({stream, "step", 1, 3,
+                  {EncodeEvent({.kind = Kind::kSnapshot, .step = 1}), EncodeEvent({.step = 1, .text = "abc"}),
+                   EncodeEvent({.kind = Kind::kStepDone, .step = 1})},
+                  before_ + 1},
+                 [](const StatusOr<uint64_t>& last) { ASSERT_TRUE(last.ok()); });
+    StreamView view;
+    const auto events = reader.Next(Duration(0));
+    for (const StreamEvent& event : *events) view.Apply(event);
+    EXPECT_EQ(view.Text(), "abc");
+  }
+}
+
+// A client saw 57 events, a person took three days to decide, and the agent went on: with more events than the client
+// had seen, with fewer, and with as many.
+TEST_F(ReaderTest, SaysSoWhenAForgottenStreamHasBegunAnew) {
+  constexpr int kSeen = 57;
+  for (const int more : {80, 3, kSeen}) {
+    SCOPED_TRACE(more);
+    const std::string stream = "of " + std::to_string(more);
+    for (int i = 0; i < kSeen; ++i) Append("old", stream);
+    StreamReader reader(log(), stream);
+    ASSERT_EQ(reader.Next(Duration(0))->size(), size_t{kSeen});
+    clock_.Advance(std::chrono::hours(72));
+    written_.clear();  // with a writer of its own
+    for (int i = 0; i < more; ++i) Append("new", stream);
+    const auto events = reader.Next(kLongEnough);
+    ASSERT_TRUE(events.ok()) << events.status();
+    ASSERT_EQ(events->size(), static_cast<size_t>(more) + 1);
+    EXPECT_EQ(events->front().kind, Kind::kStartOver);
+    for (size_t i = 1; i < events->size(); ++i) EXPECT_EQ(events->at(i).text, "new");
+    EXPECT_THAT(*reader.Next(Duration(0)), IsEmpty());
+  }
+}
+
+TEST_F(ReaderTest, SaysOnceThatAStreamIsForgottenAndWaitsForTheNextOne) {
+  Append("a");
+  StreamReader reader(log(), "s");
+  EXPECT_THAT(Texts(*reader.Next(Duration(0))), ElementsAre("1a"));
+  clock_.Advance(std::chrono::hours(72));
+  Append("x", "other");  // appends sweep
+  EXPECT_THAT(Texts(*reader.Next(kLongEnough)), ElementsAre("start over"));
+  ThreadRuntime runtime(1, 1);
+  written_.clear();
+  runtime.SetAlarm(Duration(30), [this] { Append("b"); });
+  const auto events = reader.Next(kLongEnough);
+  ASSERT_TRUE(events.ok()) << events.status();
+  ASSERT_EQ(events->size(), 1u) << "it has said so";
+  EXPECT_EQ(events->front().text, "b");
 }
 
 TEST_F(ReaderTest, AFrameThatIsNoneIsAnError) {

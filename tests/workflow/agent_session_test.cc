@@ -155,6 +155,53 @@ TEST_P(AgentSessionTest, SignalsThatCannotBeReadFailNothing) {
   EXPECT_EQ(EndOf(run).why, "closed");
 }
 
+// Method: a stop for the first turn comes when the second one, whose message waited, is on.
+TEST_P(AgentSessionTest, ALateStopEndsNoOtherTurn) {
+  const marathon::Run run = Start();
+  env().Mock("A/tool/write", [](const ToolTask&) { return ToolReply{.text = "wrote"}; }, {.delay = 30min});
+  const UpdateHandle first = Begun(run, "write to Ann");
+  const UpdateHandle second = Begun(run, "write to Bob");
+  env().RunUntilIdle();
+  EXPECT_EQ(SessionOf(run).value().turn, 1);
+  EXPECT_EQ(StatusOf(run).value().turn, 1);
+  EXPECT_EQ(SessionOf(run).value().waiting, 1);
+  env().Advance(31min);
+  env().RunUntilIdle();
+  ASSERT_EQ(SessionOf(run).value().turn, 2);
+  ASSERT_TRUE(StopTurn(run, 1, "too late").ok());
+  ASSERT_TRUE(StopTurn(run, 3, "too early").ok());
+  EXPECT_EQ(first.Result<Result>().value().stop, StopReason::kDone);
+  EXPECT_EQ(second.Result<Result>().value().stop, StopReason::kDone);
+  EXPECT_EQ(TextOf(second), "re: wrote");
+
+  const UpdateHandle third = Begun(run, "write to Cy");
+  env().RunUntilIdle();
+  ASSERT_TRUE(StopTurn(run, 3, "enough").ok());
+  const auto stopped = third.Result<Result>();
+  ASSERT_TRUE(stopped.ok()) << stopped.status();
+  EXPECT_EQ(stopped->stop, StopReason::kStopped);
+  EXPECT_EQ(stopped->why, "enough");
+  EXPECT_EQ(SessionOf(run).value().turn, 0);
+  EXPECT_EQ(Said(run, "hello").text, "re: hello");
+}
+
+// Method: the session has gone on as a new run, and its turns count on.
+TEST_P(AgentSessionTest, TurnsKeepTheirNumbersInTheNextRun) {
+  const marathon::Run run = Start();
+  MakeLong(run);
+  EXPECT_EQ(Said(run, "hello").text, "re: hello");
+  env().RunUntilIdle();
+  ASSERT_NE(NewestRun(), run.run_id());
+  const marathon::Run next = env().engine().Find("s");
+  env().Mock("A/tool/write", [](const ToolTask&) { return ToolReply{.text = "wrote"}; }, {.delay = 30min});
+  const UpdateHandle second = Begun(next, "write to Ann");
+  env().RunUntilIdle();
+  EXPECT_EQ(SessionOf(next).value().turn, 2);
+  ASSERT_TRUE(StopTurn(next, 1, "too late").ok());
+  ASSERT_TRUE(StopTurn(next, 2, "enough").ok());
+  EXPECT_EQ(second.Result<Result>().value().why, "enough");
+}
+
 TEST_P(AgentSessionTest, TheConversationGoesOn) {
   const marathon::Run run = Start();
   EXPECT_EQ(Said(run, "hello").text, "re: hello");

@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,7 +38,9 @@ namespace {
 using tests::kPatience;
 using Kind = StreamEvent::Kind;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
 // All that is in the stream of a run.
 std::vector<StreamEvent> EventsOf(StreamLog& log, const marathon::Run& run, uint64_t after = 0) {
@@ -89,6 +94,22 @@ class BreakingModel final : public llm::Model {
   std::atomic<int> times_;
 };
 
+// Says something, and then nothing more until it is stopped.
+class SilentModel final : public llm::Model {
+ public:
+  void Chat(llm::ChatRequest, std::stop_token stop, OnDelta on_delta, OnResult done) override {
+    on_delta({.text = "Hello, wor"});
+    done_ = std::move(done);
+    stop_.emplace(std::move(stop), [this] {
+      if (done_) std::exchange(done_, {})(llm::MakeError(llm::ErrorClass::kCanceled, "stopped"));
+    });
+  }
+
+ private:
+  OnResult done_;
+  std::optional<std::stop_callback<std::function<void()>>> stop_;
+};
+
 class AgentStreamTest : public ::testing::TestWithParam<size_t> {
  protected:
   AgentStreamTest() {
@@ -109,8 +130,8 @@ class AgentStreamTest : public ::testing::TestWithParam<size_t> {
     EXPECT_TRUE(result.ok()) << result.status();
     return result.value_or(Result());
   }
-  std::vector<StreamEvent> EventsOf(const marathon::Run& run) {
-    return agent_stream_test::EventsOf(env_->engine().streams(), run);
+  std::vector<StreamEvent> EventsOf(const marathon::Run& run, uint64_t after = 0) {
+    return agent_stream_test::EventsOf(env_->engine().streams(), run, after);
   }
 
   Agent agent_;
@@ -153,6 +174,7 @@ TEST_P(AgentStreamTest, AnAttemptThatBrokeOffIsTakenBack) {
 
 TEST_P(AgentStreamTest, ToolsAndPeopleAreSeen) {
   agent_.tools[0].options.approve = Always();
+  agent_.tools[0].options.approval_timeout = std::chrono::hours(48);
   model_->CallsTool("add", R"({"a": 1})").Says("2");
   const marathon::Run run = Start(model_);
   env_->RunUntilIdle();
@@ -161,8 +183,12 @@ TEST_P(AgentStreamTest, ToolsAndPeopleAreSeen) {
                           R"(approval_request 1 {"a":1})"));
   const auto pending = Pending(run);
   ASSERT_TRUE(pending.ok() && pending->size() == 1) << pending.status();
-  EXPECT_EQ(EventsOf(run).back().id, pending->front().key);
-  ASSERT_TRUE(Approve(run, pending->front()).ok());
+  PendingApproval seen = AsPending(EventsOf(run).back());
+  seen.asked = pending->front().asked;
+  EXPECT_EQ(seen, pending->front()) << "a reader may decide from what it has read";
+  EXPECT_EQ(EventsOf(run).front().attempt, 1);
+  EXPECT_EQ(EventsOf(run).front().turn, 1);
+  ASSERT_TRUE(Approve(run, AsPending(EventsOf(run).back())).ok());
   EXPECT_EQ(ResultOf(run).text, "2");
   auto lines = Lines(EventsOf(run));
   lines.erase(lines.begin(), lines.begin() + 5);
@@ -188,12 +214,90 @@ TEST_P(AgentStreamTest, ToolsSayHowFarTheyAre) {
   EXPECT_EQ(events[5].id, events[6].id) << "the call's";
 }
 
+// Side by side: each has its own progress and its own result.
+TEST_P(AgentStreamTest, TwoCallsOfOneToolAreTwo) {
+  agent_.tools = {MakeTool("add", "Adds.", [](ToolContext& ctx, const agent_test::Sum& sum) {
+    ctx.Progress("at " + std::to_string(sum.a));
+    return sum.a + 1;
+  })};
+  model_->CallsTools({{.id = "x", .name = "add", .arguments = R"({"a": 1})"},
+                      {.id = "y", .name = "add", .arguments = R"({"a": 5})"}})
+      .Says("2 and 6");
+  const marathon::Run run = Start(model_);
+  EXPECT_EQ(ResultOf(run).text, "2 and 6");
+  std::map<std::string, std::vector<std::string>> by_call;
+  for (const StreamEvent& event : EventsOf(run)) {
+    if (event.kind == Kind::kToolProgress || event.kind == Kind::kToolResult) by_call[event.id].push_back(event.text);
+  }
+  EXPECT_THAT(by_call, ElementsAre(std::pair("x", std::vector<std::string>{"at 1", "2"}),
+                                   std::pair("y", std::vector<std::string>{"at 5", "6"})));
+}
+
 TEST_P(AgentStreamTest, AnEndThatIsNoAnswerIsSeen) {
   agent_.budget.steps = 1;
   model_->CallsTool("add", R"({"a": 1})");
   const marathon::Run run = Start(model_);
   EXPECT_EQ(ResultOf(run).stop, StopReason::kBudget);
   EXPECT_EQ(Lines(EventsOf(run)).back(), "done budget");
+}
+
+// A run that is open for long keeps whole answers, and not each of their pieces.
+TEST_P(AgentStreamTest, PiecesAreCollectedOnceTheStepIsDone) {
+  std::string words;
+  for (int i = 0; i < 100; ++i) words += "word" + std::to_string(i) + " ";
+  llm::ChatResponse first{.model = "m", .stop_reason = llm::StopReason::kToolCalls, .usage = {.input = 9, .output = 8}};
+  first.blocks = {llm::Text{words}, llm::ToolCall{"c", "add", R"({"a": 1})"}};
+  model_->Answers(first).Says("2");
+  const marathon::Run run = Start(model_);
+  EXPECT_EQ(ResultOf(run).text, "2");
+  const auto events = EventsOf(run);
+  EXPECT_THAT(Lines(events),
+              ElementsAre("snapshot 1 m", "delta 1 " + words, "tool_call 1 add", R"(tool_args 1 {"a": 1})", "usage 1",
+                          "step_done 1", "tool_result 1 2", "step_begin 2 m", "delta 2 2", "step_done 2", "done done"));
+  EXPECT_EQ(ViewOf(events).Text(), words + "2");
+  EXPECT_EQ(events[4].usage, first.usage);
+  // Whoever was in the middle, has the same in the end.
+  StreamView middle;
+  middle.Apply({.kind = Kind::kStepBegin, .step = 1});
+  middle.Apply({.step = 1, .text = "word0 wor"});
+  for (const StreamEvent& event : EventsOf(run, events.front().seq - 50)) middle.Apply(event);
+  EXPECT_EQ(middle.Text(), words + "2");
+}
+
+TEST_P(AgentStreamTest, AStopIsSeenBehindWhatWasSaid) {
+  const marathon::Run run = Start(std::make_shared<SilentModel>());
+  env_->RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.text, "Hello, wor");
+  const auto events = EventsOf(run);
+  EXPECT_THAT(Lines(events), ElementsAre("step_begin 1 m", "delta 1 Hello, wor", "step_done 1", "done stopped"));
+  EXPECT_EQ(ViewOf(events).Text(), result.text);
+}
+
+// Each call has one, whoever makes it.
+TEST_P(AgentStreamTest, ResultsThatNoToolHasGivenAreSeen) {
+  agent_.tools.push_back(MakeTool("wait", "Waits.", [](const agent_test::Sum&) { return 0; },
+                                  {.approve = Always(), .approval_timeout = std::chrono::hours(1)}));
+  agent_.budget.tool_calls = 3;
+  const auto call = [](std::string id, std::string name, std::string arguments) {
+    return llm::ToolCall{.id = std::move(id), .name = std::move(name), .arguments = std::move(arguments)};
+  };
+  model_->CallsTools({call("bad", "add", "{}"), call("none", "sing", "{}"), call("late", "wait", R"({"a": 1})")})
+      .CallsTools({call("poor", "add", R"({"a": 1})")});
+  const marathon::Run run = Start(model_);
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  std::map<std::string, std::string> seen;
+  const auto events = EventsOf(run);
+  for (const StreamEvent& event : events) {
+    if (event.kind != Kind::kToolResult) continue;
+    EXPECT_TRUE(event.is_error);
+    EXPECT_TRUE(seen.emplace(event.id, event.text).second) << event.id;
+  }
+  EXPECT_THAT(seen, ElementsAre(Pair("bad", HasSubstr("do not fit")), Pair("late", HasSubstr("in time")),
+                                Pair("none", HasSubstr("no tool of this name")), Pair("poor", HasSubstr("budget"))));
+  EXPECT_EQ(events.back().why, "tool_calls");
 }
 
 TEST_P(AgentStreamTest, NobodyHasToSpeak) {
@@ -275,6 +379,45 @@ TEST(AgentStreamFaults, AStoreWithoutStreamsIsNoReasonToFail) {
   std::string text;
   EventsOver(Unimplemented("none"), &text);
   EXPECT_EQ(text, "It is two");
+}
+
+// A worker that shuts down in the middle of an answer has not been stopped by anybody: another one gives the whole.
+TEST(AgentStreamFaults, AShutdownIsNoStop) {
+  Agent agent{.name = "A", .model = "m"};
+  ThreadRuntime runtime(1, 1);
+  const Ports ports = NewMemoryPorts(runtime);
+  const auto open = [&](std::shared_ptr<llm::Model> model) {
+    Registry registry;
+    Bind(registry, agent, std::move(model));
+    return Engine::Open(ports, registry, {});
+  };
+  Id run_id;
+  {
+    auto engine = open(std::make_shared<SilentModel>());
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    auto run = engine->Start("A", Ask("hi"), {.workflow_id = "w"});
+    ASSERT_TRUE(run.ok()) << run.status();
+    run_id = run->run_id();
+    StreamReader reader(engine->streams(), StreamOf(run_id));
+    StreamView view;
+    while (view.Text().empty()) {
+      const auto events = reader.Next(kPatience);
+      ASSERT_TRUE(events.ok() && !events->empty()) << events.status();
+      for (const StreamEvent& event : *events) view.Apply(event);
+    }
+  }
+  auto model = std::make_shared<llm::ScriptedModel>();
+  model->Says("Hello, world");
+  {
+    auto engine = open(model);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    const auto result = engine->Find("w").Result<Result>(kPatience);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->stop, StopReason::kDone);
+    EXPECT_EQ(result->text, "Hello, world");
+    EXPECT_EQ(ViewOf(EventsOf(engine->streams(), engine->Find("w", run_id.str()))).Text(), "Hello, world");
+  }
+  runtime.Stop();
 }
 
 TEST(AgentStreamFaults, AReaderThatWaitsIsTold) {

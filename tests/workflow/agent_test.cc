@@ -48,7 +48,9 @@ class HoldingModel final : public llm::Model {
     if (script_->left() > 0) {
       return script_->Chat(std::move(request), std::move(stop), std::move(on_delta), std::move(done));
     }
+    for (const llm::Delta& delta : says) on_delta(delta);
     held_ = std::move(done);
+    if (deaf) return;
     stops_.emplace_back(std::move(stop), [this] {
       if (!held_) return;
       stopped = true;
@@ -57,6 +59,8 @@ class HoldingModel final : public llm::Model {
   }
   void Answer(llm::ChatResult result) { std::exchange(held_, {})(std::move(result)); }
   bool stopped = false;
+  std::vector<llm::Delta> says{};  // before it falls silent
+  bool deaf = false;               // it does not hear that it is stopped
 
  private:
   std::shared_ptr<llm::ScriptedModel> script_;
@@ -277,6 +281,74 @@ TEST_P(AgentTest, HooksSeeAndChange) {
   EXPECT_THAT(model_->requests()[1].tools, IsEmpty());
 }
 
+TEST_P(AgentTest, EachAnswerIsSeenOnceByItsHook) {
+  std::vector<std::string> seen;  // by the run that counts; replays call it again
+  agent_.hooks.after_model = [&](const llm::ChatResponse& answer) {
+    const std::string text = llm::TextOf(answer.blocks);
+    if (std::ranges::find(seen, text) == seen.end()) seen.push_back(text);
+    if (text == "not this") throw std::runtime_error("bad words");
+  };
+  model_->CallsTool("add", R"({"a": 1})").Says("done");
+  EXPECT_EQ(RunOnce().stop, StopReason::kDone);
+  EXPECT_THAT(seen, ElementsAre("", "done"));
+  model_->Says("not this").Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Hook");
+  EXPECT_EQ(result.message, "after_model threw: bad words");
+  EXPECT_EQ(result.text, "not this");
+}
+
+// Whatever throws, there is a result, and a call that nobody could decide on is not made.
+TEST_P(AgentTest, HooksThatThrowAreEnds) {
+  const auto thrown = [&](const Hooks& hooks, ApprovalRule rule = nullptr) {
+    called_.clear();
+    agent_.hooks = hooks;
+    AddTool(Effect::kPure, {.approve = std::move(rule)});
+    env_.reset();
+    model_ = std::make_shared<llm::ScriptedModel>();
+    model_->CallsTools({{.name = "add", .arguments = R"({"a": 1})"}, {.name = "add", .arguments = R"({"a": 2})"}})
+        .Says("never");
+    const Result result = RunOnce();
+    EXPECT_EQ(result.stop, StopReason::kFailed);
+    EXPECT_EQ(result.why, "Hook");
+    return result;
+  };
+  Result result = thrown({.before_model = [](ModelChoice&) { throw std::runtime_error("no"); }});
+  EXPECT_EQ(result.message, "before_model threw: no");
+  EXPECT_EQ(model_->left(), 2u);
+  result = thrown({.before_tool = [](const llm::ToolCall& call) -> std::string {
+    if (call.arguments.find('2') != std::string::npos) throw std::runtime_error("no");
+    return "";
+  }});
+  EXPECT_EQ(result.message, "before_tool threw: no");
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", HasSubstr("error: Not called")));
+  EXPECT_THAT(called_, ElementsAre("1"));
+  result = thrown({.after_tool = [](const llm::ToolCall&, llm::ToolResult&) { throw 7; }});
+  EXPECT_THAT(result.message, HasSubstr("after_tool threw"));
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", "2"));
+  result = thrown({}, [](const nlohmann::json& arguments) { return arguments.at("cents") > 5; });
+  EXPECT_THAT(result.message, HasSubstr("the approval rule of add threw"));
+  EXPECT_THAT(called_, IsEmpty());
+}
+
+TEST_P(AgentTest, ArgumentsThatAreNoJsonAreToldToTheModel) {
+  model_->CallsTool("add", R"({"a": 1)").CallsTool("add", R"([1, 2])").CallsTool("add", "seven").Says("sorry");
+  agent_.bad_calls = 4;
+  Result result = RunOnce();
+  EXPECT_THAT(ToolTexts(result.messages), ::testing::Each(HasSubstr("error: The arguments do not fit")));
+  EXPECT_EQ(ToolTexts(result.messages).size(), 3u);
+  EXPECT_EQ(result.text, "sorry");
+  EXPECT_THAT(called_, IsEmpty());
+  env_.reset();
+  agent_.bad_calls = 2;
+  model_ = std::make_shared<llm::ScriptedModel>();
+  model_->CallsTool("add", "{").CallsTool("add", "}").Says("never");
+  result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kFailed);
+  EXPECT_EQ(result.why, "Arguments");
+}
+
 // ---- Ends
 
 TEST_P(AgentTest, FailuresOfTheModelAreEnds) {
@@ -487,6 +559,63 @@ TEST_P(AgentTest, StoppedWhileTheModelSpeaks) {
   EXPECT_TRUE(holding_->stopped);
 }
 
+// In the result, in the conversation, and booked.
+TEST_P(AgentTest, AStopKeepsWhatTheModelHasSaid) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->says = {{.text = "taken back"}, {.kind = llm::Delta::Kind::kReset}, {.text = "Let me "}, {.text = "see"},
+                    {.kind = llm::Delta::Kind::kReasoning, .block = 1, .text = std::string(300, 'x')},
+                    {.kind = llm::Delta::Kind::kToolCall, .block = 2, .text = "add", .id = "c"}};
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "changed my mind").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(result.why, "changed my mind");
+  EXPECT_EQ(result.text, "Let me see");
+  ASSERT_EQ(result.messages.size(), 2u);
+  EXPECT_EQ(result.messages[1], llm::AssistantMessage("Let me see"));
+  EXPECT_TRUE(result.spent.estimated);
+  EXPECT_GT(result.spent.usage.input, 0);
+  EXPECT_GT(result.spent.usage.output, 100) << "what it thought has cost, too";
+}
+
+// Whoever stops it is not kept waiting by a worker that says nothing.
+TEST_P(AgentTest, AStopDoesNotWaitForEver) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->says = {{.text = "Let me see"}};
+  holding_->deaf = true;
+  agent_.max_tokens = 500;
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  const Time before = env().Now();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_LT(env().Now() - before, 1min);
+  EXPECT_EQ(result.text, "");
+  EXPECT_EQ(result.spent.usage.output, 500) << "it may have said all that it was allowed to";
+  EXPECT_TRUE(result.spent.estimated);
+  holding_->Answer(llm::MakeError(llm::ErrorClass::kCanceled, "at last"));
+}
+
+TEST_P(AgentTest, AnAnswerThatIsThereWhenItIsStoppedCallsNothing) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->deaf = true;
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  env().RunUntilIdle();
+  llm::ChatResponse response{.stop_reason = llm::StopReason::kToolCalls, .usage = {.input = 7, .output = 3}};
+  response.blocks = {llm::Text{"I add."}, llm::ToolCall{"c", "add", R"({"a": 1})"}};
+  holding_->Answer(response);
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(result.text, "I add.");
+  EXPECT_EQ(result.spent.usage, (llm::Usage{.input = 7, .output = 3}));
+  EXPECT_THAT(called_, IsEmpty());
+  EXPECT_THAT(ToolTexts(result.messages), ElementsAre(HasSubstr("error: Not called")));
+}
+
 // What a tool has done by then is worth knowing.
 TEST_P(AgentTest, StoppedWhileAToolRuns) {
   model_->CallsTool("add", R"({"a": 1})").Says("never");
@@ -509,6 +638,78 @@ TEST_P(AgentTest, StoppedWhileAPersonIsAsked) {
   EXPECT_EQ(result.stop, StopReason::kStopped);
   EXPECT_THAT(ToolTexts(result.messages), ElementsAre("error: Not called: the agent was stopped."));
   EXPECT_THAT(called_, IsEmpty());
+}
+
+// A client that comes back days later, and knows no run, finds those that wait for it.
+TEST_P(AgentTest, RunsThatWaitForAPersonAreListed) {
+  const auto waiting = [&] {
+    const auto runs = env().engine().List(WaitingRuns());
+    EXPECT_TRUE(runs.ok()) << runs.status();
+    std::vector<Id> ids;
+    for (const RunRow& run : runs->runs) ids.push_back(run.key.run_id);
+    return ids;
+  };
+  AddTool(Effect::kAtMostOnce, {.approve = Always()});
+  model_->CallsTools({{.id = "x", .name = "add", .arguments = R"({"a": 1})"},
+                      {.id = "y", .name = "add", .arguments = R"({"a": 2})"}})
+      .Says("done");
+  const marathon::Run run = Start();
+  EXPECT_THAT(waiting(), IsEmpty());
+  env().RunUntilIdle();
+  env().Advance(24h * 9);
+  EXPECT_THAT(waiting(), ElementsAre(run.run_id()));
+  const auto pending = Pending(run);
+  ASSERT_TRUE(pending.ok() && pending->size() == 2u) << pending.status();
+  ASSERT_TRUE(Approve(run, pending->at(0)).ok());
+  env().RunUntilIdle();
+  EXPECT_THAT(waiting(), ElementsAre(run.run_id())) << "the other one still does";
+  ASSERT_TRUE(Deny(run, pending->at(1), "no").ok());
+  EXPECT_EQ(ResultOf(run).text, "done");
+  EXPECT_THAT(waiting(), IsEmpty());
+  EXPECT_FALSE(run.Describe().value().run.labels) << "nor has it the attribute any more";
+}
+
+// Who decides too late, or for something else, hears so.
+TEST_P(AgentTest, ADecisionIsToldWhetherItCounts) {
+  const auto type = [](const Status& status) {
+    const auto failure = GetFailure(status);
+    return failure ? failure->type : status.ok() ? "OK" : std::string(MessageOf(status));
+  };
+  const marathon::Run run = StartWaiting(48h);
+  const PendingApproval call = OnlyPending(run);
+  Decision decision{.key = call.key, .digest = DigestOf(nlohmann::json::parse(R"({"a": 7})"))};
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "Changed");
+  decision = {.key = "9/none", .digest = call.digest};
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "Unknown");
+  decision = {.key = call.key, .digest = call.digest, .verdict = Verdict::kEdit, .arguments = R"({"a": "x"})"};
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "Unfit");
+  decision.arguments = R"({"a": 5})";
+  model_->CallsTool("add", R"({"a": 3})");
+  EXPECT_EQ(type(DecideAndTell(run, decision)), "OK");
+  env().RunUntilIdle();
+  EXPECT_THAT(called_, ElementsAre("5"));
+}
+
+TEST_P(AgentTest, ALateDecisionIsToldSo) {
+  const auto type = [](const Status& status) {
+    const auto failure = GetFailure(status);
+    return failure ? failure->type : std::string(MessageOf(status));
+  };
+  AddTool(Effect::kAtMostOnce, {.approve = Always(), .approval_timeout = 1h});
+  model_->CallsTool("add", R"({"a": 1})").CallsTool("add", R"({"a": 2})").CallsTool("add", R"({"a": 3})");
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  const PendingApproval first = OnlyPending(run);
+  env().Advance(90min);
+  const PendingApproval second = OnlyPending(run);
+  EXPECT_EQ(type(DecideAndTell(run, {.key = first.key, .digest = first.digest})), "Expired");
+  EXPECT_EQ(DecideAndTell(run, {.key = second.key, .digest = second.digest}), Status());
+  env().RunUntilIdle();
+  EXPECT_EQ(type(DecideAndTell(run, {.key = second.key, .digest = second.digest})), "Decided");
+  EXPECT_THAT(called_, ElementsAre("2"));
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  EXPECT_EQ(ResultOf(run).stop, StopReason::kStopped);
+  EXPECT_EQ(DecideAndTell(run, {.key = second.key, .digest = second.digest}).code(), StatusCode::kFailedPrecondition);
 }
 
 // ---- Budgets
@@ -563,6 +764,63 @@ TEST_P(AgentTest, ABudgetOfMoney) {
   agent_.prices.clear();
   env_.reset();
   EXPECT_EQ(RunOnce().why, "Price");
+}
+
+// What the provider turned away has cost nothing; what broke off may have.
+TEST_P(AgentTest, AttemptsThatMayHaveCostAreBooked) {
+  using Class = llm::ErrorClass;
+  agent_.prices = {{.model = "m", .input = 3'000'000, .output = 15'000'000}};
+  const auto spent = [&](const std::vector<Class>& failures) {
+    for (const Class failure : failures) model_->Fails(failure);
+    llm::ChatResponse response{.model = "m", .blocks = {llm::Text{"yes"}}, .usage = {.input = 300, .output = 20}};
+    model_->Answers(response);
+    env_.reset();
+    return RunOnce().spent;
+  };
+  const Spending none = spent({});
+  EXPECT_EQ(none.usage, (llm::Usage{.input = 300, .output = 20}));
+  EXPECT_EQ(spent({Class::kRateLimit, Class::kOverloaded, Class::kRateLimit}), none);
+  const Spending one = spent({Class::kTruncated});
+  const int64_t guess = one.usage.input - 300;
+  EXPECT_GT(guess, 10);
+  EXPECT_EQ(one.micro_usd, none.micro_usd + guess * 3);
+  EXPECT_TRUE(one.estimated);
+  EXPECT_EQ(one.steps, 1);
+  const Spending mixed =
+      spent({Class::kRateLimit, Class::kTimeout, Class::kOverloaded, Class::kTransient, Class::kRateLimit});
+  EXPECT_EQ(mixed.usage.input, 300 + 2 * guess);
+  EXPECT_EQ(mixed.usage.output, 20);
+}
+
+TEST_P(AgentTest, AStepThatFailsHasCostAllTheSame) {
+  agent_.model_retry.maximum_attempts = 3;
+  for (int i = 0; i < 3; ++i) model_->Fails(llm::ErrorClass::kTruncated);
+  const Spending cut = RunOnce().spent;
+  EXPECT_TRUE(cut.estimated);
+  EXPECT_GT(cut.usage.input, 0);
+  EXPECT_EQ(cut.usage.input % 3, 0);
+  env_.reset();
+  model_->Fails(llm::ErrorClass::kTruncated).Fails(llm::ErrorClass::kAuth);
+  EXPECT_EQ(RunOnce().spent.usage.input, cut.usage.input / 3);
+  env_.reset();
+  model_->Fails(llm::ErrorClass::kAuth);
+  EXPECT_EQ(RunOnce().spent, (Spending{.steps = 1}));
+  env_.reset();
+  holding_ = std::make_shared<HoldingModel>(model_);  // never answers: the engine's timeouts
+  EXPECT_EQ(RunOnce().spent.usage.input, cut.usage.input);
+}
+
+// Once an agent has lost its money by failures, it asks no more.
+TEST_P(AgentTest, WhatFailedCountsAgainstTheBudget) {
+  agent_.max_tokens = 100;
+  agent_.budget.tokens = 1'000;
+  for (int i = 0; i < 9; ++i) model_->Fails(llm::ErrorClass::kTruncated);
+  agent_.instructions = std::string(600, 'x');
+  model_->Answers(CallFor({.input = 200, .output = 20})).Says("never");
+  const Result result = RunOnce();
+  EXPECT_EQ(result.stop, StopReason::kBudget);
+  EXPECT_EQ(result.why, "tokens");
+  EXPECT_EQ(model_->left(), 1u);
 }
 
 TEST_P(AgentTest, ABudgetOfTime) {

@@ -72,14 +72,17 @@ class MemoryStreams final : public StreamLog {
 
   struct Stream {
     std::string name;
-    std::deque<std::string> frames;
-    uint64_t first = 1;  // of `frames`, or the next one's
+    std::deque<StreamFrame> frames;  // numbers that were replaced are missing
+    uint64_t first = 0, last = 0;
     std::map<std::string, StepMark> steps;
     Time written{};
 
-    uint64_t last() const { return first + frames.size() - 1; }
+    std::deque<StreamFrame>::iterator Behind(uint64_t seq) {
+      return std::ranges::upper_bound(frames, seq, {}, &StreamFrame::seq);
+    }
     void DropUpTo(uint64_t seq) {
-      for (; first <= seq && !frames.empty(); ++first) frames.pop_front();
+      frames.erase(frames.begin(), Behind(seq));
+      first = std::max(first, std::min(seq, last) + 1);
     }
   };
   using Streams = std::list<Stream>;
@@ -96,19 +99,17 @@ class MemoryStreams final : public StreamLog {
     const std::lock_guard lock(mutex_);
     const auto found = by_name_.find(request.stream);
     if (found == by_name_.end()) return page;
-    const Stream& stream = *found->second;
+    Stream& stream = *found->second;
     page.first = stream.first;
-    page.last = stream.last();
+    page.last = stream.last;
     size_t bytes = 0;
-    if (request.after >= page.last) return page;
-    for (uint64_t seq = std::max(request.after + 1, stream.first); seq <= page.last; ++seq) {
-      const std::string& frame = stream.frames[seq - stream.first];
-      bytes += frame.size();
+    for (auto frame = stream.Behind(request.after); frame != stream.frames.end(); ++frame) {
+      bytes += frame->bytes.size();
       if (!page.frames.empty() && (static_cast<int>(page.frames.size()) >= request.max ||
                                    bytes > limits::kFramePageBytes)) {
         break;
       }
-      page.frames.push_back({seq, frame});
+      page.frames.push_back(*frame);
     }
     return page;
   }
@@ -122,9 +123,12 @@ class MemoryStreams final : public StreamLog {
     const StatusOr<size_t> there = AdmitFrames(request, mark);
     if (!there.ok()) return there.status();
     Stream& stream = found == by_name_.end() ? Add(request.stream) : *found->second;
+    if (Replaces(request, *there)) {
+      stream.frames.erase(stream.Behind(request.replaces_from - 1), stream.frames.end());
+    }
     for (size_t i = *there; i < request.frames.size(); ++i) {
-      stream.frames.push_back(std::move(request.frames[i]));
-      mark.last = stream.last();
+      mark.last = ++stream.last;
+      stream.frames.push_back({mark.last, std::move(request.frames[i])});
     }
     stream.steps[request.step] = mark;
     stream.written = clock_.Now();
@@ -135,6 +139,8 @@ class MemoryStreams final : public StreamLog {
   // With mutex_ held.
   Stream& Add(std::string name) {
     streams_.emplace_back().name = std::move(name);
+    streams_.back().last = NumbersBefore(clock_.Now());
+    streams_.back().first = streams_.back().last + 1;
     by_name_.emplace(streams_.back().name, std::prev(streams_.end()));
     return streams_.back();
   }

@@ -83,6 +83,9 @@ class MARATHON_EXPORT Ledger {
   // Books what the call has cost instead. No usage at all: the input is booked as it was guessed, and so is the
   // output.
   void Settle(std::string_view model, const llm::Usage& usage, int64_t output_guess = 0);
+  // Books attempts at the call that came to nothing and may have been paid for: the input of each, as it was guessed.
+  void SettleLost(int attempts);
+  const Reservation& reserved() const { return reserved_; }
   // Counts calls of tools, or says what is too small.
   std::string ReserveTools(int calls, Time now);
 

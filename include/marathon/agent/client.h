@@ -14,6 +14,7 @@
 #include "marathon/agent/control.h"
 #include "marathon/agent/result.h"
 #include "marathon/agent/session.h"
+#include "marathon/agent/stream.h"
 #include "marathon/config.h"
 #include "marathon/engine.h"
 #include "marathon/status.h"
@@ -22,11 +23,23 @@ namespace marathon::inline MARATHON_ABI::agent {
 
 // The calls that wait for a person, in the order in which they began to wait.
 inline StatusOr<std::vector<PendingApproval>> Pending(const Run& run) { return run.Query(kPending); }
+// For List and Count: the open runs in which a call waits for a person, of agents, their children and sessions.
+inline ListRequest WaitingRuns() {
+  ListRequest request;
+  request.status = RunStatus::kRunning;
+  request.attributes = {{kWaitsAttribute, kWaitsForApproval}};
+  return request;
+}
 inline StatusOr<AgentStatus> StatusOf(const Run& run) { return run.Query(kStatus); }
 
 // OK means that the run has been told, not that the decision still counts.
 inline Status Decide(const Run& run, const Decision& decision, SignalOptions options = {}) {
   return run.Signal(kDecide, decision, std::move(options));
+}
+// Waits until the run has it: OK means that it counts. kInvalidArgument: it does not (kDecideAndTell);
+// kFailedPrecondition: the run has ended.
+inline Status DecideAndTell(const Run& run, const Decision& decision, UpdateOptions options = {}) {
+  return run.Update(kDecideAndTell, decision, std::move(options));
 }
 inline Status Approve(const Run& run, const PendingApproval& call) {
   return Decide(run, {.key = call.key, .digest = call.digest});
@@ -39,11 +52,20 @@ inline Status Edit(const Run& run, const PendingApproval& call, std::string argu
                       .arguments = std::move(arguments)});
 }
 
+// What a reader of the run's stream decides from: as Pending tells of it.
+inline PendingApproval AsPending(const StreamEvent& asked) {
+  return {.key = asked.id, .tool = asked.tool, .arguments = asked.text, .digest = asked.digest, .expires = asked.expires};
+}
+
 inline Status Steer(const Run& run, std::string text, SignalOptions options = {}) {
   return run.Signal(kSteer, {std::move(text)}, std::move(options));
 }
 inline Status Stop(const Run& run, std::string reason, SignalOptions options = {}) {
   return run.Signal(kStop, {std::move(reason)}, std::move(options));
+}
+// Of a session: this turn, if it is still on (StreamEvent::turn, SessionStatus::turn).
+inline Status StopTurn(const Run& session, int turn, std::string reason, SignalOptions options = {}) {
+  return session.Signal(kStop, {std::move(reason), turn}, std::move(options));
 }
 
 // ---- Sessions

@@ -39,7 +39,7 @@ enum class Verdict : uint8_t {
 MARATHON_EXPORT std::string_view NameOf(Verdict verdict);
 
 // Only what was seen is approved: a decision counts if its digest is that of the arguments which wait. Any other
-// one, a late one, and a second one of a call, is logged and forgotten.
+// one, a late one, and a second one of a call, is logged and forgotten; an update (kDecideAndTell) is told so.
 struct Decision {
   std::string key;
   std::string digest;
@@ -55,22 +55,32 @@ struct Steering {
   std::string text;
 };
 
-// Ends the run with what there is. A call of the model is canceled; tools are told to stop, and waited for.
+// Ends the run with what there is. A call of the model is canceled, and the text that had come is kept; tools are told to
+// stop, and waited for.
 struct StopOrder {
   std::string reason;
+  int turn = 0;  // of a session: only this one, so that an order which comes late ends no other. 0: whichever is on
 };
 
 struct AgentStatus {
   std::string state;  // "model", "tools", "approval" (nothing goes on but waiting) or "ended"
   Spending spent{};
   std::string text{};  // the model's last words
+  int turn = 1;        // that is on, or was the last; 0: a session's first has not begun
 };
 
 inline constexpr SignalDef<Decision> kDecide{"agent.decide"};
+// The same, and whether it counts: rejected if not, and the failure's type says why. "Expired", "Decided", "Stopped": it
+// comes too late. "Changed": other arguments wait. "Unfit": those that it brings. "Unknown": no such call has waited.
+inline constexpr UpdateDef<void(Decision)> kDecideAndTell{"agent.decide_and_tell"};
 inline constexpr SignalDef<Steering> kSteer{"agent.steer"};
 inline constexpr SignalDef<StopOrder> kStop{"agent.stop"};
 inline constexpr QueryDef<std::vector<PendingApproval>()> kPending{"agent.pending"};
 inline constexpr QueryDef<AgentStatus()> kStatus{"agent.status"};
+
+// The attribute of runs in which a call waits for a person, and its value: what List and Count find them by.
+inline constexpr char kWaitsAttribute[] = "agent.waits";
+inline constexpr char kWaitsForApproval[] = "approval";
 
 // What PendingApproval::digest and Decision::digest are of: the arguments in canonical JSON.
 MARATHON_EXPORT std::string DigestOf(const nlohmann::json& arguments);

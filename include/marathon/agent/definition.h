@@ -27,7 +27,8 @@ struct ModelChoice {
   std::vector<std::string> tools;  // names; those that are taken away are not offered
 };
 
-// Called in workflow code, so each must be deterministic. Empty ones are not called.
+// Called in workflow code, so each must be deterministic. Empty ones are not called. What one throws ends the agent
+// (kFailed, "Hook"); a call that before_tool throws for is not made.
 struct Hooks {
   std::function<void(ModelChoice& choice)> before_model{};
   std::function<void(const llm::ChatResponse& answer)> after_model{};

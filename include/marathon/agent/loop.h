@@ -18,12 +18,14 @@
 // Thread rule: only from the workflow's own body.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "marathon/activity_def.h"
@@ -81,13 +83,20 @@ class MARATHON_EXPORT Loop {
   Result TakeResult();
 
   // Once it has ended: another turn of the same conversation, with a budget, a result and an end of its own. Steps count
-  // on. A stop that came in between is forgotten; what was said to steer it is not.
-  void Begin(const Input& input);
+  // on. A stop that came in between is forgotten; what was said to steer it is not. `turn`: its number, by which it can be
+  // stopped; 0: the next one.
+  void Begin(const Input& input, int turn = 0);
   // Before a run with such a conversation continues as new: readers of its stream learn that another one goes on.
   Workflow<void> TellContinued();
 
  private:
   struct Approval;
+  // What a call came to; `unsaid`: it is not in the run's stream yet.
+  struct Called {
+    ToolReply reply;
+    bool unsaid = true;
+  };
+  static Called Unsaid(std::string error) { return {{.text = std::move(error), .is_error = true}, true}; }
   struct Arguments;
 
   Loop(WorkflowContext& ctx, const Agent& agent, Conversation before, bool ended);
@@ -96,25 +105,40 @@ class MARATHON_EXPORT Loop {
   Workflow<bool> TakeStep();
   // Says something in the run's stream, if there is one. Nothing depends on it. It may outlive the loop.
   Workflow<void> Publish(std::string writer, std::vector<std::string> frames);
+  // … the results of calls whose tools have not said them themselves.
+  Workflow<void> PublishResults(std::string writer, const std::vector<llm::ToolResult>& results);
   bool MayAsk(const ModelChoice& choice);
   ModelChoice Choose() const;
   using Answered = std::optional<Outcome<ModelReply>>;
   Workflow<Answered> Request(const ModelChoice& choice, std::optional<MessageSpan> summarize);
   ModelTask TaskOf(const ModelChoice& choice, const std::optional<MessageSpan>& summarize, bool again) const;
   Workflow<Answered> Send(const ModelTask& task);
+  void SettleStopped(const ModelTask& task, const Answered& answered);
+  void SettleLost(const Outcome<ModelReply>& outcome);
   Workflow<void> Compact();
   std::string TakeSummary(const MessageSpan& span, const Outcome<ModelReply>& outcome, const std::string& model);
-  void Settle(const std::string& asked, const llm::ChatResponse& response);
+  void Settle(const std::string& asked, const ModelReply& reply);
   void Take(ModelReply reply);
   void EndBy(const Failure& failure);
+  // Calls code of the agent's author; what it throws is an end (kFailed, "Hook"), and false.
+  bool Guarded(std::string_view what, const std::function<void()>& call);
   int64_t EstimateInput() const;
   const Tool* FindOffered(const std::string& name) const;
   Arguments Check(const llm::ToolCall& call);
+  std::string Veto(const llm::ToolCall& call);
+  bool NeedsApproval(const Arguments& arguments, std::string& error);
   Workflow<void> CallInto(llm::ToolResult& result, const llm::ToolCall& call);
-  Workflow<ToolReply> RunTool(const Tool& tool, const std::string& call_id, const std::string& arguments);
-  Workflow<ToolReply> RunAgentTool(const Tool& tool, const std::string& call_id, const std::string& arguments);
+  Workflow<Called> RunTool(const Tool& tool, const std::string& call_id, const std::string& arguments);
+  Workflow<Called> RunAgentTool(const Tool& tool, const std::string& call_id, const std::string& arguments);
   void OnDecide(const Payload& signal);
-  std::string Judge(Decision decision);
+  void OnStop(const Payload& signal);
+  // Why it does not count: a type of kDecideAndTell's, and a sentence. Empty: it does.
+  struct Objection {
+    std::string type{}, message{};
+  };
+  Objection Judge(const Decision& decision) const;
+  void TakeDecision(Decision decision);
+  void TellWaiting(bool waits);
   std::vector<PendingApproval> Pending() const;
   AgentStatus GetStatus() const;
 
@@ -142,11 +166,13 @@ class MARATHON_EXPORT Loop {
   std::map<std::string, int> running_;    // by tool
   int model_calls_ = 0;                   // under way
   std::vector<std::unique_ptr<Approval>> approvals_;
+  std::map<std::string, std::string> settled_;  // calls that have waited, by key: why they do not any more
   std::vector<llm::Message> steering_;
   std::optional<std::string> stop_;  // why
 
   // Behind all that they refer to.
   HandlerRegistration decides_;
+  HandlerRegistration decides_and_tells_;
   HandlerRegistration steers_;
   HandlerRegistration stops_;
   HandlerRegistration pending_;

@@ -64,6 +64,7 @@ struct SessionResult {
 struct SessionStatus {
   int turns = 0;    // that have ended
   bool busy = false;  // one is on
+  int turn = 0;     // its number, from 1; 0: none is on
   int waiting = 0;  // messages behind it
   Spending spent{};  // by the turns that have ended
 };

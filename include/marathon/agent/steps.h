@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ struct ModelTask {
   std::vector<std::string> tools{};     // the names of those it is offered, in order
   bool again = false;                   // the step was asked before, and the conversation was lost
   std::optional<MessageSpan> summarize{};  // asks for a summary of these instead
+  int turn = 1;                         // of the session that the step is of
 
   friend bool operator==(const ModelTask&, const ModelTask&) = default;
 };
@@ -46,6 +48,9 @@ struct ModelReply {
   llm::ChatResponse response{};
   BlobRef head{};     // of the conversation with this answer; a summary's: of what it is of, and it
   bool unseen = false;  // the run's stream could not be given all of it
+  bool stopped = false;  // the agent was stopped: `response` is the text that had come, without usage
+  int64_t said_tokens = 0;  // … and this at a guess all that had, reasoning and calls too
+  int attempts_lost = 0;  // before this one: those that failed, or whose worker died, and may have been paid for
 
   friend bool operator==(const ModelReply&, const ModelReply&) = default;
 };

@@ -5,7 +5,8 @@
 //
 // A reader that comes back with the last number it has seen, to any process, misses nothing. What a step says counts
 // from its newest kStepBegin on, until it is kStepDone: a model that is asked again, since its worker died or its
-// answer broke off, begins anew, and nothing of an older attempt comes behind that. The recorded answer is in the
+// answer broke off, begins anew, and nothing of an older attempt comes behind that. Once it is done, a long answer is
+// kept as a whole (kSnapshot), and not in its pieces. The recorded answer is in the
 // history all the same, and no step waits for a reader.
 //
 // Values; no thread rule. A StreamReader is one thread's.
@@ -21,6 +22,7 @@
 
 #include "marathon/config.h"
 #include "marathon/id.h"
+#include "marathon/llm/chat.h"
 #include "marathon/status.h"
 #include "marathon/stream_log.h"
 #include "marathon/time.h"
@@ -36,13 +38,16 @@ struct StreamEvent {
     kToolArguments,  // `text` is appended to its arguments
     kReset,          // what the step has said so far does not count; `text` says why
     kStepDone,       // the answer is complete; `text` is the digest of the conversation with it
-    kToolResult,     // of the call `id`, by the tool itself; the newest one of a call counts
-    kApproval,       // the call `id` (PendingApproval::key) waits for a person; `text` has its arguments
+    kToolResult,     // of the call `id`, by the tool or in its place; the newest one of a call counts
+    kApproval,       // the call `id` (PendingApproval::key) of `tool` waits for a person; `text` has its arguments
     kDecision,       // it does not wait any more; `text` is what came of it
-    kDone,           // the agent, or a session's turn, has ended; `text` is why (NameOf(StopReason)). "continued": the
-                     // session goes on in the next run of its chain, and in that one's stream
+    kDone,           // the agent, or a session's turn, has ended; `text` is how (NameOf(StopReason)), `why` as in its
+                     // Result. "continued": the session goes on in the next run of its chain, and in that one's stream
     kStartOver,      // the reader's own: the log has not got what was between; show nothing and begin again
     kToolProgress,   // how far the call `id` is, by the tool itself (ToolContext::Progress); the newest one counts
+    kSnapshot,       // all that the step has said, once more, follows up to its kStepDone, in place of its pieces, which the
+                     // log has dropped. As kStepBegin. A reader that has seen all of them is not told
+    kUsage,          // what the step's answer has cost, if the provider says it
   };
   Kind kind = Kind::kText;
   int step = 0;      // from 1
@@ -51,6 +56,14 @@ struct StreamEvent {
   std::string id{};
   bool is_error = false;  // kToolResult
   std::optional<double> fraction{};  // kToolProgress: 0 to 1
+  int turn = 0;     // kStepBegin, kDone: of the session, from 1 (StopOrder::turn)
+  int attempt = 0;  // kStepBegin, kReset: at the step, from 1; a worker that died is none. 0: it is not known
+  std::string tool{};    // kApproval: its name
+  std::string digest{};  // kApproval: PendingApproval::digest, for a Decision
+  Time expires{};        // kApproval: counts as denied then; Time(): never
+  bool cut = false;      // kApproval: `text` is a part; agent::Pending has all of it
+  std::string why{};     // kDone
+  llm::Usage usage{};    // kUsage
   uint64_t seq = 0;       // in the log; not part of the frame
 
   friend bool operator==(const StreamEvent&, const StreamEvent&) = default;
@@ -100,9 +113,13 @@ class MARATHON_EXPORT StreamReader {
   uint64_t after() const { return after_; }
 
  private:
+  bool Skips(const StreamEvent& event);
+  StatusOr<std::vector<StreamEvent>> NextPage(Duration patience, bool* skipped);
+
   StreamLog& log_;
   const std::string stream_;
   uint64_t after_;
+  uint64_t at_ = 0;   // how far a snapshot has been skipped; 0: none is being
 };
 
 }  // namespace marathon::inline MARATHON_ABI::agent

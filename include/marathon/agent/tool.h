@@ -92,7 +92,7 @@ struct Reconciled {
 };
 
 // Whether a person has to agree to a call with these arguments, which fit the schema. In workflow code: it must
-// be deterministic. Empty: no.
+// be deterministic. Empty: no. If it throws, the call is not made, and the agent ends (kFailed, "Hook").
 using ApprovalRule = std::function<bool(const nlohmann::json& arguments)>;
 inline ApprovalRule Always() {
   return [](const nlohmann::json&) { return true; };

@@ -79,6 +79,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   Status Heartbeat(Payload details) override;
   StatusOr<std::string> Detach() override;
   Duration Elapsed() const override;
+  bool Canceled() const override { return canceled(); }
 
  private:
   // With mutex_ held. Writes at most once every 0.8 heartbeat timeouts.

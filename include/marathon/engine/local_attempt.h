@@ -40,6 +40,7 @@ class LocalAttempt final : public ActivityAttempt, public std::enable_shared_fro
   void Run();
   void Finish(AttemptResult result) override;
   Duration Elapsed() const override;
+  bool Canceled() const override { return canceled(); }
   Status Heartbeat(Payload) override { return {}; }
   StatusOr<std::string> Detach() override {
     return FailedPrecondition("a local activity ends where it runs: only one of ctx.Run can complete later");

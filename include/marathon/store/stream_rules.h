@@ -14,6 +14,7 @@
 #include "marathon/limits.h"
 #include "marathon/status.h"
 #include "marathon/stream_log.h"
+#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -23,6 +24,9 @@ struct StepMark {
   uint64_t written = 0;  // frames, under this fence
   uint64_t last = 0;     // the number of the newest, under any
 };
+
+// The number before the first one of a stream that begins now: behind all that a forgotten one of this name can have.
+inline uint64_t NumbersBefore(Time now) { return static_cast<uint64_t>(std::max<int64_t>(ToMicros(now), 0)); }
 
 inline Status CheckStream(const std::string& stream) {
   if (!stream.empty() && stream.size() <= limits::kMaxIdBytes) return {};
@@ -71,9 +75,14 @@ inline StatusOr<size_t> AdmitFrames(const AppendFrames& request, StepMark& mark)
   return static_cast<size_t>(std::min<uint64_t>(written - request.written, request.frames.size()));
 }
 
-// Whether a reader that would wait has nothing to wait for.
+// Whether an append of which `there` frames are there already replaces older ones: not if it has been written.
+inline bool Replaces(const AppendFrames& request, size_t there) {
+  return request.replaces_from != 0 && there == 0 && !request.frames.empty();
+}
+
+// Whether a reader that would wait has nothing to wait for. One that knows nothing waits for a first frame.
 inline bool IsAnswered(const ReadFrames& request, const FramePage& page) {
-  return !request.wait || request.after != page.last;
+  return !request.wait || !page.frames.empty() || (request.after != 0 && request.after != page.last);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -67,7 +67,7 @@ class ActivityTester {
     return RunAs<Out(In)>(std::move(fn), Encode<In>(input));
   }
 
-  // Fires the stop token, as a cancel, a deadline or a shutdown would. Before Run: it is fired from the start.
+  // Fires the stop token, as a cancel does. Before Run: it is fired from the start.
   void Cancel() { stop_.request_stop(); }
 
   // Lets time pass for ActivityContext::elapsed(), which begins anew with each Run.
@@ -90,8 +90,8 @@ class ActivityTester {
  private:
   class Attempt final : public marathon::detail::ActivityAttempt {
    public:
-    Attempt(std::function<void(const Payload&)> on_heartbeat, const Clock& clock)
-        : on_heartbeat_(std::move(on_heartbeat)), clock_(clock), begun_(clock.Now()) {}
+    Attempt(std::function<void(const Payload&)> on_heartbeat, const Clock& clock, std::stop_token stop)
+        : on_heartbeat_(std::move(on_heartbeat)), clock_(clock), begun_(clock.Now()), stop_(std::move(stop)) {}
 
     Status Heartbeat(Payload details) override {
       {
@@ -112,6 +112,7 @@ class ActivityTester {
     Duration Elapsed() const override {
       return std::chrono::duration_cast<Duration>(clock_.Now() - begun_);
     }
+    bool Canceled() const override { return stop_.stop_requested(); }
     void Finish(marathon::detail::AttemptResult result) override {
       std::lock_guard lock(mutex_);
       if (!result_.has_value()) result_.emplace(std::move(result));
@@ -131,6 +132,7 @@ class ActivityTester {
     const std::function<void(const Payload&)> on_heartbeat_;
     const Clock& clock_;
     const Time begun_;
+    const std::stop_token stop_;
     mutable std::mutex mutex_;
     std::condition_variable ended_;
     std::vector<Payload> heartbeats_;
@@ -152,7 +154,7 @@ class ActivityTester {
     }
   }
   StatusOr<Payload> RunEncoded(const marathon::detail::ActivityEntry& entry, const Payload& input) {
-    attempt_ = std::make_shared<Attempt>(options_.on_heartbeat, clock_);
+    attempt_ = std::make_shared<Attempt>(options_.on_heartbeat, clock_, stop_.get_token());
     ActivityInfo info{options_.key, options_.activity_type, options_.workflow_type, "default",
                       options_.attempt, 0, options_.attempt, options_.headers};
     ActivityContext context(std::move(info), options_.last_heartbeat, stop_.get_token(), attempt_, *blobs_,
@@ -173,7 +175,7 @@ class ActivityTester {
   std::shared_ptr<StreamLog> streams_ = NewMemoryStreams(clock_);
   std::shared_ptr<Limiter> limiter_ = NewMemoryLimiter(clock_);
   std::stop_source stop_;
-  std::shared_ptr<Attempt> attempt_ = std::make_shared<Attempt>(nullptr, clock_);
+  std::shared_ptr<Attempt> attempt_ = std::make_shared<Attempt>(nullptr, clock_, std::stop_token());
 };
 
 }  // namespace marathon::inline MARATHON_ABI::testing

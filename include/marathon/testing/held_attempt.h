@@ -35,6 +35,7 @@ class HeldAttempt final : public marathon::detail::ActivityAttempt {
     return base_->Detach();
   }
   Duration Elapsed() const override { return open() ? base_->Elapsed() : Duration(0); }
+  bool Canceled() const override { return open() && base_->Canceled(); }
   void Finish(marathon::detail::AttemptResult result) override {
     if (Base base = std::exchange(base_, nullptr)) report_(std::move(base), std::move(result));
   }

@@ -76,7 +76,7 @@ class SimStreams {
   void Listen(const std::string& stream);
   void OnPage(const std::string& stream, uint64_t read, const StatusOr<FramePage>& page);
   std::vector<StreamFrame> ReadAll(const std::string& stream);
-  void CheckTrim(const std::string& stream, uint64_t last);
+  void CheckTrim(const std::string& stream, const std::vector<StreamFrame>& frames);
   void Report(const std::string& stream, std::string_view what) {
     invariants_.Report("I15", {stream, ""}, what);
   }
@@ -215,10 +215,10 @@ inline void SimStreams::Check() {
     }
     std::map<std::string, Frame> newest;  // of each call
     std::map<std::pair<std::string, Epoch>, uint32_t> counts;
-    uint64_t seq = 0;
+    uint64_t seq = frames.empty() ? 0 : frames.front().seq - 1;
     for (const StreamFrame& frame : frames) {
       const Frame parsed = Parse(frame.bytes);
-      if (frame.seq != ++seq) Report(stream, fmt::format("frame {} has number {}", seq, frame.seq));
+      if (frame.seq != ++seq) Report(stream, fmt::format("frame {} is behind frame {}", frame.seq, seq - 1));
       const auto [before, first] = newest.try_emplace(parsed.key, parsed);
       if (fenced_ && parsed.fence < before->second.fence) {
         Report(stream, fmt::format("{} is behind a higher fence", frame.bytes));
@@ -228,13 +228,15 @@ inline void SimStreams::Check() {
         Report(stream, fmt::format("{} is there twice, or out of order", frame.bytes));
       }
     }
-    CheckTrim(stream, frames.size());
+    if (!frames.empty()) CheckTrim(stream, frames);
   }
 }
 
 // What is trimmed is gone, and the rest keeps its numbers.
-inline void SimStreams::CheckTrim(const std::string& stream, uint64_t last) {
-  const uint64_t until = last / 2;
+inline void SimStreams::CheckTrim(const std::string& stream, const std::vector<StreamFrame>& frames) {
+  const uint64_t first = frames.front().seq;
+  const uint64_t last = frames.back().seq;
+  const uint64_t until = first + frames.size() / 2 - 1;
   SimUses<"StreamLog.Trim">();
   log_->Trim(stream, until, [&](const Status& status) {
     if (!status.ok()) Report(stream, fmt::format("a trim got: {}", MessageOf(status)));

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,20 +29,25 @@ class StreamLogConformance : public ::testing::TestWithParam<HarnessMaker> {
 
   StreamLog& streams() { return *harness_->ports().streams; }
 
+  // Numbers are told, and taken, as if the first frame of each stream had number 1.
   StatusOr<uint64_t> Append(AppendFrames request) {
-    return Await<StatusOr<uint64_t>>(
+    const std::string stream = request.stream;
+    const size_t frames = request.frames.size();
+    StatusOr<uint64_t> last = Await<StatusOr<uint64_t>>(
         *harness_, [&](auto done) { streams().Append(std::move(request), std::move(done)); });
+    if (!last.ok() || *last == 0) return last;
+    uint64_t& before = before_[stream];
+    if (before == 0 && frames > 0) before = *last - frames;
+    return *last - before;
   }
   // By the step "step" of the stream "s".
   StatusOr<uint64_t> Append(uint64_t fence, uint64_t written, Frames frames) {
     return Append({"s", "step", fence, written, std::move(frames)});
   }
   FramePage Read(uint64_t after = 0, int max = 1'000, const std::string& stream = "s") {
-    Page page = Await<Page>(*harness_, [&](auto done) {
-      streams().Read({.stream = stream, .after = after, .max = max}, std::move(done));
-    });
-    EXPECT_TRUE(page.ok()) << page.status();
-    return page.ok() ? *std::move(page) : FramePage();
+    return Counted(stream, Await<Page>(*harness_, [&](auto done) {
+      streams().Read({.stream = stream, .after = NumberOf(stream, after), .max = max}, std::move(done));
+    }));
   }
   // What there is, each frame with its number: "1:a 2:b".
   static std::string Text(const FramePage& page) {
@@ -53,8 +59,8 @@ class StreamLogConformance : public ::testing::TestWithParam<HarnessMaker> {
   }
   std::string Text(uint64_t after = 0) { return Text(Read(after)); }
   void Trim(uint64_t seq, const std::string& stream = "s") {
-    const Status trimmed =
-        Await<Status>(*harness_, [&](auto done) { streams().Trim(stream, seq, std::move(done)); });
+    const Status trimmed = Await<Status>(
+        *harness_, [&](auto done) { streams().Trim(stream, NumberOf(stream, seq), std::move(done)); });
     EXPECT_TRUE(trimmed.ok()) << trimmed;
   }
   int64_t Sweep(int limit = 1'000) {
@@ -68,10 +74,11 @@ class StreamLogConformance : public ::testing::TestWithParam<HarnessMaker> {
   struct Waiting {
     std::shared_ptr<AnswerSlot<Page>> slot = std::make_shared<AnswerSlot<Page>>();
     uint64_t name = 0;
+    std::string stream;
   };
   Waiting Wait(uint64_t after, const std::string& stream = "s") {
-    Waiting waiting;
-    waiting.name = streams().Read({.stream = stream, .after = after, .wait = true},
+    Waiting waiting{.stream = stream};
+    waiting.name = streams().Read({.stream = stream, .after = NumberOf(stream, after), .wait = true},
                                   [slot = waiting.slot](Page page) { slot->Set(std::move(page)); });
     return waiting;
   }
@@ -85,12 +92,24 @@ class StreamLogConformance : public ::testing::TestWithParam<HarnessMaker> {
       ADD_FAILURE() << "no frame came";
       return {};
     }
-    Page page = waiting.slot->Take();
+    return Counted(waiting.stream, waiting.slot->Take());
+  }
+
+  uint64_t NumberOf(const std::string& stream, uint64_t count) { return count == 0 ? 0 : before_[stream] + count; }
+  FramePage Counted(const std::string& stream, Page page) {
     EXPECT_TRUE(page.ok()) << page.status();
-    return page.ok() ? *std::move(page) : FramePage();
+    if (!page.ok()) return {};
+    const uint64_t before = before_[stream];
+    for (StreamFrame& frame : page->frames) frame.seq -= before;
+    if (page->last >= before) {  // it is there
+      page->first -= before;
+      page->last -= before;
+    }
+    return *std::move(page);
   }
 
   std::unique_ptr<StoreHarness> harness_;
+  std::map<std::string, uint64_t> before_;  // by stream: the number before its first frame
 };
 
 // ---- Numbers
@@ -112,8 +131,18 @@ TEST_P(StreamLogConformance, AStreamThatNobodyHasWrittenToIsEmpty) {
   EXPECT_TRUE(page.frames.empty());
   EXPECT_EQ(page.first, 1u);
   EXPECT_EQ(page.last, 0u);
+  const Waiting waiting = Wait(0);
   EXPECT_EQ(Append(1, 0, {}).value(), 0u) << "the fence only";
-  EXPECT_EQ(Read().last, 0u);
+  EXPECT_TRUE(Read().frames.empty());
+  EXPECT_TRUE(IsOpen(waiting));
+  EXPECT_TRUE(IsOpen(Wait(0))) << "nor has it anything for one who comes now";
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  EXPECT_EQ(Text(Take(waiting)), "1:a");
+}
+
+TEST_P(StreamLogConformance, NumbersAreWholeInADouble) {
+  ASSERT_TRUE(Append(1, 0, {"a"}).ok());
+  EXPECT_LT(NumberOf("s", 1), uint64_t{1} << 53);
 }
 
 TEST_P(StreamLogConformance, AReaderGoesOnWhereItWas) {
@@ -227,6 +256,9 @@ TEST_P(StreamLogConformance, AReaderThatHasNotSeenAllDoesNotWait) {
   const FramePage collected = Take(Wait(1));
   EXPECT_TRUE(collected.frames.empty());
   EXPECT_EQ(collected.first, 3u);
+  const Waiting newcomer = Wait(0);
+  EXPECT_TRUE(IsOpen(newcomer)) << "who knows nothing has missed nothing";
+  streams().CancelRead(newcomer.name);
   const FramePage unknown = Take(Wait(9));
   EXPECT_TRUE(unknown.frames.empty());
   EXPECT_EQ(unknown.last, 2u) << "that stream is gone";
@@ -275,6 +307,52 @@ TEST_P(StreamLogConformance, TrimmedFramesAreGoneAndNumbersGoOn) {
   Trim(1, "never written");
 }
 
+// ---- Replacing
+
+TEST_P(StreamLogConformance, FramesThatStandForOthersReplaceThem) {
+  ASSERT_TRUE(Append({"s", "other", 1, 0, {"x"}}).ok());
+  ASSERT_EQ(Append(1, 0, {"a", "b", "c"}).value(), 4u);
+  const auto replace = [&] { return Append({"s", "step", 1, 3, {"abc", "end"}, NumberOf("s", 2)}); };
+  EXPECT_EQ(replace().value(), 6u) << "numbers are not used again";
+  EXPECT_EQ(Text(), "1:x 5:abc 6:end");
+  EXPECT_EQ(replace().value(), 6u);
+  EXPECT_EQ(Text(), "1:x 5:abc 6:end") << "repeated, it forgets nothing more";
+  for (const uint64_t known : {1, 2, 3, 4}) EXPECT_EQ(Text(Take(Wait(known))), "5:abc 6:end") << known;
+  const FramePage page = Read();
+  EXPECT_EQ(page.first, 1u);
+  EXPECT_EQ(page.last, 6u);
+  EXPECT_EQ(Text(Read(0, 2)), "1:x 5:abc");
+  EXPECT_EQ(Append(1, 5, {"d"}).value(), 7u);
+  EXPECT_EQ(Append({"s", "step", 2, 0, {"all"}, NumberOf("s", 1)}).value(), 8u) << "from the first one on";
+  EXPECT_EQ(Text(), "8:all");
+  EXPECT_EQ(Read(3).first, 1u) << "nothing has been trimmed";
+  Trim(4);
+  EXPECT_EQ(Text(Read(4)), "8:all");
+  EXPECT_EQ(Read().first, 5u);
+  Trim(8);
+  EXPECT_EQ(Text(), "");
+  EXPECT_EQ(Read(8).first, 9u);
+}
+
+TEST_P(StreamLogConformance, OnlyWhoMayWriteReplaces) {
+  ASSERT_TRUE(Append(5, 0, {"a", "b"}).ok());
+  EXPECT_EQ(Append({"s", "step", 4, 0, {"late"}, NumberOf("s", 1)}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append({"s", "step", 5, 3, {"gap"}, NumberOf("s", 1)}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Append({"s", "step", 6, 0, {}, NumberOf("s", 1)}).value(), 2u) << "nothing stands for them";
+  EXPECT_EQ(Append({"s", "step", 6, 0, {"c"}, NumberOf("s", 9)}).value(), 3u) << "there are none";
+  EXPECT_EQ(Text(), "1:a 2:b 3:c");
+  EXPECT_EQ(Append({"new", "step", 1, 0, {"x"}, 7}).value(), 1u);
+  EXPECT_EQ(Text(Read(0, 10, "new")), "1:x");
+}
+
+TEST_P(StreamLogConformance, ManyFramesAreReplacedByOne) {
+  for (uint64_t i = 0; i < 10; ++i) ASSERT_TRUE(Append(1, 30 * i, Frames(30, "piece")).ok());
+  const Waiting waiting = Wait(300);
+  ASSERT_EQ(Append({"s", "step", 1, 300, {"whole"}, NumberOf("s", 3)}).value(), 301u);
+  EXPECT_EQ(Text(Take(waiting)), "301:whole") << "who has seen all of them is told, too";
+  EXPECT_EQ(Text(), "1:piece 2:piece 301:whole");
+}
+
 TEST_P(StreamLogConformance, AStreamThatNobodyWritesToIsForgotten) {
   if (!harness_->ForgetsByItsClock()) GTEST_SKIP() << "by the server";
   ASSERT_TRUE(Append(5, 0, {"a", "b"}).ok());
@@ -290,7 +368,24 @@ TEST_P(StreamLogConformance, AStreamThatNobodyWritesToIsForgotten) {
   const Waiting waiting = Wait(2);
   EXPECT_EQ(Take(waiting).last, 0u) << "whoever knew it, hears so";
   EXPECT_EQ(Append(5, 2, {"c"}).status().code(), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(Append(1, 0, {"c"}).value(), 1u) << "it begins anew, fences too";
+  EXPECT_TRUE(Append(1, 0, {"c"}).ok()) << "it begins anew, fences too";
+}
+
+// Whoever knew the forgotten one gets all of the new one, and sees that something was between.
+TEST_P(StreamLogConformance, AStreamThatBeginsAnewUsesNoNumberAgain) {
+  if (!harness_->ForgetsByItsClock()) GTEST_SKIP() << "by the server";
+  ASSERT_TRUE(Append(1, 0, Frames(500, "old")).ok());
+  harness_->Advance(limits::kStreamKeep * 2);
+  ASSERT_EQ(Sweep(), 1);
+  const Frames written(3, "new");
+  ASSERT_TRUE(Append(1, 0, written).ok());
+  for (const uint64_t known : {1, 2, 3, 499, 500}) {
+    SCOPED_TRACE(known);
+    const FramePage page = Take(Wait(known));
+    EXPECT_EQ(page.frames.size(), written.size());
+    EXPECT_GT(page.first, known + 1);
+    EXPECT_EQ(page.last, page.first + 2);
+  }
 }
 
 TEST_P(StreamLogConformance, ASweepGoesAsFarAsItIsAllowedAndAppendsSweepALittle) {
@@ -304,13 +399,14 @@ TEST_P(StreamLogConformance, ASweepGoesAsFarAsItIsAllowedAndAppendsSweepALittle)
 
 TEST_P(StreamLogConformance, StreamsOutliveTheProcess) {
   ASSERT_TRUE(Append(3, 0, {"a", "b", "c"}).ok());
+  ASSERT_TRUE(Append({"s", "step", 3, 3, {"C"}, NumberOf("s", 3)}).ok());
   Trim(1);
   if (!harness_->Reopen()) GTEST_SKIP() << "not a durable store";
-  EXPECT_EQ(Text(), "2:b 3:c");
-  EXPECT_EQ(Append(3, 1, {"b", "c"}).value(), 3u);
+  EXPECT_EQ(Text(), "2:b 4:C");
+  EXPECT_EQ(Append(3, 1, {"b", "c", "C"}).value(), 4u);
   EXPECT_EQ(Append(2, 0, {"late"}).status().code(), StatusCode::kAborted);
-  EXPECT_EQ(Append(3, 3, {"d"}).value(), 4u);
-  EXPECT_EQ(Text(2), "3:c 4:d");
+  EXPECT_EQ(Append(3, 4, {"d"}).value(), 5u);
+  EXPECT_EQ(Text(2), "4:C 5:d");
 }
 
 }  // namespace marathon::inline MARATHON_ABI::testing

@@ -82,7 +82,7 @@ void RedisStore::Append(AppendFrames request, Done<uint64_t> done) {
     step.Change("APPEND", keys_.Stream(request.stream), request.frames,
                    step.Key(keys_.Frames(request.stream)), keys_.FrameChannel(request.stream),
                    shared_.options.stream_keep.count(), request.step, fmt::format("{:020}", request.fence),
-                   request.written);
+                   request.written, request.replaces_from);
     request.frames.clear();
     script_.Send(std::move(step), std::nullopt,
                  [request = std::move(request), done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {

@@ -28,9 +28,11 @@ StatusOr<uint64_t> SqliteStreamTable::Append(const AppendFrames& request, Time n
   const StatusOr<size_t> there = AdmitFrames(request, mark);
   if (!there.ok()) return there.status();
   if (!stream) {
-    insert_.Run(ns_, SqliteBlob{request.stream}, ToMicros(now));
-    stream = Stream{sqlite3_last_insert_rowid(db_.handle()), 1, 0, now};
+    const uint64_t before = NumbersBefore(now);
+    insert_.Run(ns_, SqliteBlob{request.stream}, before + 1, before, ToMicros(now));
+    stream = Stream{sqlite3_last_insert_rowid(db_.handle()), before + 1, before, now};
   }
+  if (Replaces(request, *there)) replace_.Run(stream->id, request.replaces_from);
   for (size_t i = *there; i < request.frames.size(); ++i) {
     mark.last = ++stream->last;
     append_.Run(stream->id, stream->last, SqliteBlob{request.frames[i]});

@@ -29,7 +29,7 @@ class SqliteStreamTable {
  private:
   struct Stream {
     int64_t id = 0;
-    uint64_t first = 1, last = 0;
+    uint64_t first = 0, last = 0;
     Time kept_until{};
   };
   std::optional<Stream> Find(const std::string& name);
@@ -40,13 +40,14 @@ class SqliteStreamTable {
   const Duration keep_;
   SqliteStatement find_{db_, "SELECT id, first, last, kept_until FROM streams WHERE ns = ?1 AND name = ?2"};
   SqliteStatement insert_{
-      db_, "INSERT INTO streams (ns, name, first, last, kept_until) VALUES (?1, ?2, 1, 0, ?3)"};
+      db_, "INSERT INTO streams (ns, name, first, last, kept_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
   SqliteStatement update_{db_, "UPDATE streams SET first = ?2, last = ?3, kept_until = ?4 WHERE id = ?1"};
   SqliteStatement find_step_{
       db_, "SELECT fence, written, last FROM stream_steps WHERE stream = ?1 AND step = ?2"};
   SqliteStatement set_step_{db_, "INSERT OR REPLACE INTO stream_steps VALUES (?1, ?2, ?3, ?4, ?5)"};
   SqliteStatement append_{db_, "INSERT INTO frames VALUES (?1, ?2, ?3)"};
   SqliteStatement read_{db_, "SELECT seq, bytes FROM frames WHERE stream = ?1 AND seq > ?2 ORDER BY seq"};
+  SqliteStatement replace_{db_, "DELETE FROM frames WHERE stream = ?1 AND seq >= ?2"};
   SqliteStatement trim_{db_, "DELETE FROM frames WHERE stream = ?1 AND seq <= ?2"};
   SqliteStatement overdue_{
       db_, "SELECT id FROM streams WHERE ns = ?1 AND kept_until <= ?2 ORDER BY kept_until LIMIT ?3"};

@@ -218,10 +218,30 @@ function verbs.CLOSED(run, prefix, name, sender)
   end
 end
 
+-- A stream that begins, or begins anew: its numbers are behind the time, and so behind all that it ever had.
+local function begin_stream(stream, frames)
+  local clock = redis.call('TIME')
+  local before = clock[1] * 1000000 + clock[2]
+  redis.call('DEL', frames)
+  redis.call('HSET', stream, 'first', string.format('%.0f', before + 1))
+  return before
+end
+
+-- Forgets the frames from number `from` on, chunk by chunk: a page of them may be large.
+local function forget_from(frames, from)
+  repeat
+    local entries = redis.call('XRANGE', frames, from .. '-0', '+', 'COUNT', 64)
+    local ids = {}
+    for i, entry in ipairs(entries) do ids[i] = entry[1] end
+    if #ids > 0 then redis.call('XDEL', frames, unpack(ids)) end
+  until #entries < 64
+end
+
 -- Appends frames of `step` to a stream, but for those that it has written under this fence already; tells readers.
 -- `written`: how many the caller knows of. Fences are of 20 digits, and so compared as text.
 -- {0, number of the step's newest frame}, {1} if a higher fence has written, {2, frames there are} if there is a gap
-function verbs.APPEND(stream, frames, channel, keep, step, fence, written, ...)
+-- `replaces`: a number from which on older frames are forgotten for the new ones; 0: none.
+function verbs.APPEND(stream, frames, channel, keep, step, fence, written, replaces, ...)
   frames = KEYS[tonumber(frames)]
   local held, there, newest = fence, 0, '0'
   local mark = redis.call('HGET', stream, 'step:' .. step)
@@ -229,8 +249,9 @@ function verbs.APPEND(stream, frames, channel, keep, step, fence, written, ...)
   if fence < held then return {1} end
   there, written = fence == held and tonumber(there) or 0, tonumber(written)
   if written > there then return {2, there} end
-  local new = {...}
-  local first, last = there - written + 1, tonumber(redis.call('HGET', stream, 'last') or '0')
+  local last = tonumber(redis.call('HGET', stream, 'last') or begin_stream(stream, frames))
+  local new, first = {...}, there - written + 1
+  if replaces ~= '0' and first == 1 and #new > 0 then forget_from(frames, replaces) end
   for i = first, #new do
     last = last + 1
     newest = string.format('%.0f', last)
