@@ -17,6 +17,7 @@
 #include "src/agent/lost_attempts.h"
 #include "src/agent/stream_writer.h"
 #include "src/llm/fail_activity.h"
+#include "src/llm/media_blobs.h"
 
 namespace marathon::inline MARATHON_ABI::agent::internal {
 namespace {
@@ -146,6 +147,14 @@ class Step : public std::enable_shared_from_this<Step> {
   }
 
   void Send(llm::ChatRequest request) {
+    llm::internal::FetchMedia(ctx_.blobs(), std::move(request),
+                              [self = shared_from_this()](std::variant<llm::ChatRequest, llm::Error> fetched) {
+                                if (auto* error = std::get_if<llm::Error>(&fetched)) return self->FailWith(*error);
+                                self->Call(std::get<llm::ChatRequest>(std::move(fetched)));
+                              });
+  }
+
+  void Call(llm::ChatRequest request) {
     auto on_delta = [self = shared_from_this()](const llm::Delta& delta) {
       self->ctx_.Heartbeat().IgnoreError();  // advice only
       self->said_.Add(delta);

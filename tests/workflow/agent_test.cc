@@ -914,6 +914,36 @@ TEST_P(AgentTest, AConversationThatIsTooLargeIsAnEnd) {
   EXPECT_EQ(result.why, "TooLarge");
 }
 
+// The conversation has their names; the model gets their bytes at each step.
+TEST_P(AgentTest, ImagesMayBeBlobs) {
+  model_->CallsTool("add", R"({"a": 1, "b": 2})").Says("a cat, and 3").Says("never");
+  std::vector<BlobRef> refs;
+  env().engine().blobs().Put({"cat"}, [&](StatusOr<std::vector<BlobRef>> put) { refs = put.value(); });
+  ASSERT_EQ(refs.size(), 1u);
+  Input input = Ask("what is it?");
+  input.keep_messages = true;
+  input.messages[0].blocks.push_back(llm::Media{.media_type = "image/png", .blob = refs[0]});
+  auto run = env().engine().Start("A", input);
+  ASSERT_TRUE(run.ok()) << run.status();
+  const Result result = ResultOf(*run);
+  EXPECT_EQ(result.text, "a cat, and 3");
+  ASSERT_FALSE(result.messages.empty());
+  EXPECT_EQ(std::get<llm::Media>(result.messages[0].blocks[1]), std::get<llm::Media>(input.messages[0].blocks[1]));
+  const std::vector<llm::ChatRequest> requests = model_->requests();
+  ASSERT_EQ(requests.size(), 2u);
+  for (const llm::ChatRequest& request : requests) {
+    const auto& asked = request.messages[1];  // behind the instructions
+    EXPECT_EQ(std::get<llm::Media>(asked.blocks[1]), (llm::Media{.media_type = "image/png", .bytes = "cat"}));
+  }
+  input.messages[0].blocks[1] = llm::Media{.media_type = "image/png", .blob = BlobRef{std::string(64, 'f'), 3}};
+  const auto lost = env().engine().Start("A", input);
+  ASSERT_TRUE(lost.ok()) << lost.status();
+  const Result told = ResultOf(*lost);
+  EXPECT_EQ(told.stop, StopReason::kFailed);
+  EXPECT_EQ(told.why, "BadRequest");
+  EXPECT_NE(told.message.find(std::string(64, 'f')), std::string::npos) << told.message;
+}
+
 INSTANTIATE_TEST_SUITE_P(Cache, AgentTest, ::testing::Values(size_t{10'000}, size_t{0}), [](const ::testing::TestParamInfo<size_t>& setup) {
   return setup.param == 0 ? "NoCache" : "Cached";
 });
