@@ -221,7 +221,8 @@ struct AttemptEnd {
   Payload heartbeat;  // kGiveBack: what the next delivery finds as the last one; empty: as it was
   SessionId session;  // offers to take the run's next turn; empty: no
   bool cancel_told = false;
-  uint64_t incarnation = 0;  // of a store that has what the outcome speaks of; 0: it speaks of none
+  // Of a store that has what the outcome speaks of; with kAnyEpoch, of the run that tells of its end. 0: it speaks of none.
+  uint64_t incarnation = 0;
 };
 
 struct AttemptReply {

@@ -37,6 +37,7 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
   Attempt& attempt() { return *attempt_; }
   const ActivityInfo& info() const { return attempt_->info(); }
   int failures() const { return failures_; }
+  uint64_t incarnation() const { return incarnation_; }
   std::string_view header(std::string_view name) const { return HeaderOf(info().headers, name); }
 
   void Again() {
@@ -200,10 +201,7 @@ class ChildDelivery final : public RunMessage {
     read.run = newest_;
     read.records = version > 0;
     read.after_version = version > 0 ? version - 1 : 0;
-    host().store().Read(std::move(read), [self = Self(), done = std::move(done)](StatusOr<RunSnapshot> run) mutable {
-      if (run.ok()) self->RestsOn(run->incarnation);
-      done(std::move(run));
-    });
+    host().store().Read(std::move(read), std::move(done));
   }
 
   void Detach(bool cancel_told) {
@@ -279,6 +277,7 @@ class ParentNews final : public RunMessage {
     end.key.id = NumberOf(info().headers, header::kEvent);
     end.epoch = kAnyEpoch;
     if (host().registry().has_workflows()) end.session = host().session().id();
+    end.incarnation = incarnation();
     end.outcome = std::move(outcome);
     RunKey parent = end.key.run;
     host().store().EndAttempt(std::move(end), [self = Self(), parent](StatusOr<AttemptReply> reply) {

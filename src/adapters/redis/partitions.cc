@@ -135,6 +135,8 @@ void RedisPartitions::Delete(RunKey run, DoneStatus done) {
 }
 
 void RedisPartitions::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
+  // Told by another run, whose partition counts by itself.
+  if (stores_.size() > 1 && end.epoch == kAnyEpoch) end.incarnation = 0;
   RedisStore& store = Of(end.key.run.workflow_id);
   store.EndAttempt(std::move(end), std::move(done));
 }
