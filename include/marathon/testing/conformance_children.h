@@ -51,6 +51,17 @@ TEST_P(StateStoreConformance, AnOutcomeOfAnyEpochEndsIt) {
   EXPECT_FALSE(EndAttempt(End({run, 2}, kAnyEpoch, AttemptEnd::Kind::kFinal))->applied);
 }
 
+// A child may tell a parent whose store has lost the turn that asked for it.
+TEST_P(StateStoreConformance, AnOutcomeOfAnyEpochIsOfAChildOnly) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = StartedWithActivity("w", "s1", true);
+  const ActivityRow before = OnlyActivity(run);
+  const auto ended = EndAttempt(End(before.key, kAnyEpoch, AttemptEnd::Kind::kFinal));
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_FALSE(ended->applied);
+  EXPECT_EQ(OnlyActivity(run), before);
+}
+
 TEST_P(StateStoreConformance, ACancelIsDeliveredAndDoesNotEndIt) {
   ASSERT_TRUE(Open("s1").ok());
   const RunKey run = Parent("w");

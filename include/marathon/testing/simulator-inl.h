@@ -184,8 +184,9 @@ class Simulation {
   int64_t virtual_micros_ = 0;  // until all was done
 };
 
-// A livelock would never end; a good seed takes a few thousand steps.
-inline constexpr uint64_t kSimStepsMax = 400'000;
+// A livelock would never end; a good seed takes a few thousand steps, and one that waits for a rest of a day, which only
+// a store that loses its tail makes, a few seconds apart, some hundred thousand.
+inline constexpr uint64_t kSimStepsMax = 3'000'000;
 inline constexpr Duration kSimFaulty{100'000};
 inline constexpr Duration kSimLiveness = std::chrono::hours(1);
 
