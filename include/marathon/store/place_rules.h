@@ -96,7 +96,8 @@ class PlaceRules {
       return reply;
     }
     const bool has = entry && !waits;
-    const bool free = !entry && IsFree() && !table_.First(PlaceState::kWaits);
+    // A place that lapsed is for who is here: whoever it would be passed to next might come too late again.
+    const bool free = IsFree() && !has && (lapsed_ || (!entry && !table_.First(PlaceState::kWaits)));
     if (has || free || MARATHON_MUTANT("enter_unchecked")) {
       if (!has || entry->epoch != request.epoch) Hold(request, entry);
       reply.granted = true;
@@ -146,6 +147,7 @@ class PlaceRules {
     for (auto first = table_.First(PlaceState::kPassed); first && first->second.at <= now_;
          first = table_.First(PlaceState::kPassed)) {
       Remove(first->first, first->second);
+      lapsed_ = true;
     }
   }
 
@@ -178,6 +180,7 @@ class PlaceRules {
 
   Table& table_;
   const int64_t now_;
+  bool lapsed_ = false;  // a place, since the last call: it was passed to somebody who has not come
 };
 
 // How long a key is kept that nobody uses. What has places taken may be of attempts that last long.

@@ -13,6 +13,7 @@ local function open_places(key, now, holding, passed, waiting)
   local places = {key = key, holding = KEYS[tonumber(holding)], passed = KEYS[tonumber(passed)],
                   waiting = KEYS[tonumber(waiting)], now = limit_now(now), told = {}}
   for _, holder in ipairs(redis.call('ZRANGEBYSCORE', places.passed, '-inf', number(places.now))) do
+    places.lapsed = true
     redis.call('ZREM', places.passed, holder)
     redis.call('HDEL', key, 'e:' .. holder)
   end
@@ -69,6 +70,11 @@ function verbs.ENTERPLACE(key, now, holding, passed, waiting, holder, epoch, max
     pass_places_on(places)
   elseif had then
     if had ~= epoch then hold_place(places, holder, epoch) end
+    granted = 1
+    pass_places_on(places)
+  elseif places.lapsed and places.taken < places.max then
+    redis.call('ZREM', places.waiting, holder)
+    hold_place(places, holder, epoch)
     granted = 1
     pass_places_on(places)
   else
