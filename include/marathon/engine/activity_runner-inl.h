@@ -70,9 +70,9 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
   {
     std::lock_guard lock(mutex_);
     for (const auto& [hash, attempt] : running_) {
-      if (!attempt->own_turn() || attempt->begun() || attempt->entering()) continue;
+      if (!attempt->own_turn() || attempt->begun()) continue;
       waiting = true;
-      if (attempt->WaitedBefore() && attempt->Begin()) given_back.push_back(attempt);
+      if (!attempt->entering() && attempt->WaitedBefore() && attempt->Begin()) given_back.push_back(attempt);
     }
   }
   for (const auto& attempt : given_back) GiveBack(*attempt, Duration(0));
@@ -127,6 +127,7 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool a
   ++running_count_;
   const size_t hash = HashOf(*attempt);
   bool canceled = attempt->canceled();
+  attempt->SetEntering(attempt->keyed());  // before others see it
   {
     std::lock_guard lock(mutex_);
     running_.emplace(hash, attempt);
@@ -155,7 +156,6 @@ MARATHON_INLINE void ActivityRunner::Begin(std::shared_ptr<Attempt> attempt) {
 
 // What is told to stop ends when the answer to its question is there: it may have a place by then.
 MARATHON_INLINE void ActivityRunner::Enter(std::shared_ptr<Attempt> attempt, int failures) {
-  attempt->SetEntering(true);
   if (attempt->stop_source().stop_requested()) return GiveBack(*attempt, Duration(0));
   const Attempt& asker = *attempt;
   host_.places().Enter(asker, [self = host_.Self(), attempt = std::move(attempt),
@@ -175,7 +175,10 @@ MARATHON_INLINE void ActivityRunner::OnEntered(std::shared_ptr<Attempt> attempt,
   const bool transient = !granted.ok() && IsTransient(granted.status());
   if (granted.ok() || (transient && failures == kPatience)) {
     const auto spread = static_cast<int64_t>(host_.runtime().Random() % static_cast<uint64_t>(limits::kPlaceRetry.count()));
-    return GiveBack(*attempt, limits::kPlaceRetry / 2 + Duration(spread));
+    // Posted, since it makes room for the next hint: of thousands that wait, each would be refused within the one before.
+    return host_.runtime().Post(Lane::kTurn, [self = host_.Self(), attempt, spread] {
+      self->activities().GiveBack(*attempt, limits::kPlaceRetry / 2 + Duration(spread));
+    });
   }
   if (transient) {
     return host_.AfterBackoff(failures + 1, [self = host_.Self(), attempt, failures] {
@@ -396,7 +399,8 @@ MARATHON_INLINE void ActivityRunner::Forget(Attempt& attempt, bool release) {
   }
   if (release) host_.session().Release();
   LanesOf(attempt.asynchronous()).used.fetch_sub(1);
-  gate_.Release(attempt.activity_type());
+  // What has not begun has taken nothing of a rate.
+  attempt.entering() ? gate_.GiveBack(attempt.activity_type()) : gate_.Release(attempt.activity_type());
   if (--running_count_ == 0 && host_.stopping()) host_.TryFinishShutdown();
   Pump();
 }
@@ -428,9 +432,9 @@ MARATHON_INLINE void ActivityRunner::SendEnd(AttemptEnd end, std::string place, 
     if (transient) return;
     // With an error it is somebody else's by now.
     if (place.empty() && reply.ok()) place = std::move(reply->place);
-    self->places().Leave(place, end.key, end.epoch);
-    // It does not wait, either: to be told of its turn would bring it back.
-    if (end.kind == AttemptEnd::Kind::kDead) self->places().Leave(std::move(place), std::move(end.key), 0);
+    // A dead one does not wait, either: to be told of its turn would bring it back.
+    if (end.kind == AttemptEnd::Kind::kDead) self->places().Leave(place, end.key, 0);
+    self->places().Leave(std::move(place), std::move(end.key), end.epoch);
   });
 }
 

@@ -68,7 +68,11 @@ MARATHON_INLINE void PlaceKeeper::Send(LeavePlace request, int failures, std::sh
   host_.limiter().Leave(std::move(copy), [self = host_.Self(), request = std::move(request), failures,
                                           busy = std::move(busy)](StatusOr<LeaveReply> reply) mutable {
     constexpr int kPatience = 8;
-    if (reply.ok()) return self->places().TellAll(request.key, reply->passed);
+    if (reply.ok() && reply->passed.empty()) return;
+    if (reply.ok()) {  // posted: of thousands that no longer wait, each passes its place on
+      return self->runtime().Post(Lane::kTurn, [self, place = std::move(request.key), passed = std::move(reply->passed),
+                                                busy = std::move(busy)] { self->places().TellAll(place, passed); });
+    }
     const bool again = IsTransient(reply.status()) && (failures < kPatience || !self->stopping());
     if (!again) return;  // whoever waits finds out
     self->AfterBackoff(failures + 1, [self, request = std::move(request), failures, busy = std::move(busy)]() mutable {
