@@ -99,8 +99,8 @@ MARATHON_INLINE void Attempt::FinishWithin(const TransactionBody& body) {
   if (transient) {
     Finish(Postponed{kAgain, {}});
   } else {
+    host_->places().Leave(place(), key(), epoch_);  // first: then a shutdown waits for it
     Finish(CompletesLater());
-    host_->places().Leave(place(), key(), epoch_);
   }
   if (takes_turns && (code == StatusCode::kUnknown || (mine.ok() && *mine))) host_->turns().Wake(key().run);
 }
