@@ -185,7 +185,8 @@ class ChildDelivery final : public RunMessage {
   void LookForItsEnd() {
     Read(0, [self = Self()](const StatusOr<RunSnapshot>& run) {
       if (!run.ok()) return self->Again();
-      if (IsOpen(run->row) || run->row.status == RunStatus::kContinuedAsNew) return self->OnStarted({});
+      const bool goes_on = run->row.links && !run->row.links->next_run_id.empty();  // it is retried, say
+      if (IsOpen(run->row) || goes_on) return self->OnStarted({});
       self->Read(run->row.version, [self](const StatusOr<RunSnapshot>& last) {
         const bool damaged = last.status().code() == StatusCode::kDataLoss;
         if (!damaged && (!last.ok() || last->records.empty())) return self->Again();
