@@ -116,8 +116,9 @@ TEST(CleanTextTest, AnythingCanBeMadeReadable) {
     EXPECT_LE(cut.size(), max);
     EXPECT_TRUE(detail::IsCleanText(cut)) << cut;
     EXPECT_EQ(cut == euros, max >= euros.size()) << max;
-    if (cut != euros) EXPECT_GT(cut.size() + 3, max) << "more would have fitted: " << cut;
-    if (cut != euros) EXPECT_TRUE(cut.ends_with("...") && euros.starts_with(cut.substr(0, cut.size() - 3))) << cut;
+    if (cut == euros) continue;
+    EXPECT_GT(cut.size() + 3, max) << "more would have fitted: " << cut;
+    EXPECT_TRUE(cut.ends_with("...") && euros.starts_with(cut.substr(0, cut.size() - 3))) << cut;
   }
 }
 

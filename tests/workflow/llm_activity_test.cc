@@ -147,7 +147,9 @@ TEST(LlmActivityTest, ImagesMayBeBlobs) {
   EXPECT_EQ(std::get<Media>(blocks[1]), (Media{.media_type = "image/png", .bytes = "cat"}));
   EXPECT_EQ(std::get<Media>(blocks[2]).bytes, "dog");
   EXPECT_EQ(std::get<ToolResult>(blocks[3]).media[1].bytes, "dog");
-  for (const Event& event : run->History().value()) {
+  const auto history = run->History();
+  ASSERT_TRUE(history.ok()) << history.status();
+  for (const Event& event : *history) {
     const auto* scheduled = std::get_if<ActivityScheduled>(&event.body);
     if (scheduled == nullptr) continue;
     EXPECT_EQ(scheduled->input.data.find("\"data\""), std::string::npos);
