@@ -147,11 +147,11 @@ class Step : public std::enable_shared_from_this<Step> {
   }
 
   void Send(llm::ChatRequest request) {
-    llm::internal::FetchMedia(ctx_.blobs(), std::move(request),
-                              [self = shared_from_this()](std::variant<llm::ChatRequest, llm::Error> fetched) {
-                                if (auto* error = std::get_if<llm::Error>(&fetched)) return self->FailWith(*error);
-                                self->Call(std::get<llm::ChatRequest>(std::move(fetched)));
-                              });
+    auto then = [self = shared_from_this()](std::variant<llm::ChatRequest, llm::Error> fetched) {
+      if (auto* error = std::get_if<llm::Error>(&fetched)) return self->FailWith(*error);
+      self->Call(std::get<llm::ChatRequest>(std::move(fetched)));
+    };
+    std::make_shared<llm::internal::MediaFetch>(ctx_.blobs(), std::move(request), std::move(then))->Next();
   }
 
   void Call(llm::ChatRequest request) {

@@ -61,4 +61,55 @@ inline void FetchMedia(BlobStore& store, ChatRequest request,
   });
 }
 
+// The same, but what the store does not keep any more is said in words: a conversation outlives its images.
+class MediaFetch : public std::enable_shared_from_this<MediaFetch> {
+ public:
+  using Then = Callback<void(std::variant<ChatRequest, Error>)>;
+  MediaFetch(BlobStore& store, ChatRequest request, Then then)
+      : store_(store), request_(std::move(request)), then_(std::move(then)) {}
+
+  // One after another, since an answer about many does not tell which of them are gone.
+  void Next() {
+    const std::vector<Media*> left = BlobsIn(request_);
+    if (left.empty()) return then_(std::move(request_));
+    store_.Get({*left.front()->blob}, [self = shared_from_this()](StatusOr<std::vector<std::string>> bytes) {
+      Media* const media = BlobsIn(self->request_).front();
+      if (bytes.ok()) {
+        media->bytes = std::move(bytes->front());
+        media->blob.reset();
+      } else if (IsTransient(bytes.status())) {
+        return self->then_(BlobError(bytes.status()));
+      } else {
+        self->Replace(media);
+      }
+      self->Next();
+    });
+  }
+
+ private:
+  void Replace(const Media* gone) {
+    const char* const words = gone->kind == MediaKind::kImage ? "[an image that is no longer kept]"
+                                                              : "[a document that is no longer kept]";
+    for (Message& message : request_.messages) {
+      for (Block& block : message.blocks) {
+        if (std::get_if<Media>(&block) == gone) {
+          block = Text{words};
+          return;
+        }
+        auto* result = std::get_if<ToolResult>(&block);
+        const auto erased = result == nullptr
+                                ? 0u
+                                : std::erase_if(result->media, [&](const Media& media) { return &media == gone; });
+        if (erased == 0) continue;
+        result->text += words;
+        return;
+      }
+    }
+  }
+
+  BlobStore& store_;
+  ChatRequest request_;
+  Then then_;
+};
+
 }  // namespace marathon::inline MARATHON_ABI::llm::internal

@@ -33,7 +33,8 @@ struct Media {
   std::string url{};         // where the provider fetches it
   std::string file_id{};     // of the provider's own store of files
   // In the store's BlobStore (Engine::blobs, ctx.blobs), by whose name it stands in histories; its bytes go to the
-  // provider with each call. ChatActivity and agents look it up, a Client alone does not.
+  // provider with each call. ChatActivity and agents look it up, a Client alone does not. Where it is not kept any more
+  // (limits::kBlobKeep after the last call), ChatActivity fails, and an agent's model is told so in words.
   std::optional<BlobRef> blob{};
   std::string bytes{};       // as they are, not in base64
   std::string name{};        // of a document; may be empty
