@@ -105,7 +105,11 @@ TEST_P(AgentPeerTest, CompletesItsWorkWhateverThePeerDoes) {
   EXPECT_EQ(result->text, "Go to Oslo.");
   EXPECT_EQ(result->spent.steps, 2);
   EXPECT_EQ(result->spent.tool_calls, 2);
-  EXPECT_EQ(result->spent.usage, (llm::Usage{.input = 60, .output = 20}));
+  // Two answers of the peer's, and, at a guess, what was sent for the one that it broke off.
+  EXPECT_EQ(result->spent.usage.output, 20);
+  EXPECT_GT(result->spent.usage.input, 60);
+  EXPECT_LT(result->spent.usage.input, 200);
+  EXPECT_TRUE(result->spent.estimated);
   EXPECT_EQ(tool_calls_, 2);
 
   StreamView view;
