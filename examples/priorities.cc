@@ -6,14 +6,18 @@
 #include <marathon/marathon.h>
 
 #include <iostream>
+#include <string>
 #include <thread>
 
 using namespace std::chrono_literals;
 
 inline constexpr marathon::ActivityDef<std::string(std::string)> kWrite{"Write"};
 
+std::string last;  // what was written, in the end
+
 std::string Write(const std::string& what) {
   std::cout << what << "\n";
+  last = what;  // one thread writes
   std::this_thread::sleep_for(100ms);  // it is work
   return what;
 }
@@ -48,4 +52,5 @@ int main() {
   if (!customer.ok()) return Complain(customer.status());
   if (const auto invoice = customer->Result<std::string>(10s); !invoice.ok()) return Complain(invoice.status());
   if (const auto reports = batch->Result<int>(10s); !reports.ok()) return Complain(reports.status());
+  return last.starts_with("report") ? 0 : Complain(absl::InternalError("the customer had to wait for all reports"));
 }
