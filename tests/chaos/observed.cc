@@ -118,7 +118,10 @@ std::vector<Backend> Observed(std::vector<Backend> backends, Ledger* effects, Sh
                        const BackendUrl& url, Runtime& runtime) -> StatusOr<Ports> {
       StatusOr<Ports> ports = open(url, runtime);
       if (!ports.ok()) return ports;
-      Ports observed{nullptr, std::make_shared<LossyQueue>(ports->queue, shared)};
+      Ports observed = *ports;  // activities' limits, too
+      observed.transactions = nullptr;
+      observed.store = nullptr;
+      observed.queue = std::make_shared<LossyQueue>(ports->queue, shared);
       if (ports->store == nullptr) return observed;  // a queue only
       *store = std::make_shared<ObservedStore>(ports->store, effects);
       observed.store = *store;
