@@ -8,8 +8,9 @@
 // crowd comes one by one. Whoever has waited shows its permit again: it costs nothing, and tells of a pause that has
 // come between.
 //
-// A unit is a bucket: `burst` fits in, `per_minute` flows in, and no more is given than has flowed. What the other
-// side says of its own buckets (LimitReport) and its pauses hold all callers back, too, and never let them do more.
+// A unit is a bucket: `burst` fits in, `per_minute` flows in, and no more is given than has flowed. Who has to wait for
+// one unit has taken the others when it asked, so that they are not idle for those behind it. What the other side says
+// of its own buckets (LimitReport) and its pauses hold all callers back, too, and never let them do more.
 // A key that says nothing any more is forgotten after limits::kLimitKeep.
 //
 // It keeps places as well: so many of a key at a time, over all that share the store, as activities with a concurrency

@@ -293,7 +293,7 @@ MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> re
       for (ActivityRow& row : found->activities) {
         if (row.key != request.key) continue;
         if (row.state == ActivityState::kClaimed && row.session == self->session().id() &&
-            row.epoch == request.epoch + 1 && !runner.IsRunning(row.key, row.epoch)) {
+            row.epoch == request.epoch + 1 && runner.MayBegin(row.key, row.epoch)) {
           const bool admitted = hints && hints->PassOn(row);
           runner.Start(std::move(row), nullptr, admitted);
         } else if (IsClaimable(row) && row.epoch == request.epoch) {

@@ -131,6 +131,7 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool a
   {
     std::lock_guard lock(mutex_);
     running_.emplace(hash, attempt);
+    NoteBegun(hash, attempt->epoch());
     canceled |= TakeEarlyCancel(attempt->key());
   }
   if (own_turn && blocking_.used.load() > blocking_.limit) WatchWaiting();
@@ -229,6 +230,11 @@ MARATHON_INLINE size_t ActivityRunner::HashOf(const Attempt& attempt) {
   return std::hash<ActivityKey>()(key);
 }
 
+// Of two attempts of one activity, never the same.
+inline uint64_t BegunHash(size_t hash, Epoch epoch) {
+  return static_cast<uint64_t>(hash) * 0x9e3779b97f4a7c15 ^ static_cast<uint64_t>(epoch);
+}
+
 MARATHON_INLINE std::vector<std::shared_ptr<Attempt>> ActivityRunner::AttemptsOf(
     const ActivityKey& key) {
   std::vector<std::shared_ptr<Attempt>> attempts;
@@ -244,6 +250,18 @@ MARATHON_INLINE bool ActivityRunner::IsRunning(const ActivityKey& key, Epoch epo
   const auto attempts = AttemptsOf(key);
   return std::any_of(attempts.begin(), attempts.end(),
                      [&](const auto& attempt) { return attempt->epoch() == epoch; });
+}
+
+MARATHON_INLINE void ActivityRunner::NoteBegun(size_t hash, Epoch epoch) {
+  begun_[next_begun_++ % begun_.size()] = BegunHash(hash, epoch);
+}
+
+MARATHON_INLINE bool ActivityRunner::MayBegin(const ActivityKey& key, Epoch epoch) {
+  const size_t hash = std::hash<ActivityKey>()(key);
+  std::lock_guard lock(mutex_);
+  if (std::ranges::find(begun_, BegunHash(hash, epoch)) != begun_.end()) return false;
+  NoteBegun(hash, epoch);
+  return true;
 }
 
 MARATHON_INLINE void ActivityRunner::Cancel(const ActivityKey& key) {

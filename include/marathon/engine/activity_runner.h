@@ -4,6 +4,7 @@
 // Thread rule: safe to call from any thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -48,6 +49,9 @@ class ActivityRunner {
   // Reserve took its room. `admitted`: the limits of its type have it counted already.
   void Start(ActivityRow row, SlotPtr slot = nullptr, bool admitted = false);
   bool IsRunning(const ActivityKey& key, Epoch epoch);
+  // Of an attempt that a read shows in this session's hands: whether to begin it. True once; false, too, if it has
+  // begun here in another way: its end may be on its way to the store.
+  bool MayBegin(const ActivityKey& key, Epoch epoch);
 
   // Claims activities of the library's own: there is always room.
   void ClaimBuiltIn(std::vector<ClaimRequest> requests);
@@ -117,6 +121,7 @@ class ActivityRunner {
   // `release`: nobody has taken over what it holds.
   void Forget(Attempt& attempt, bool release);
   bool TakeEarlyCancel(const ActivityKey& key);  // with mutex_ held
+  void NoteBegun(size_t hash, Epoch epoch);  // with mutex_ held
   std::vector<std::shared_ptr<Attempt>> AttemptsOf(const ActivityKey& key);  // with mutex_ held
   static size_t HashOf(const Attempt& attempt);
 
@@ -131,6 +136,8 @@ class ActivityRunner {
   Running running_;
   std::multiset<ActivityKey> claiming_;             // from the queue
   std::deque<ActivityKey> early_cancels_;           // for attempts that do not run here yet
+  std::array<uint64_t, 1'024> begun_{};             // the last attempts that began here: hashes, with their epochs
+  size_t next_begun_ = 0;
   const Attempt* suspect_ = nullptr;                // runs alone among its like
   std::atomic<bool> receiving_{false};
   static constexpr uint8_t kNoneWaits = 255;

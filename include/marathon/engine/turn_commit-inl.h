@@ -349,7 +349,7 @@ MARATHON_INLINE void TurnRunner::Lost(SlotPtr slot) {
       const SessionId session = self->session().id();
       for (ActivityRow& row : read->activities) {
         if (row.state == ActivityState::kClaimed && row.session == session &&
-            !self->activities().IsRunning(row.key, row.epoch)) {
+            self->activities().MayBegin(row.key, row.epoch)) {
           self->activities().Start(std::move(row));
         }
       }

@@ -43,7 +43,10 @@ Status StoreProtocol<Tables>::Resume(const RunKey& key) {
     ActivityRow* row = t_.FindActivity(run->key, id);
     if (!row->paused) continue;
     row->paused = false;
-    if (row->state == ActivityState::kClaimable) MakeClaimable(*row);  // as of now
+    if (row->state == ActivityState::kClaimable) {
+      ++row->epoch;         // a claim that the pause refused stays refused, should it come once more
+      MakeClaimable(*row);  // as of now
+    }
     Update(*row);
   }
   MakeReady(*run, SessionId());

@@ -265,7 +265,10 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     if (with_code && now < run.not_before) Report("I5", run.key, "a turn came before its time");
     run.marker = turn->time;
   } else if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
-    if (marathon::detail::IsChildRun(scheduled->activity_type)) {
+    const auto row = std::find_if(commit.activities.begin(), commit.activities.end(),
+                                  [&](const NewActivity& a) { return a.id == event.id; });
+    const bool begun = row != commit.activities.end();  // else it was canceled within its own turn
+    if (begun && marathon::detail::IsChildRun(scheduled->activity_type)) {
       run.children[event.id] =
           marathon::detail::ChildKey({run.key, event.id},
                                      marathon::detail::HeaderOf(scheduled->headers,
@@ -274,12 +277,10 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     }
     Activity& activity = run.activities[event.id];
     activity.policy = scheduled->policy;
-    const auto row = std::find_if(commit.activities.begin(), commit.activities.end(),
-                                  [&](const NewActivity& a) { return a.id == event.id; });
     activity.epoch = UnclaimedEpoch(commit.commit_id);
-    if (row != commit.activities.end() && row->claim) ++activity.epoch;
-    activity.resolved = row == commit.activities.end();  // canceled within its own turn
-    activity.owed = row != commit.activities.end() && row->owed;
+    if (begun && row->claim) ++activity.epoch;
+    activity.resolved = !begun;
+    activity.owed = begun && row->owed;
   } else if (std::holds_alternative<LocalActivityStarted>(event.body)) {
     run.locals.insert(event.id);
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {

@@ -36,6 +36,7 @@ MARATHON_INLINE void Invariants::Keep(Run& run, const StartRequest& request, Tim
       run.activities.erase(completed->scheduled);
     } else if (const auto* failed = std::get_if<ActivityFailed>(&event.body)) {
       run.activities.erase(failed->scheduled);
+      run.dead_letter |= failed->failure.type == failure_type::kDeadLetter;
     } else if (const auto* canceled = std::get_if<ActivityCancelRequested>(&event.body)) {
       if (!canceled->wait) run.activities.erase(canceled->scheduled);
     } else if (std::holds_alternative<WorkflowCancelRequested>(event.body)) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "marathon/activity.h"
 #include "marathon/config.h"
@@ -34,7 +35,8 @@ class SimLimits {
       : world_(world), invariants_(invariants), random_(world.Fork("limiter")), limiter_(std::move(limiter)) {}
 
   void Bind(Registry& registry, SimProcess& process);
-  // Between any two permits, no more was given than fits in, has flowed, and was given back.
+  // From any asking to any permit after it, no more was given than fits in, has flowed, and was given back: what waits
+  // for one unit has taken the others when it asked.
   void Check();
 
  private:
@@ -58,6 +60,12 @@ class SimLimits {
   void Acquire(const std::shared_ptr<Taker>& taker);
   void OnPermit(const std::shared_ptr<Taker>& taker, const StatusOr<Permit>& permit);
   void Go(const std::shared_ptr<Taker>& taker);
+  struct Given {
+    Time at{};  // the permit's instant
+    Amounts amounts{};
+  };
+  // A window that was given too much in is reported.
+  void CheckFrom(std::multimap<Time, Given>::const_iterator first);
   // What was given back between these, and could be given again.
   int64_t ReturnedIn(size_t unit, Time from, Time to) const;
   void Settle(SettleLimit request);
@@ -69,9 +77,8 @@ class SimLimits {
   Invariants& invariants_;
   SeededRandom random_;
   const std::shared_ptr<Limiter> limiter_;
-  std::map<Time, Amounts> given_;     // by the permits' instants
+  std::multimap<Time, Given> given_;  // by when they were asked for
   std::map<Time, Amounts> returned_;  // when
-  Duration longest_wait_{0};
   Time paused_until_{};
 };
 
@@ -116,9 +123,7 @@ inline void SimLimits::Note(const Taker& taker, const AcquireLimit& request, con
   if (permit->wait != std::max(until, Duration(0))) Report("a wait does not end at its permit's instant");
   if (permit->at < paused_until_) Report("a permit is for an instant in a pause");
   if (permit->at == request.permit) return;  // nothing was taken
-  longest_wait_ = std::max(longest_wait_, permit->wait);
-  Amounts& given = given_[permit->at];
-  for (size_t i = 0; i < given.size(); ++i) given[i] += taker.amounts[i];
+  given_.emplace(world_.Now(), Given{permit->at, taker.amounts});
 }
 
 // Short waits are its own; for a long one it lets its worker go.
@@ -173,18 +178,22 @@ inline int64_t SimLimits::ReturnedIn(size_t unit, Time from, Time to) const {
 }
 
 inline void SimLimits::Check() {
+  for (auto first = given_.begin(); first != given_.end(); ++first) CheckFrom(first);
+}
+
+inline void SimLimits::CheckFrom(std::multimap<Time, Given>::const_iterator first) {
+  std::vector<Given> given;
+  for (auto it = first; it != given_.end(); ++it) given.push_back(it->second);
+  std::ranges::sort(given, {}, &Given::at);
   for (size_t unit = 0; unit < std::size(kUnits); ++unit) {
-    for (auto from = given_.begin(); from != given_.end(); ++from) {
-      int64_t sum = 0;
-      for (auto to = from; to != given_.end(); ++to) {
-        sum += to->second[unit];
-        const double minutes = static_cast<double>(ToMicros(to->first) - ToMicros(from->first)) / 60e6;
-        const double most = static_cast<double>(kBurst[unit]) + minutes * static_cast<double>(kPerMinute[unit]);
-        // Permits that wait keep their instants when something is given back; later ones come before them.
-        const int64_t again = ReturnedIn(unit, from->first - longest_wait_, to->first);
-        if (static_cast<double>(sum - again) <= most + 1e-6) continue;
-        return Report(fmt::format("{} {} were given where {:.3f} had flowed", sum, kUnits[unit], most));
-      }
+    int64_t sum = 0;
+    for (const Given& one : given) {
+      sum += one.amounts[unit];
+      const double minutes = static_cast<double>(ToMicros(one.at) - ToMicros(first->first)) / 60e6;
+      const double most = static_cast<double>(kBurst[unit]) + minutes * static_cast<double>(kPerMinute[unit]);
+      const int64_t again = ReturnedIn(unit, first->first, one.at);
+      if (static_cast<double>(sum - again) <= most + 1e-6) continue;
+      return Report(fmt::format("{} {} were given where {:.3f} had flowed", sum, kUnits[unit], most));
     }
   }
 }
