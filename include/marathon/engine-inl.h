@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "marathon/adapters/memory.h"
+#include "marathon/engine/checks.h"
 #include "marathon/engine/host-inl.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
@@ -360,9 +361,6 @@ MARATHON_INLINE StatusOr<Engine> Engine::OpenImpl(std::shared_ptr<detail::Engine
         "the store's hints go to \"{}\" and not to the queue \"{}\": pair them with JoinPorts",
         ports.store->hint_domain(), ports.queue->domain()));
   }
-  if (!(options.max_activities_per_second >= 0)) {
-    return InvalidArgument("EngineOptions::max_activities_per_second must not be negative; 0 is no limit");
-  }
   const std::string_view kind = ports.transactions ? ports.transactions->kind() : std::string_view();
   if (const std::string* name = registry.FindTransactionalElsewhere(kind)) {
     return FailedPrecondition(fmt::format(
@@ -378,11 +376,7 @@ MARATHON_INLINE StatusOr<Engine> Engine::OpenImpl(std::shared_ptr<detail::Engine
           "EngineOptions::build_id, or link with --build-id");
     }
   }
-  Status checked = CheckText("EngineOptions::build_id", options.build_id, limits::kMaxNameBytes);
-  for (const std::string& queue : options.task_queues) {
-    if (checked.ok()) checked = CheckTaskQueue(queue);
-  }
-  if (!checked.ok()) return checked;
+  if (Status checked = CheckOptions(options); !checked.ok()) return checked;
   impl->ports = ports;
   impl->host = Host::Create(impl->runtime, std::move(ports), std::make_shared<const Registry>(registry),
                             std::move(options));
@@ -461,13 +455,13 @@ MARATHON_INLINE StatusOr<int64_t> Engine::Count(ListRequest request) const {
 MARATHON_INLINE Status Engine::CompleteActivityPayload(std::string_view token, Payload result) {
   if (Status status = CheckPayload("result", result); !status.ok()) return status;
   return impl_->AwaitStatus([&](DoneStatus done) {
-    impl_->host->CompleteActivity(token, ActivityCompleted{0, std::move(result), 1}, std::move(done));
+    impl_->host->CompleteActivity(token, ActivityCompleted{0, std::move(result), 0}, std::move(done));
   });
 }
 
 MARATHON_INLINE Status Engine::FailActivity(std::string_view token, Failure failure) {
   return impl_->AwaitStatus([&](DoneStatus done) {
-    impl_->host->CompleteActivity(token, ActivityFailed{0, std::move(failure), 1}, std::move(done));
+    impl_->host->CompleteActivity(token, ActivityFailed{0, std::move(failure), 0}, std::move(done));
   });
 }
 

@@ -365,8 +365,8 @@ class Engine {
 
   // ---- Activities
 
-  // The outcome of an activity that said CompleteLater(). kNotFound: it is resolved; kAborted: it was
-  // delivered anew since.
+  // The outcome of an activity that said CompleteLater(); a failure, too, is final, whatever its retry policy says. kNotFound:
+  // it is resolved; kAborted: it was delivered anew since.
   template <class T>
   Status CompleteActivity(std::string_view token, const T& result) {
     StatusOr<Payload> payload = Encode<T>(result);

@@ -70,6 +70,7 @@ inline constexpr Duration kMaxKeep = std::chrono::hours(3650 * 24);
 inline constexpr size_t kHistoryPageBytes = 4u << 20;
 
 // A session that has held nothing for a third of its lease rests: it renews this one instead.
+inline constexpr Duration kMinLease{100};
 inline constexpr Duration kRestingLease = std::chrono::hours(24);
 
 // What was published and not taken is published again after this, doubling up to the second.

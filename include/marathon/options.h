@@ -23,8 +23,8 @@ struct EngineOptions {
   std::vector<std::string> task_queues{"default"};
 
   int turn_threads = 0;        // 0: as many as cores. Turns never block, so more gains nothing
-  int activity_threads = 16;   // blocking activities at a time
-  int max_async_activities = 10'000;  // asynchronous ones at a time; they hold no thread
+  int activity_threads = 16;   // blocking activities at a time; at least 1
+  int max_async_activities = 10'000;  // asynchronous ones at a time; they hold no thread. At least 1
   // Attempts that begin here in a second, evenly spaced; 0: no limit. Limits of a type: Registry::Bind.
   double max_activities_per_second = 0;
 
@@ -33,10 +33,10 @@ struct EngineOptions {
   size_t cache_bytes = 256u << 20;
 
   // A worker that does not renew for so long is taken for dead and its activities run elsewhere. It
-  // renews every third of it.
+  // renews every third of it. From limits::kMinLease to limits::kRestingLease.
   Duration lease{30'000};
 
-  // A turn that runs longer is reported, its run left to others and its thread replaced.
+  // A turn that runs longer is reported, its run left to others and its thread replaced. Up to a day; 0: never.
   Duration watchdog{1'000};
 
   // Names this build in histories; a run that blocked on it is retried by another, and one that is pinned to it

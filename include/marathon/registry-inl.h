@@ -48,6 +48,7 @@ MARATHON_INLINE void Registry::AddWorkflow(std::string_view name, detail::Workfl
 
 MARATHON_INLINE void Registry::AddActivity(std::string_view name, detail::ActivityEntry entry) {
   has_activities_ = true;
+  (entry.asynchronous ? has_asynchronous_ : has_blocking_) = true;
   CheckName("activity", name, activities_.emplace(name, std::move(entry)).second);
 }
 

@@ -108,6 +108,9 @@ class Registry {
   // Whether the program bound any; what the library brings does not count.
   bool has_workflows() const { return has_workflows_; }
   bool has_activities() const { return has_activities_; }
+  bool has_activities(bool asynchronous) const {
+    return interceptor_ ? interceptor_->asynchronous == asynchronous : asynchronous ? has_asynchronous_ : has_blocking_;
+  }
   // An activity that writes in the transactions of another kind of store than `kind` (Transactions::kind); null:
   // there is none, or something stands in for all of them.
   const std::string* FindTransactionalElsewhere(std::string_view kind) const;
@@ -144,6 +147,8 @@ class Registry {
   std::vector<std::shared_ptr<const Backend>> backends_;
   bool has_workflows_ = false;
   bool has_activities_ = false;
+  bool has_asynchronous_ = false;
+  bool has_blocking_ = false;
   std::string mistakes_;
 };
 

@@ -215,7 +215,7 @@ struct AttemptEnd {
   ActivityKey key;
   Epoch epoch = 0;  // kFinal: or kAnyEpoch
   Kind kind = Kind::kFinal;
-  EventBody outcome;  // kFinal: ActivityCompleted or ActivityFailed
+  EventBody outcome;  // kFinal: ActivityCompleted or ActivityFailed; of attempt 0: of the attempt that the row is at
   std::optional<Failure> failure;
   Duration delay{0};
   Payload heartbeat;  // kGiveBack: what the next delivery finds as the last one; empty: as it was

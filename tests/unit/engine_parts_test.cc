@@ -201,17 +201,41 @@ TEST(ActivityGateTest, WhatGoesSoonerHasThePlaceOfTheLast) {
   registry.Bind(ActivityDef<int(int)>{"Work"}, [](int x) { return x; }, {.max_concurrent = 3});
   detail::ActivityGate gate(registry, EngineOptions());
   const auto count = static_cast<EventId>(limits::kMaxKeptHints);
-  for (EventId id = 1; id <= count; ++id) EXPECT_TRUE(gate.Keep(HintOf(id, 3)));
-  EXPECT_FALSE(gate.Keep(HintOf(count + 1, 3)));
-  EXPECT_FALSE(gate.Keep(HintOf(count + 2, 5)));
-  EXPECT_TRUE(gate.Keep(HintOf(count + 3, 2)));
-  EXPECT_TRUE(gate.Keep(HintOf(count + 4, 1)));
-  EXPECT_FALSE(gate.Keep(HintOf(count + 4, 1))) << "it is here";
+  for (EventId id = 1; id <= count; ++id) EXPECT_TRUE(gate.Keep(HintOf(id, 3), false));
+  EXPECT_FALSE(gate.Keep(HintOf(count + 1, 3), false));
+  EXPECT_FALSE(gate.Keep(HintOf(count + 2, 5), false));
+  EXPECT_TRUE(gate.Keep(HintOf(count + 3, 2), false));
+  EXPECT_TRUE(gate.Keep(HintOf(count + 4, 1), false));
+  EXPECT_FALSE(gate.Keep(HintOf(count + 4, 1), false)) << "it is here";
   std::vector<EventId> ready;
-  for (const Delivery& delivery : gate.TakeReady(9, 0)) ready.push_back(delivery.hint.activity);
+  ActivityRoom room{.blocking = 9, .asynchronous = 9};
+  for (const Delivery& delivery : gate.TakeReady(room, 0)) ready.push_back(delivery.hint.activity);
   EXPECT_EQ(ready, (std::vector<EventId>{count + 4, count + 3, 1}));
+  EXPECT_EQ(room.blocking, 6);
   EXPECT_EQ(gate.TakeKept().size(), limits::kMaxKeptHints - 3);
   EXPECT_FALSE(gate.holds());
+}
+
+// Method: a worker with activities of both kinds, and no room for one of them.
+TEST(ActivityGateTest, OfTheKindThatHasNoRoomItLooksAtAFewOnly) {
+  Registry registry;
+  registry.Bind(ActivityDef<int(int)>{"Work"}, [](int x) { return x; });
+  registry.Bind(ActivityDef<int(int)>{"Ask"},
+                [](ActivityContext&, const int&, ActivityCompletion<int> done) { done.Complete(1); });
+  detail::ActivityGate gate(registry, EngineOptions());
+  ASSERT_TRUE(gate.is_mixed());
+  EXPECT_EQ(gate.Wanted({.blocking = 3, .asynchronous = 5}, 0), 5);
+  EXPECT_EQ(gate.Wanted({.blocking = 0, .asynchronous = 64}, 0), 16);
+  for (EventId id = 1; id <= 16; ++id) {
+    EXPECT_EQ(gate.Wanted({.blocking = 0, .asynchronous = 64}, 0), 17 - static_cast<int>(id));
+    EXPECT_TRUE(gate.Keep(HintOf(id, 3), false));
+  }
+  EXPECT_EQ(gate.Wanted({.blocking = 0, .asynchronous = 64}, 0), 0);
+  EXPECT_EQ(gate.Wanted({.blocking = 2, .asynchronous = 64}, 0), 2);
+  EXPECT_EQ(gate.Wanted({.blocking = 2, .asynchronous = 0}, 0), 2) << "what is kept is of the other kind";
+  ActivityRoom none{.blocking = 0, .asynchronous = 64};
+  EXPECT_TRUE(gate.TakeReady(none, 0).empty());
+  EXPECT_FALSE(gate.NextAlarm(0).has_value()) << "they wait for room, which no clock brings";
 }
 
 }  // namespace

@@ -479,15 +479,23 @@ TEST_P(ActivitiesTest, CompleteLaterIsFailedByItsToken) {
   Mailbox<std::string> tokens;
   Registry registry;
   registry.Bind(kAsk, [&](ActivityContext& ctx, int) {
+    if (ctx.attempt() == 1) throw ApplicationError("once more");
     tokens.Put(ctx.CompleteLater().value_or(""));
     return -1;
   });
-  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run(kAsk, 1); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    co_return co_await ctx.Run(kAsk, 1, {.retry = kAtOnce});
+  });
   Engine engine = Open(registry);
   const auto run = engine.Start("W");
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_TRUE(engine.FailActivity(tokens.Get(), {.type = "Denied", .message = "by hand"}).ok());
   EXPECT_EQ(FailureOf(ResultOf<int>(run).status()).type, "Denied");
+  const auto history = run->History();
+  ASSERT_TRUE(history.ok()) << history.status();
+  const auto* failed = std::get_if<ActivityFailed>(&history->at(history->size() - 2).body);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->attempt, 2);
 }
 
 TEST_P(ActivitiesTest, AsynchronousActivitiesFailTooAndDroppedOnesAreRetried) {
@@ -593,6 +601,68 @@ TEST_P(ActivitiesTest, ThousandsOfAsynchronousOnesNeedNoThread) {
     waiting.clear();
   }
   EXPECT_EQ(ResultOf<int>(run).value_or(0), calls);
+}
+
+// Method: what its turn cannot begin comes by the task queue, and nothing else.
+TEST_P(ActivitiesTest, NoMoreAsynchronousOnesAreAtWorkThanMayBe) {
+  constexpr int kMost = 3, kCalls = 12;
+  using Completion = std::shared_ptr<ActivityCompletion<int>>;
+  Mailbox<Completion> begun;
+  std::atomic<int> at_work{0}, most{0};
+  Registry registry;
+  registry.Bind("Call", [&](int, ActivityCompletion<int> done) {
+    const int now = ++at_work;
+    for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {}
+    begun.Put(std::make_shared<ActivityCompletion<int>>(std::move(done)));
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    std::vector<ActivityHandle<int>> handles;
+    for (int i = 0; i < kCalls; ++i) handles.push_back(ctx.Start<int>("Call", i));
+    int sum = 0;
+    for (const int value : co_await ctx.All(handles)) sum += value;
+    co_return sum;
+  });
+  EngineOptions options = Options();
+  options.max_async_activities = kMost;
+  Engine engine = Open(registry, options);
+  const auto run = engine.Start("W");
+  std::deque<Completion> waiting;
+  for (int calls = 0; calls < kCalls; ++calls) {
+    if (waiting.size() == kMost) {
+      --at_work;
+      waiting.front()->Complete(1);
+      waiting.pop_front();
+    }
+    waiting.push_back(begun.Take());
+    ASSERT_NE(waiting.back(), nullptr);
+  }
+  for (const Completion& done : waiting) done->Complete(1);
+  EXPECT_EQ(ResultOf<int>(run).value_or(0), kCalls);
+  EXPECT_EQ(most.load(), kMost);
+}
+
+// Method: the only thread is taken when the second attempt comes by the task queue.
+TEST_P(ActivitiesTest, AnAsynchronousOneNeedsNoThreadToBegin) {
+  Mailbox<int> go;
+  Registry registry;
+  registry.Bind("Hold", [&](int) { return go.Take(); });
+  registry.Bind("Call", [](ActivityContext& ctx, const int& x, ActivityCompletion<int> done) {
+    ctx.attempt() == 1 ? done.Fail(Failure{.message = "once more"}) : done.Complete(x);
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    auto hold = ctx.Start<int>("Hold", 0);
+    const int called = co_await ctx.Run<int>("Call", 5, {.retry = kAtOnce});
+    co_await ctx.Run<int>("Go", 2);
+    co_return called + co_await hold;
+  });
+  registry.Bind("Go", [&](int x, ActivityCompletion<int> done) {
+    go.Put(x);
+    done.Complete(x);
+  });
+  EngineOptions options = Options();
+  options.activity_threads = 1;
+  Engine engine = Open(registry, options);
+  EXPECT_EQ(ResultOf<int>(engine.Start("W")).value_or(0), 7);
 }
 
 // ---- Claimed ahead

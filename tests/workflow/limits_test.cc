@@ -157,6 +157,32 @@ TEST(LimitsTest, WrongLimitsAreTold) {
               HasSubstr("max_activities_per_second"));
 }
 
+TEST(LimitsTest, OptionsThatCannotWorkAreTold) {
+  const auto complaint = [](const EngineOptions& options) {
+    const auto engine = Engine::Open("memory:", Registry(), options);
+    EXPECT_EQ(engine.status().code(), StatusCode::kInvalidArgument);
+    return std::string(engine.status().message());
+  };
+  EXPECT_THAT(complaint({.turn_threads = -1}), HasSubstr("turn_threads is -1, and must be at least 0"));
+  EXPECT_THAT(complaint({.activity_threads = 0}), HasSubstr("activity_threads is 0, and must be at least 1"));
+  EXPECT_THAT(complaint({.max_async_activities = 0}), HasSubstr("max_async_activities"));
+  EXPECT_THAT(complaint({.lease = Duration(0)}), HasSubstr("lease is 0 ms, and must be from 100 to"));
+  EXPECT_THAT(complaint({.lease = Duration::max()}), HasSubstr("lease"));
+  EXPECT_THAT(complaint({.watchdog = Duration(-1)}), HasSubstr("watchdog is -1 ms, and must be from 0 to"));
+  EXPECT_THAT(complaint({.watchdog = Duration::max()}), HasSubstr("watchdog"));
+}
+
+TEST(LimitsTest, WithoutAWatchdogTurnsMayTakeTheirTime) {
+  Registry registry;
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    co_await ctx.Sleep(Duration(1));
+    co_return 3;
+  });
+  auto engine = Engine::Open("memory:", registry, {.watchdog = Duration(0)});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ(ResultOf<int>(engine->Start("W")).value_or(0), 3);
+}
+
 // ---- Over each store
 
 class LimitedWorkersTest : public WorkflowTest {

@@ -275,6 +275,66 @@ TEST_P(OperatorTest, ADeadLetterThatIsNotHeldFails) {
               ElementsAre(std::string(failure_type::kDeadLetter)));
 }
 
+// ---- Runs that block
+
+// Says of each run that is taken that its turn has ended as many workers as it may, and one more.
+class DeadlyTurnsStore final : public testing::ForwardingStateStore {
+ public:
+  using ForwardingStateStore::ForwardingStateStore;
+
+  void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) override {
+    base()->TakeTurn(std::move(request), [done = std::move(done)](StatusOr<RunSnapshot> taken) mutable {
+      if (taken.ok()) taken->row.deliveries = limits::kMaxDeliveries + 1;
+      done(std::move(taken));
+    });
+  }
+};
+
+TEST_P(OperatorTest, ATurnThatEndsItsWorkersIsBlocked) {
+  const Registry registry = With([](WorkflowContext& ctx) -> Workflow<Strings> {
+    const std::string word = co_await ctx.Receive<std::string>("go");
+    co_return Strings{word};
+  });
+  {
+    auto worker = Engine::Open(Ports{std::make_shared<DeadlyTurnsStore>(store_.ports.store), store_.ports.queue},
+                               registry, Options());
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    auto run = worker->Start("W", {.workflow_id = "w"});
+    ASSERT_TRUE(run.ok()) << run.status();
+    ASSERT_EQ(run->Signal("go", std::string("one")), Status());
+    EXPECT_THAT(WaitUntilBlocked(*run).reason, HasSubstr("has ended its worker 5 times"));
+  }
+  Engine engine = Open(registry);  // a new process tries once more
+  EXPECT_THAT(engine.Find("w").Result<Strings>(kPatience).value_or(Strings()), ElementsAre("one"));
+}
+
+// Cannot read the inbox of any run.
+class DamagedInboxStore final : public testing::ForwardingStateStore {
+ public:
+  using ForwardingStateStore::ForwardingStateStore;
+
+  void TakeTurn(TakeTurnRequest, Done<RunSnapshot> done) override { done(DataLoss("message 1 is damaged")); }
+  void Read(ReadRequest request, Done<RunSnapshot> done) override {
+    if (request.inbox) return done(DataLoss("message 1 is damaged"));
+    base()->Read(std::move(request), std::move(done));
+  }
+};
+
+TEST_P(OperatorTest, ARunWhoseMessagesAreDamagedIsBlockedAndCanBeEnded) {
+  auto engine = Engine::Open(Ports{std::make_shared<DamagedInboxStore>(store_.ports.store), store_.ports.queue},
+                             With([](WorkflowContext& ctx) -> Workflow<Strings> {
+                               co_return Strings{co_await ctx.Receive<std::string>("go")};
+                             }),
+                             Options());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("W");
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(run->Signal("go", std::string("one")), Status());
+  EXPECT_THAT(WaitUntilBlocked(*run).reason, HasSubstr("message 1 is damaged"));
+  EXPECT_EQ(run->Terminate("damaged"), Status());
+  EXPECT_EQ(run->Describe()->run.status, RunStatus::kTerminated);
+}
+
 // ---- Delete
 
 TEST_P(OperatorTest, ADeletedRunIsForgotten) {

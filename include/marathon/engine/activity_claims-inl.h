@@ -64,9 +64,14 @@ class ActivityRunner::Hints {
 
 MARATHON_INLINE void ActivityRunner::Pump() {
   if (host_.stopping() || !host_.registry().has_activities()) return;
+  constexpr int kAtOnce = 64;  // asynchronous ones
   ClaimKept();
-  const int room = gate_.Wanted(blocking_.limit - blocking_.used.load(),
-                                host_.runtime().MonotonicMicros());
+  ActivityRoom free;
+  if (host_.registry().has_activities(false)) free.blocking = std::max(0, blocking_.limit - blocking_.used.load());
+  if (host_.registry().has_activities(true)) {
+    free.asynchronous = std::clamp(async_.limit - async_.used.load(), 0, kAtOnce);
+  }
+  const int room = gate_.Wanted(free, host_.runtime().MonotonicMicros());
   if (room <= 0) return;
   if (receiving_.load()) return;
   const SessionId& session = host_.session().id();
@@ -85,7 +90,8 @@ MARATHON_INLINE void ActivityRunner::Pump() {
 
 MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
                                              StatusOr<std::vector<Delivery>> hints) {
-  if (hints.ok() && !host_.stopping()) HoldBack(*hints);  // before this worker asks again: others come first
+  std::vector<Delivery> no_room;
+  if (hints.ok() && !host_.stopping()) no_room = HoldBack(*hints);  // before this worker asks again: others come first
   receiving_ = false;
   if (!hints.ok()) {
     if (host_.stopping()) return;
@@ -97,15 +103,10 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
     return;
   }
   if (host_.stopping()) {
+    std::ranges::move(no_room, std::back_inserter(*hints));
     const Hints back(host_.Self(), gate_, *std::move(hints));
     return;
   }
-  // Turns of ours may have claimed activities since the queue was asked.
-  const int places = TakePlaces(static_cast<int>(hints->size()));
-  std::vector<Delivery> no_room(std::make_move_iterator(hints->begin() + places),
-                                std::make_move_iterator(hints->end()));
-  hints->resize(static_cast<size_t>(places));
-  for (const Delivery& delivery : no_room) gate_.GiveBack(delivery.hint.activity_type);
   if (!no_room.empty()) waiting_priority_ = no_room.front().hint.priority;
   if (!no_room.empty()) host_.queue().Nack(std::move(no_room), [](const Status&) {});
   if (!hints->empty()) ClaimHinted(*std::move(hints));
@@ -115,24 +116,35 @@ MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
 // They have a place each, and the gate has counted them.
 MARATHON_INLINE void ActivityRunner::ClaimHinted(std::vector<Delivery> hints) {
   std::vector<ClaimRequest> requests;
+  ActivityRoom places;
   for (const Delivery& delivery : hints) {
     requests.push_back({{delivery.hint.run, delivery.hint.activity}, delivery.hint.epoch});
+    ++places.Of(IsAsynchronous(delivery.hint.activity_type));
   }
-  Claim(std::move(requests), 0, /*doubtful=*/false,
+  Claim(std::move(requests), places, 0, /*doubtful=*/false,
         std::make_shared<Hints>(host_.Self(), gate_, std::move(hints), /*admitted=*/true));
 }
 
 // ---- Those that may not begin yet -------------------------------------------------------------------
 
-MARATHON_INLINE void ActivityRunner::HoldBack(std::vector<Delivery>& hints) {
+MARATHON_INLINE std::vector<Delivery> ActivityRunner::HoldBack(std::vector<Delivery>& hints) {
   const int64_t now = host_.runtime().MonotonicMicros();
-  std::vector<Delivery> begin;
+  std::vector<Delivery> begin, no_room;
   bool fresh = false;
   for (Delivery& delivery : hints) {
-    if (gate_.TakeNew(delivery.hint.activity_type, now)) {
+    const std::string& type = delivery.hint.activity_type;
+    const bool asynchronous = IsAsynchronous(type);
+    if (!gate_.TakeNew(type, now)) {
+      fresh |= gate_.Keep(std::move(delivery), asynchronous);
+    } else if (TakePlaces(LanesOf(asynchronous), 1) == 1) {
       begin.push_back(std::move(delivery));
     } else {
-      fresh |= gate_.Keep(std::move(delivery));
+      gate_.GiveBack(type);  // turns of ours may have claimed activities since the queue was asked
+      if (gate_.is_mixed()) {
+        fresh |= gate_.Keep(std::move(delivery), asynchronous);
+      } else {
+        no_room.push_back(std::move(delivery));
+      }
     }
   }
   hints = std::move(begin);
@@ -140,14 +152,15 @@ MARATHON_INLINE void ActivityRunner::HoldBack(std::vector<Delivery>& hints) {
   if (host_.stopping()) {  // StopAll may have been before
     const Hints back(host_.Self(), gate_, gate_.TakeKept());
   }
+  return no_room;
 }
 
 MARATHON_INLINE void ActivityRunner::ClaimKept() {
   const int64_t now = host_.runtime().MonotonicMicros();
   if (gate_.holds()) {
-    const int places = TakePlaces(blocking_.limit);
+    ActivityRoom places{TakePlaces(blocking_, blocking_.limit), TakePlaces(async_, async_.limit)};
     std::vector<Delivery> ready = gate_.TakeReady(places, now);
-    blocking_.used.fetch_sub(places - static_cast<int>(ready.size()));
+    GiveBackPlaces(places);  // what is left of them
     if (!ready.empty()) ClaimHinted(std::move(ready));
   }
   if (const auto alarm = gate_.NextAlarm(now)) {
@@ -172,13 +185,23 @@ MARATHON_INLINE void ActivityRunner::OfferKept() {
   }
 }
 
-MARATHON_INLINE int ActivityRunner::TakePlaces(int wanted) {
-  int used = blocking_.used.load();
+MARATHON_INLINE bool ActivityRunner::IsAsynchronous(std::string_view activity_type) const {
+  const ActivityEntry* entry = host_.registry().FindActivity(activity_type);
+  return entry != nullptr && entry->asynchronous;
+}
+
+MARATHON_INLINE int ActivityRunner::TakePlaces(Lanes& lanes, int wanted) {
+  int used = lanes.used.load();
   int places;
   do {
-    places = std::clamp(blocking_.limit - used, 0, wanted);
-  } while (!blocking_.used.compare_exchange_weak(used, used + places));
+    places = std::clamp(lanes.limit - used, 0, wanted);
+  } while (!lanes.used.compare_exchange_weak(used, used + places));
   return places;
+}
+
+MARATHON_INLINE void ActivityRunner::GiveBackPlaces(const ActivityRoom& places) {
+  blocking_.used.fetch_sub(places.blocking);
+  async_.used.fetch_sub(places.asynchronous);
 }
 
 class ActivityRunner::Claiming {
@@ -206,22 +229,20 @@ class ActivityRunner::Claiming {
   std::vector<std::multiset<ActivityKey>::iterator> keys_;
 };
 
-MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, int failures,
+MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, ActivityRoom places, int failures,
                                            bool doubtful, std::shared_ptr<Hints> hints) {
   if (!host_.session().Hold()) {  // for as long as the claim is under way
-    return host_.session().WhenAwake([self = host_.Self(), requests = std::move(requests), failures,
+    return host_.session().WhenAwake([self = host_.Self(), requests = std::move(requests), places, failures,
                                       doubtful, hints = std::move(hints)]() mutable {
-      self->activities().Claim(std::move(requests), failures, doubtful, std::move(hints));
+      self->activities().Claim(std::move(requests), places, failures, doubtful, std::move(hints));
     });
   }
   const SessionId session = host_.session().id();
-  const int places = static_cast<int>(requests.size());
   std::vector<ClaimRequest> copy = requests;
   auto claiming = std::make_shared<Claiming>(host_.Self(), requests);
   if (host_.finished()) {
     host_.session().Release();
-    blocking_.used.fetch_sub(places);
-    return;
+    return GiveBackPlaces(places);
   }
   host_.store().ClaimActivities(
       session, std::move(copy),
@@ -245,9 +266,9 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
         if (expired) self->session().Renew();
         if ((expired || away) && self->stopping()) return self->session().Release();
         if (expired || away) {
-          self->AfterBackoff(failures + 1, [self, requests = std::move(requests), failures, doubtful,
+          self->AfterBackoff(failures + 1, [self, requests = std::move(requests), places, failures, doubtful,
                                             hints = std::move(hints)]() mutable {
-            self->activities().Claim(std::move(requests), failures + 1, doubtful,
+            self->activities().Claim(std::move(requests), places, failures + 1, doubtful,
                                      std::move(hints));
           });
           return self->session().Release();
@@ -258,7 +279,7 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
         if (in_doubt) runner.OnClaimUnknown(std::move(requests), std::move(hints));
         hints.reset();
         self->session().Release();
-        runner.blocking_.used.fetch_sub(places);
+        runner.GiveBackPlaces(places);
         runner.Pump();
       });
 }
@@ -266,8 +287,9 @@ MARATHON_INLINE void ActivityRunner::Claim(std::vector<ClaimRequest> requests, i
 // Those that are not claimed here come up again in a while.
 MARATHON_INLINE void ActivityRunner::ClaimBuiltIn(std::vector<ClaimRequest> requests) {
   if (host_.stopping()) return;
-  blocking_.used.fetch_add(static_cast<int>(requests.size()));
-  Claim(std::move(requests), 0);
+  const ActivityRoom places{.blocking = static_cast<int>(requests.size())};
+  blocking_.used.fetch_add(places.blocking);
+  Claim(std::move(requests), places, 0);
 }
 
 // Perhaps we hold them: what is in our session's hands at the next epoch, we claimed.
@@ -297,8 +319,11 @@ MARATHON_INLINE void ActivityRunner::OnClaimUnknown(std::vector<ClaimRequest> re
           const bool admitted = hints && hints->PassOn(row);
           runner.Start(std::move(row), nullptr, admitted);
         } else if (IsClaimable(row) && row.epoch == request.epoch) {
-          runner.blocking_.used.fetch_add(1);
-          runner.Claim({request}, 0, /*doubtful=*/true, hints);
+          ActivityRoom places;
+          const bool asynchronous = runner.IsAsynchronous(row.activity_type);
+          places.Of(asynchronous) = 1;
+          runner.LanesOf(asynchronous).used.fetch_add(1);
+          runner.Claim({request}, places, 0, /*doubtful=*/true, hints);
         }
         break;
       }

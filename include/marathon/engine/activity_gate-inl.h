@@ -28,7 +28,8 @@ MARATHON_INLINE void RateLimit::Take(int64_t now) { next_ = std::max(next_, now)
 MARATHON_INLINE ActivityGate::ActivityGate(const Registry& registry, const EngineOptions& options)
     : limits_(registry.activity_limits()),
       worker_limited_(options.max_activities_per_second > 0),
-      limited_(worker_limited_ || !limits_.empty()),
+      is_mixed_(registry.has_activities(true) && registry.has_activities(false)),
+      limited_(worker_limited_ || is_mixed_ || !limits_.empty()),
       worker_(options.max_activities_per_second) {}
 
 MARATHON_INLINE ActivityGate::Type* ActivityGate::Find(std::string_view name) {
@@ -36,7 +37,7 @@ MARATHON_INLINE ActivityGate::Type* ActivityGate::Find(std::string_view name) {
   const auto found = types_.find(name);
   if (found != types_.end()) return &found->second;
   const auto limits = limits_.find(name);
-  if (limits == limits_.end() && !worker_limited_) return nullptr;
+  if (limits == limits_.end() && !worker_limited_ && !is_mixed_) return nullptr;
   const ActivityLimits own = limits == limits_.end() ? ActivityLimits() : limits->second;
   return &types_.try_emplace(std::string(name), own).first->second;
 }
@@ -80,10 +81,11 @@ MARATHON_INLINE void ActivityGate::Release(std::string_view name) {
 }
 
 // What does not fit, the last, is dropped: the store tells of it again.
-MARATHON_INLINE bool ActivityGate::Keep(Delivery delivery) {
+MARATHON_INLINE bool ActivityGate::Keep(Delivery delivery, bool asynchronous) {
   const ActivityKey key{delivery.hint.run, delivery.hint.activity};
   std::lock_guard lock(mutex_);
   Type& type = *Find(delivery.hint.activity_type);
+  type.asynchronous = asynchronous;
   if (!type.known.contains({key, delivery.hint.epoch})) {
     Waiting fresh{last_order_ + 1, std::move(delivery)};
     if (type.waiting.size() >= limits::kMaxKeptHints) {
@@ -108,14 +110,15 @@ MARATHON_INLINE bool ActivityGate::Keep(Delivery delivery) {
   return false;
 }
 
-MARATHON_INLINE std::vector<Delivery> ActivityGate::TakeReady(int max, int64_t micros) {
+MARATHON_INLINE std::vector<Delivery> ActivityGate::TakeReady(ActivityRoom& room, int64_t micros) {
   std::vector<Delivery> ready;
   const int64_t now = micros * 1'000;
   std::lock_guard lock(mutex_);
-  while (ready.size() < static_cast<size_t>(max) && worker_.Wait(now) == 0) {
+  while (room.sum() > 0 && worker_.Wait(now) == 0) {
     Type* first = nullptr;
     for (auto& [name, type] : types_) {
       if (type.waiting.empty() || !type.HasRoom() || type.rate.Wait(now) > 0) continue;
+      if (room.Of(type.asynchronous) <= 0) continue;
       if (first == nullptr || type.waiting.front().GoesBefore(first->waiting.front())) first = &type;
     }
     if (first == nullptr || !TakeFor(*first, now)) break;
@@ -123,6 +126,7 @@ MARATHON_INLINE std::vector<Delivery> ActivityGate::TakeReady(int max, int64_t m
     first->waiting.pop_front();
     first->known.erase({{delivery.hint.run, delivery.hint.activity}, delivery.hint.epoch});
     --kept_;
+    --room.Of(first->asynchronous);
     ready.push_back(std::move(delivery));
   }
   return ready;
@@ -175,10 +179,23 @@ MARATHON_INLINE bool ActivityGate::OfferAlarmRang(int64_t at) {
   return true;
 }
 
-MARATHON_INLINE int ActivityGate::Wanted(int room, int64_t micros) const {
-  if (!worker_limited_) return room;
+MARATHON_INLINE int ActivityGate::Wanted(ActivityRoom room, int64_t micros) const {
+  constexpr int kLookAhead = 16;
+  const int64_t now = micros * 1'000;
+  if (!worker_limited_ && !is_mixed_) return room.sum();
   std::lock_guard lock(mutex_);
-  return worker_.Wait(micros * 1'000) == 0 ? std::min(room, 1) : 0;
+  if (worker_limited_ && worker_.Wait(now) > 0) return 0;
+  int wanted = room.sum();
+  if (is_mixed_) {
+    const auto [less, more] = std::minmax(room.blocking, room.asynchronous);
+    int kept = 0;  // for want of room
+    for (const auto& [name, type] : types_) {
+      if (type.asynchronous != (room.asynchronous < room.blocking)) continue;
+      if (type.HasRoom() && type.rate.Wait(now) == 0) kept += static_cast<int>(type.waiting.size());
+    }
+    wanted = less + std::clamp(kLookAhead - kept, 0, more - less);
+  }
+  return worker_limited_ ? std::min(wanted, 1) : wanted;
 }
 
 MARATHON_INLINE std::optional<ActivityGate::Alarm> ActivityGate::NextAlarm(int64_t micros) {
@@ -192,6 +209,7 @@ MARATHON_INLINE std::optional<ActivityGate::Alarm> ActivityGate::NextAlarm(int64
   for (const auto& [name, type] : types_) {
     if (type.waiting.empty() || !type.HasRoom()) continue;
     const int64_t until = std::max(worker, type.rate.Wait(now));
+    if (until == 0) continue;  // it waits for room
     wait = waits ? std::min(wait, until) : until;
     waits = true;
   }

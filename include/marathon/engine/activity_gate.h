@@ -1,6 +1,6 @@
 // ActivityGate: which activities this worker may begin now, by the limits of their types and by its own rate; and
-// the hints of those that it may not begin yet. Such a hint is also offered to other workers: whoever claims
-// first has the activity.
+// the hints of those that it may not begin yet, or has no room for while it has room for the other kind. Such a hint is
+// also offered to other workers: whoever claims first has the activity.
 //
 // Thread rule: safe to call from any thread.
 #pragma once
@@ -42,6 +42,15 @@ class RateLimit {
   int64_t next_ = 0;      // when the next one were due if they came evenly
 };
 
+// Room for activities, of each kind.
+struct ActivityRoom {
+  int blocking = 0;
+  int asynchronous = 0;
+
+  int& Of(bool is_asynchronous) { return is_asynchronous ? asynchronous : blocking; }
+  int sum() const { return blocking + asynchronous; }
+};
+
 class ActivityGate {
  public:
   ActivityGate(const Registry& registry, const EngineOptions& options);
@@ -56,10 +65,10 @@ class ActivityGate {
   void Release(std::string_view type);
 
   // Keeps the hint of an activity that may not begin yet. False: it is here already, and only gets its receipt renewed;
-  // or there are too many, none of which it overtakes.
-  bool Keep(Delivery delivery);
-  // Hints whose activities may begin now, by priority and then by age; what they need is taken.
-  std::vector<Delivery> TakeReady(int max, int64_t micros);
+  // or there are too many, none of which it overtakes. `asynchronous`: whether its type is.
+  bool Keep(Delivery delivery, bool asynchronous);
+  // Hints whose activities may begin now, by priority and then by age; what they need is taken, of `room` too.
+  std::vector<Delivery> TakeReady(ActivityRoom& room, int64_t micros);
   std::vector<Delivery> TakeKept();
   // Those that are to be offered to other workers now: each at once, and then less and less often.
   std::vector<Delivery> Offers(int64_t micros);
@@ -72,8 +81,11 @@ class ActivityGate {
   std::optional<Alarm> NextOffer(int64_t micros);
   bool holds() const { return kept_.load() > 0; }
 
-  // How many hints to ask the queues for, of `room` at most: what this worker may not begin is left there.
-  int Wanted(int room, int64_t micros) const;
+  // Whether the worker has activities of both kinds, so that the next in a queue may be one that it has no room for.
+  bool is_mixed() const { return is_mixed_; }
+  // How many hints to ask the queues for: what this worker may not begin is left there, but for a few of the kind that it
+  // has less room for, which may hide the others.
+  int Wanted(ActivityRoom room, int64_t micros) const;
   // When a rate, and nothing else, next admits something; nothing: no rate is in the way, or that alarm is set.
   std::optional<Alarm> NextAlarm(int64_t micros);
   // False: a sooner one was set since, which has seen to the next. Were each to set another, there would be more and more.
@@ -95,6 +107,7 @@ class ActivityGate {
     explicit Type(const ActivityLimits& limits)
         : max(limits.max_concurrent), rate(limits.max_per_second) {}
     const int max;
+    bool asynchronous = false;  // once one of them waits
     int running = 0;
     RateLimit rate;
     std::deque<Waiting> waiting;  // as they go
@@ -109,6 +122,7 @@ class ActivityGate {
 
   const std::map<std::string, ActivityLimits, std::less<>> limits_;
   const bool worker_limited_;
+  const bool is_mixed_;
   const bool limited_;
   mutable std::mutex mutex_;
   RateLimit worker_;

@@ -264,6 +264,11 @@ MARATHON_INLINE bool ActivityRunner::MayBegin(const ActivityKey& key, Epoch epoc
   return true;
 }
 
+MARATHON_INLINE void ActivityRunner::ForgetBegun() {
+  std::lock_guard lock(mutex_);
+  begun_ = {};
+}
+
 MARATHON_INLINE void ActivityRunner::Cancel(const ActivityKey& key) {
   std::vector<std::shared_ptr<Attempt>> attempts;
   {

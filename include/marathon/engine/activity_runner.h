@@ -52,6 +52,8 @@ class ActivityRunner {
   // Of an attempt that a read shows in this session's hands: whether to begin it. True once; false, too, if it has
   // begun here in another way: its end may be on its way to the store.
   bool MayBegin(const ActivityKey& key, Epoch epoch);
+  // The store went back in time: epochs come once more.
+  void ForgetBegun();
 
   // Claims activities of the library's own: there is always room.
   void ClaimBuiltIn(std::vector<ClaimRequest> requests);
@@ -91,17 +93,20 @@ class ActivityRunner {
   class Hints;
 
   void OnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
-  // Takes out of `hints` what may not begin yet: it is kept, and offered to others.
-  void HoldBack(std::vector<Delivery>& hints);
+  // Leaves in `hints` what has a place. What may not begin yet is kept, and offered to others; gives what there is no
+  // room for.
+  std::vector<Delivery> HoldBack(std::vector<Delivery>& hints);
   void ClaimKept();
   void OfferKept();
   void ClaimHinted(std::vector<Delivery> hints);
-  int TakePlaces(int wanted);  // of the blocking lane; gives how many it could
+  bool IsAsynchronous(std::string_view activity_type) const;
+  static int TakePlaces(Lanes& lanes, int wanted);  // gives how many it could
+  void GiveBackPlaces(const ActivityRoom& places);
   bool MayClaimAhead(uint8_t priority) const;
-  // The requests have a place each, which this gives back once it has the answer. `doubtful`: an earlier
-  // try may yet be applied, or has been.
+  // The requests have these places, which this gives back once it has the answer. `doubtful`: an earlier try may yet be
+  // applied, or has been.
   // `hints`: those that told of them, acknowledged once they are claimed or refused. Null: no queue did.
-  void Claim(std::vector<ClaimRequest> requests, int failures, bool doubtful = false,
+  void Claim(std::vector<ClaimRequest> requests, ActivityRoom places, int failures, bool doubtful = false,
              std::shared_ptr<Hints> hints = nullptr);
   void OnClaimUnknown(std::vector<ClaimRequest> requests, std::shared_ptr<Hints> hints);
   // Asks for its place until there is an answer. With one it begins, else it is given back for a while.

@@ -76,7 +76,7 @@ MARATHON_INLINE void Host::Open(DoneStatus done) {
     if (status.ok()) {
       self->BeginReceiving();
       if (self->works()) self->due_.Poll();
-      if (self->registry_->has_workflows()) self->UnblockAll("");
+      if (self->registry_->has_workflows()) self->UnblockAll("", 0);
     }
     done(std::move(status));
   });
@@ -123,17 +123,25 @@ MARATHON_INLINE void Host::OnTurnHints(const SessionId& session, StatusOr<std::v
   runtime_.Post(Lane::kTurn, std::move(again));
 }
 
-MARATHON_INLINE void Host::UnblockAll(std::string page_token) {
+MARATHON_INLINE void Host::UnblockAll(std::string page_token, int failures) {
   ListRequest request;
   request.blocked_only = true;
-  request.page_token = std::move(page_token);
-  store_->List(std::move(request), [self = Self()](StatusOr<ListReply> page) {
-    if (!page.ok()) return;  // they stay as they are
+  request.page_token = page_token;
+  store_->List(std::move(request), [self = Self(), page_token = std::move(page_token),
+                                    failures](StatusOr<ListReply> page) mutable {
+    if (!page.ok()) {
+      if (!IsTransient(page.status()) || self->stopping()) return;  // they stay as they are
+      return self->AfterBackoff(failures + 1, [weak = self->weak_from_this(), page_token = std::move(page_token),
+                                               failures]() mutable {
+        const auto host = weak.lock();
+        if (host && !host->stopping()) host->UnblockAll(std::move(page_token), failures + 1);
+      });
+    }
     for (const RunRow& row : page->runs) {
       if (self->registry_->FindWorkflow(row.workflow_type) == nullptr || !self->IsOurs(row)) continue;
       self->store_->Unblock(row.key, [](const Status&) {});
     }
-    if (!page->next_page_token.empty()) self->UnblockAll(page->next_page_token);
+    if (!page->next_page_token.empty()) self->UnblockAll(page->next_page_token, 0);
   });
 }
 
@@ -188,6 +196,7 @@ MARATHON_INLINE void Host::OnActivitiesCanceled(const std::vector<ActivityKey>& 
 }
 
 MARATHON_INLINE void Host::OnReturned(std::vector<HeldActivity> held) {
+  activities_.ForgetBegun();
   activities_.GiveBackUnknown(std::move(held));  // first: a session that holds something does not rest
   session_.Renew();                              // its lease, too, is what it was
 }

@@ -196,7 +196,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void ReceiveTurns(const SessionId& session);
   void OnTurnHints(const SessionId& session, StatusOr<std::vector<Delivery>> hints);
   // A new process tries blocked runs once more.
-  void UnblockAll(std::string page_token);
+  void UnblockAll(std::string page_token, int failures);
 
   Runtime& runtime_;
   std::shared_ptr<StateStore> store_;

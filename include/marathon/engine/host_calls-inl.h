@@ -15,6 +15,7 @@
 #include "marathon/detail/block_pool.h"
 #include "marathon/detail/priority.h"
 #include "marathon/detail/text.h"
+#include "marathon/engine/checks.h"
 #include "marathon/engine/host.h"
 #include "marathon/engine/run_messages.h"
 #include "marathon/event_codec.h"
@@ -35,41 +36,6 @@ struct Host::StartState {
   int failures = 0;
   Done<StartReply> done;
 };
-
-inline Status CheckText(std::string_view what, std::string_view text, size_t max) {
-  if (text.empty() || text.size() > max) {
-    return InvalidArgument(
-        fmt::format("the {} must have 1 to {} bytes, not {}", what, max, text.size()));
-  }
-  if (detail::IsCleanText(text)) return {};
-  return InvalidArgument(fmt::format("the {} must be UTF-8 without control characters", what));
-}
-
-inline Status CheckTaskQueue(std::string_view name) {
-  Status status = CheckText("task queue", name, limits::kMaxNameBytes);
-  if (!status.ok() || name.find(kPinMark) == name.npos) return status;
-  return InvalidArgument(fmt::format(
-      "the task queue \"{}\" needs a name without {}, which stands before the build in those of pinned runs", name,
-      kPinMark));
-}
-
-inline Status CheckPayload(std::string_view what, const Payload& payload) {
-  if (payload.data.size() <= limits::kPayloadMaxBytes) return {};
-  return ResourceExhausted(fmt::format("the {} has {} bytes, over the limit of {}", what,
-                                       payload.data.size(), limits::kPayloadMaxBytes));
-}
-
-inline Status FirstError(std::initializer_list<Status> statuses) {
-  for (const Status& status : statuses) {
-    if (!status.ok()) return status;
-  }
-  return {};
-}
-
-inline Status CheckSignal(std::string_view name, const Payload& input, std::string_view request_id) {
-  return FirstError({CheckText("signal name", name, limits::kMaxNameBytes),
-                     CheckText("request id", request_id, limits::kMaxIdBytes), CheckPayload("signal's value", input)});
-}
 
 MARATHON_INLINE Status Host::CheckStart(const StartState& state, const StartCall& call) {
   for (const Message& message : call.signals) {
@@ -303,6 +269,7 @@ struct Host::CloseState {
   CommitId commit_id = 0;
   std::unique_ptr<NextStart> next;  // of the try under way
   Id chain;                         // by its first run; empty: a certain run
+  bool damaged = false;             // its inbox cannot be read
   int tries = 0;
   DoneStatus done;
 };
@@ -399,8 +366,8 @@ MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseSta
                                                       commit.new_version, seen.row.task_queue));
   }
   commit.inbox_taken = seen.inbox.empty() ? 0 : seen.inbox.back().seq;
-  // Signals beyond one page of the inbox are given up: a flood must not keep its run alive.
-  commit.leave_signals = seen.inbox.size() >= limits::kTurnMaxMessages;
+  // Signals beyond one page of the inbox are given up: a flood must not keep its run alive, nor may one that is damaged.
+  commit.leave_signals = state.damaged || seen.inbox.size() >= limits::kTurnMaxMessages;
   return commit;
 }
 
@@ -409,7 +376,7 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
   constexpr int kTries = 100;
   ReadRequest read;
   read.run = state->run;
-  read.inbox = true;
+  read.inbox = !state->damaged;
   read.records = true;  // the first tells of a retry policy, and of a parent
   read.max_record_bytes = 1;
   store_->Read(std::move(read), [self = Self(), state](StatusOr<RunSnapshot> seen) {
@@ -418,6 +385,9 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
       self->AfterBackoff(std::min(state->tries, 4), [self, state] { self->TryClose(state); });
     };
     if (!seen.ok()) {
+      if (seen.status().code() == StatusCode::kDataLoss && !std::exchange(state->damaged, true)) {
+        return self->TryClose(state);
+      }
       return IsTransient(seen.status()) ? again(seen.status()) : state->done(seen.status());
     }
     state->run = seen->row.key;

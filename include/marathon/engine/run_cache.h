@@ -72,7 +72,8 @@ struct RunSlot {
   bool pinned = false;                 // … or is the only one to take any
   int64_t turn_bytes = 0;              // … and its record's size
   int64_t history_bytes = 0;
-  bool in_doubt = false;               // … and whether its reply was lost
+  bool in_doubt = false;               // … and whether a reply was lost: it may have been applied, or yet be
+  bool refused = false;                // … and whether it has been refused since
   int close_refusals = 0;
   bool signals_first = false;          // redo after a refused close
   int failures = 0;                    // of the store, in a row

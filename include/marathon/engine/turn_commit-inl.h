@@ -124,10 +124,11 @@ MARATHON_INLINE void TurnRunner::OnCommitted(SlotPtr slot, StatusOr<CommitReply>
     case StatusCode::kUnknown:
       if (MARATHON_MUTANT("unknown_commit_is_applied")) return Applied(std::move(slot), 0);
       slot->in_doubt = true;
+      slot->refused = false;
       return LookUpCommit(std::move(slot));
     case StatusCode::kAborted:
     case StatusCode::kNotFound:
-      slot->in_doubt = false;
+      slot->refused = true;
       return LookUpCommit(std::move(slot));
     case StatusCode::kFailedPrecondition:
       return Redo(std::move(slot));
@@ -156,7 +157,7 @@ MARATHON_INLINE void TurnRunner::TryAgain(SlotPtr slot, void (TurnRunner::*step)
                      [self = host_.Self(), slot, step] { (self->turns().*step)(slot); });
 }
 
-// Was our commit applied? Its id tells. `slot->in_doubt`: if not, it may be sent again.
+// Was our commit applied? Its id tells.
 MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
   ReadRequest request;
   request.run = slot->key;
@@ -168,13 +169,23 @@ MARATHON_INLINE void TurnRunner::LookUpCommit(SlotPtr slot) {
       turns.Lost(slot);
     } else if (read->row.commit_id == slot->turn_commit) {
       turns.Applied(slot, read->row.inbox_size);
-    } else if (slot->in_doubt && IsOpen(read->row) && !Rests(read->row) &&
-               read->row.version == slot->base_version) {
-      turns.Commit(slot);
+    } else if (slot->in_doubt && IsOpen(read->row) && read->row.version == slot->base_version) {
+      turns.GoOnInDoubt(slot, Rests(read->row));
     } else {
       turns.Lost(slot);
     }
   });
+}
+
+// The run is where it was. A rest refuses the commit, which may come once more when the rest is over, and with it claims that
+// nobody would work at: so the rest is waited for.
+MARATHON_INLINE void TurnRunner::GoOnInDoubt(SlotPtr slot, bool rests) {
+  if (rests && !slot->claims.empty()) {
+    slot->refused = false;
+    TryAgain(std::move(slot), &TurnRunner::LookUpCommit);
+  } else {
+    rests || slot->refused ? Lost(std::move(slot)) : Commit(std::move(slot));
+  }
 }
 
 // Of a history when it passes a mark, and of each event that is large.
@@ -370,6 +381,7 @@ MARATHON_INLINE void TurnRunner::FailRun(SlotPtr slot, Failure failure) {
   Undo(*slot);
   slot->news = std::move(news);
   slot->turn_commit = host_.runtime().Random();
+  slot->in_doubt = slot->refused = false;
   slot->events.push_back({slot->base_version + 1, TurnStarted{time, "", kTurnWithoutCode}});
   slot->events.push_back({slot->base_version + 2, WorkflowFailed{std::move(failure)}});
   slot->closing = true;

@@ -86,11 +86,24 @@ MARATHON_INLINE void TurnRunner::OnTaken(SlotPtr slot, StatusOr<RunSnapshot> tak
   if (IsTransient(taken.status())) {
     return TryAgain(std::move(slot), &TurnRunner::Take);
   }
-  if (taken.status().code() == StatusCode::kDataLoss) {
-    host_.Log(LogLevel::kError, fmt::format("run {} of \"{}\" cannot be read: {}", slot->key.run_id,
-                                            slot->key.workflow_id, MessageOf(taken.status())));
-  }
+  if (taken.status().code() == StatusCode::kDataLoss) return BlockUnreadable(std::move(slot), taken.status());
   GiveUp(std::move(slot));
+}
+
+// A message or a record of it is damaged, or from a later version. Its row tells where it stands.
+MARATHON_INLINE void TurnRunner::BlockUnreadable(SlotPtr slot, const Status& damage) {
+  ReadRequest request;
+  request.run = slot->key;
+  host_.store().Read(std::move(request), [self = host_.Self(), slot, damage](StatusOr<RunSnapshot> read) {
+    const std::string reason = fmt::format("it cannot be read: {}", MessageOf(damage));
+    if (read.ok()) {
+      slot->base_version = read->row.version;
+      return self->turns().Block(slot, reason, read->row.version);
+    }
+    self->Log(LogLevel::kError,
+              fmt::format("run {} of \"{}\": {}", slot->key.run_id, slot->key.workflow_id, reason));
+    self->turns().GiveUp(slot);
+  });
 }
 
 // A long history comes in pages.
@@ -253,6 +266,7 @@ MARATHON_INLINE TurnRunner::Ran TurnRunner::RunCode(const SlotPtr& slot, Time no
                                                     PooledVector<EventBody> inbound) {
   slot->own_build = slot->pinned || slot->replayer->build_id() == host_.options().build_id;
   slot->turn_commit = host_.runtime().Random();
+  slot->in_doubt = slot->refused = false;
   slot->now = now;
   watchdog_.Begin(slot);
   const int64_t before = FrameBytesOfThisThread();

@@ -72,6 +72,7 @@ class TurnRunner {
   void Drive(SlotPtr slot, bool ask);
   void Take(SlotPtr slot);
   void OnTaken(SlotPtr slot, StatusOr<RunSnapshot> taken);
+  void BlockUnreadable(SlotPtr slot, const Status& damage);
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
   void Load(SlotPtr slot, RunSnapshot snapshot);
   void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
@@ -94,6 +95,7 @@ class TurnRunner {
   void Commit(SlotPtr slot);
   void OnCommitted(SlotPtr slot, StatusOr<CommitReply> reply);
   void LookUpCommit(SlotPtr slot);
+  void GoOnInDoubt(SlotPtr slot, bool rests);
   void FailRun(SlotPtr slot, Failure failure);
   void WarnOfSize(const RunSlot& slot);
   void Block(SlotPtr slot, std::string reason, EventId event_id);

@@ -20,6 +20,7 @@ MARATHON_INLINE Watchdog::List& Watchdog::ListOfThisThread() {
 
 MARATHON_INLINE void Watchdog::Begin(const SlotPtr& slot) {
   InTurnOnThisThread() = true;
+  if (host_.options().watchdog == Duration(0)) return;
   const int64_t now = host_.runtime().MonotonicMicros();
   List& list = ListOfThisThread();
   {
@@ -31,6 +32,7 @@ MARATHON_INLINE void Watchdog::Begin(const SlotPtr& slot) {
 
 MARATHON_INLINE void Watchdog::End(const SlotPtr& slot) {
   InTurnOnThisThread() = false;
+  if (host_.options().watchdog == Duration(0)) return;
   List& list = ListOfThisThread();
   std::lock_guard lock(list.mutex);
   const auto found = std::ranges::find(list.watched, slot, &Watched::slot);

@@ -70,6 +70,11 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
   } else if (!final) {
     return AttemptReply{Rearm(*row, std::move(end)), false, std::move(place)};
   }
+  if (auto* completed = std::get_if<ActivityCompleted>(&end.outcome)) {
+    if (completed->attempt == 0) completed->attempt = row->attempt;
+  } else if (auto* failed = std::get_if<ActivityFailed>(&end.outcome)) {
+    if (failed->attempt == 0) failed->attempt = row->attempt;
+  }
   Run* run = t_.FindRun(end.key.run);
   return AttemptReply{true, Resolve(*run, *row, std::move(end.outcome), end.session), std::move(place)};
 }

@@ -50,8 +50,9 @@ MARATHON_INLINE void Simulation::OnForked(SimJob& fork, const StatusOr<StartRepl
   if (forked.ok()) {
     const Invariants::Run* run = invariants_.Find(forked->run);
     if (run == nullptr) return Violation("I3", fork, "a fork was acknowledged and is not there");
-    // Who asks twice may be told when it has received more.
-    if (fork.sent == 0) fork.sent = static_cast<int64_t>(run->kept_signals);
+    // Who asks twice may be told when it has received more, and has gone on in another run.
+    const Invariants::Run* first = invariants_.Find(run->chain);
+    if (fork.sent == 0) fork.sent = static_cast<int64_t>(first->kept_signals);
     PlanInterruptions(fork, 30'000);
   }
   OnStarted(fork, forked.ok() ? StatusOr<RunKey>(forked->run) : forked.status());

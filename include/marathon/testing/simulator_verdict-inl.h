@@ -80,7 +80,8 @@ MARATHON_INLINE void Simulation::CheckJob(SimJob& job) {
 }
 
 // An orphan may have the workflow id of a child that is started anew, which cannot be sent a signal then; and what a
-// parent whose turn was lost has told its child, may have ended it before it is told again.
+// parent whose turn was lost has told its child, may have ended it before it is told again. So may the end of the parent,
+// which goes on without it.
 MARATHON_INLINE bool Simulation::MetAnOrphan(const Invariants::Run& run) {
   for (const std::string& bytes : run.records) {
     const StatusOr<Record> record = DecodeRecord(bytes);
@@ -89,6 +90,7 @@ MARATHON_INLINE bool Simulation::MetAnOrphan(const Invariants::Run& run) {
       if (failed == nullptr) continue;
       const std::string& type = failed->failure.type;
       if (type == failure_type::kNotStarted || type == failure_type::kNotDelivered) return true;
+      if (type == failure_type::kTerminated) return true;
     }
   }
   return false;
