@@ -20,6 +20,8 @@ inline constexpr std::string_view kSignalRun = "marathon.signal/";    // and the
 inline constexpr std::string_view kCancelRun = "marathon.cancel";
 inline constexpr std::string_view kTellParent = "marathon.parent";  // that a child has ended
 
+inline constexpr std::string_view kParentHasEnded = "its parent has ended";  // why a child is terminated, or canceled
+
 namespace header {
 inline constexpr std::string_view kWorkflowId = "marathon.workflow_id";
 inline constexpr std::string_view kRunId = "marathon.run_id";

@@ -224,11 +224,10 @@ class ChildDelivery final : public RunMessage {
       if (!status.ok() && (!IsOver(status) || self->host().stopping())) return self->Again();
       self->EndWith(ActivityCompleted{self->info().key.id});
     };
-    constexpr const char* kReason = "its parent has ended";
     const bool goes_on = OnParentClose() == "abandon";
     if (goes_on && !attempt().canceled()) return parted(Status());
-    if (goes_on || OnParentClose() == "cancel") return SendCancel(kReason, std::move(parted));
-    host().Terminate(newest_, kReason, std::move(parted));
+    if (goes_on || OnParentClose() == "cancel") return SendCancel(std::string(kParentHasEnded), std::move(parted));
+    host().Terminate(newest_, std::string(kParentHasEnded), std::move(parted));
   }
 
   void SendCancel(std::string reason, DoneStatus done) {

@@ -90,7 +90,11 @@ MARATHON_INLINE void Invariants::Paused(const RunKey& key, bool paused) {
   if (run == nullptr) return Report("I12", key, "was paused, or resumed, and is unknown");
   if (trace_) trace_(fmt::format("{} is {}", key.workflow_id, paused ? "paused" : "resumed"));
   if (paused && run->closed) Report("I12", key, "was paused after its end");
-  runs_[run->key].paused = paused;
+  Run& known = runs_[run->key];
+  if (known.paused && !paused) {
+    for (auto& [id, activity] : known.activities) ++activity.resumes;
+  }
+  known.paused = paused;
 }
 
 MARATHON_INLINE void Invariants::Pinned(const RunKey& key, const std::string& build_id) {
@@ -216,7 +220,7 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const TurnCommit& commit, Time 
     if (activity == run.activities.end()) continue;  // canceled; nobody wants to know
     if (activity->second.resolved) {
       Report("I7", run.key, fmt::format("activity {} ended twice", handed.id));
-    } else if (activity->second.epoch != handed.epoch) {
+    } else if (!activity->second.IsAt(handed.epoch)) {
       Report("I7", run.key, fmt::format("activity {} is at epoch {}; a result of epoch {} was taken",
                                         handed.id, activity->second.epoch, handed.epoch));
     }
@@ -404,6 +408,7 @@ MARATHON_INLINE void Invariants::Claimed(const std::vector<ActivityRow>& rows) {
                                             row.epoch));
     }
     it->second.epoch = row.epoch;
+    it->second.resumes = 0;
     const int most = it->second.policy.retry.maximum_attempts;
     if (most > 0 && row.attempt > most) {
       Report("I7", row.key.run,
@@ -428,7 +433,7 @@ MARATHON_INLINE void Invariants::Ended(const AttemptEnd& end, const AttemptReply
   if (it->second.resolved) {
     return Report("I7", end.key.run, fmt::format("activity {} ended twice", end.key.id));
   }
-  if (it->second.epoch != end.epoch && end.epoch != kAnyEpoch) {
+  if (!it->second.IsAt(end.epoch) && end.epoch != kAnyEpoch) {
     Report("I7", end.key.run, fmt::format("activity {} is at epoch {}; an end of epoch {} was taken",
                                           end.key.id, it->second.epoch, end.epoch));
   }

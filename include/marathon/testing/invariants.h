@@ -48,10 +48,13 @@ namespace marathon::inline MARATHON_ABI::testing {
 class Invariants {
  public:
   struct Activity {
-    Epoch epoch = 0;
+    Epoch epoch = 0;        // of its last claim
+    Epoch resumes = 0;      // since then; each begins a new epoch if nobody has it
     bool resolved = false;  // its outcome is in the inbox, or in history, or nobody wants it
     bool owed = false;      // to be resolved even so, and after its run has ended
     ActivityPolicy policy;
+
+    bool IsAt(Epoch at) const { return at >= epoch && at <= epoch + resumes; }
   };
   struct Run {
     RunKey key;
@@ -99,6 +102,8 @@ class Invariants {
   // A run that is open, or owes something; null: there is none. `orphans`: also children whose parents know nothing
   // of them, as a store that lost its tail may leave.
   const Run* FindUnsettled(bool orphans) const;
+  // A child whose parent knows nothing of it.
+  bool IsOrphan(const Run& run) const;
   // Nobody waits for the activity's outcome any more.
   bool IsResolved(const ActivityKey& key) const;
   // When its run's code canceled it. kNever: it did not.
@@ -136,7 +141,6 @@ class Invariants {
   void ActivityResolved(Run& run, EventId scheduled, const Failure* failure);
   void Continued(const Run& run, const NextRun& next);
   void Closed(Run& run, const TurnCommit& commit, const EventBody& end);
-  bool IsOrphan(const Run& run) const;
 
   std::map<RunKey, Run> runs_;
   std::map<std::pair<std::string, std::string>, std::string> starts_;  // (id, request) to run id

@@ -332,7 +332,7 @@ MARATHON_INLINE SimReport Simulation::Run() {
   }
   for (const auto& [key, run] : invariants_.runs()) {
     if (Broken()) break;
-    if (!run.closed) continue;  // an orphan
+    if (!run.closed || (rewinding_ != nullptr && invariants_.IsOrphan(run))) continue;
     CheckStored(key);
     CheckWork(run);
   }

@@ -237,11 +237,13 @@ MARATHON_INLINE void Simulation::QueryJob(SimJob& job) {
   Ask("query " + job.id, job, [this, &job, run = *job.run](Host& host, Answered answered) {
     SimUses<"Run.Query">();
     host.Query(run, std::string(kSimQuery.name), Payload(), Duration(500),
-               [this, &job, answered](const StatusOr<QueryReply>& reply) {
+               [this, &job, run, answered](const StatusOr<QueryReply>& reply) {
       if (!answered(reply.status())) return;
       const bool none_yet = reply.status().code() == StatusCode::kFailedPrecondition ||
                             reply.status().code() == StatusCode::kCancelled;
+      const Invariants::Run* found = invariants_.FindLast(run);
       if (none_yet || job.disordered || HasDeadLetter(job)) return;
+      if (life_ > 0 && found != nullptr && MetAnOrphan(*found)) return;
       const auto log = reply.ok() ? Decode<std::string>(reply->answer) : reply.status();
       if (log.ok() && job.program.Expected().starts_with(*log)) return;
       Violation("I8", job, fmt::format("a query got: {}",

@@ -90,7 +90,7 @@ MARATHON_INLINE bool Simulation::MetAnOrphan(const Invariants::Run& run) {
       if (failed == nullptr) continue;
       const std::string& type = failed->failure.type;
       if (type == failure_type::kNotStarted || type == failure_type::kNotDelivered) return true;
-      if (type == failure_type::kTerminated) return true;
+      if (failed->failure.message == marathon::detail::kParentHasEnded) return true;
     }
   }
   return false;
@@ -110,7 +110,7 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
   }
   if (job.cancel) return;  // it may have caught it anywhere
   // Five crashes in a row are allowed to show, and so is the order of signals that a loss has mixed.
-  if (HasDeadLetter(job) || job.disordered) return;
+  if (HasDeadLetter(job) || job.disordered || (life_ > 0 && MetAnOrphan(run))) return;
   if (const auto* completed = std::get_if<WorkflowCompleted>(&run.end)) {
     const StatusOr<std::string> result = Decode<std::string>(completed->result);
     const std::string expected = job.program.Expected();
@@ -118,7 +118,6 @@ MARATHON_INLINE void Simulation::CheckEnd(SimJob& job, const Invariants::Run& ru
     return Violation("I8", job, fmt::format("returned {}, not {}", completed->result.data, expected));
   }
   const auto* failed = std::get_if<WorkflowFailed>(&run.end);
-  if (failed != nullptr && life_ > 0 && MetAnOrphan(run)) return;
   if (failed != nullptr && job.program.Throws() &&
       failed->failure.message == job.program.Expected()) {
     return;
