@@ -208,7 +208,7 @@ TEST(ActivityGateTest, WhatGoesSoonerHasThePlaceOfTheLast) {
   EXPECT_TRUE(gate.Keep(HintOf(count + 4, 1), false));
   EXPECT_FALSE(gate.Keep(HintOf(count + 4, 1), false)) << "it is here";
   std::vector<EventId> ready;
-  ActivityRoom room{.blocking = 9, .asynchronous = 9};
+  detail::ActivityRoom room{.blocking = 9, .asynchronous = 9};
   for (const Delivery& delivery : gate.TakeReady(room, 0)) ready.push_back(delivery.hint.activity);
   EXPECT_EQ(ready, (std::vector<EventId>{count + 4, count + 3, 1}));
   EXPECT_EQ(room.blocking, 6);
@@ -233,7 +233,7 @@ TEST(ActivityGateTest, OfTheKindThatHasNoRoomItLooksAtAFewOnly) {
   EXPECT_EQ(gate.Wanted({.blocking = 0, .asynchronous = 64}, 0), 0);
   EXPECT_EQ(gate.Wanted({.blocking = 2, .asynchronous = 64}, 0), 2);
   EXPECT_EQ(gate.Wanted({.blocking = 2, .asynchronous = 0}, 0), 2) << "what is kept is of the other kind";
-  ActivityRoom none{.blocking = 0, .asynchronous = 64};
+  detail::ActivityRoom none{.blocking = 0, .asynchronous = 64};
   EXPECT_TRUE(gate.TakeReady(none, 0).empty());
   EXPECT_FALSE(gate.NextAlarm(0).has_value()) << "they wait for room, which no clock brings";
 }

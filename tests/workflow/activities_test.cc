@@ -484,7 +484,7 @@ TEST_P(ActivitiesTest, CompleteLaterIsFailedByItsToken) {
     return -1;
   });
   registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
-    co_return co_await ctx.Run(kAsk, 1, {.retry = kAtOnce});
+    co_return co_await ctx.Run(kAsk, 1, {.retry = &kAtOnce});
   });
   Engine engine = Open(registry);
   const auto run = engine.Start("W");
@@ -639,30 +639,6 @@ TEST_P(ActivitiesTest, NoMoreAsynchronousOnesAreAtWorkThanMayBe) {
   for (const Completion& done : waiting) done->Complete(1);
   EXPECT_EQ(ResultOf<int>(run).value_or(0), kCalls);
   EXPECT_EQ(most.load(), kMost);
-}
-
-// Method: the only thread is taken when the second attempt comes by the task queue.
-TEST_P(ActivitiesTest, AnAsynchronousOneNeedsNoThreadToBegin) {
-  Mailbox<int> go;
-  Registry registry;
-  registry.Bind("Hold", [&](int) { return go.Take(); });
-  registry.Bind("Call", [](ActivityContext& ctx, const int& x, ActivityCompletion<int> done) {
-    ctx.attempt() == 1 ? done.Fail(Failure{.message = "once more"}) : done.Complete(x);
-  });
-  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
-    auto hold = ctx.Start<int>("Hold", 0);
-    const int called = co_await ctx.Run<int>("Call", 5, {.retry = kAtOnce});
-    co_await ctx.Run<int>("Go", 2);
-    co_return called + co_await hold;
-  });
-  registry.Bind("Go", [&](int x, ActivityCompletion<int> done) {
-    go.Put(x);
-    done.Complete(x);
-  });
-  EngineOptions options = Options();
-  options.activity_threads = 1;
-  Engine engine = Open(registry, options);
-  EXPECT_EQ(ResultOf<int>(engine.Start("W")).value_or(0), 7);
 }
 
 // ---- Claimed ahead

@@ -323,7 +323,8 @@ class DamagedInboxStore final : public testing::ForwardingStateStore {
 TEST_P(OperatorTest, ARunWhoseMessagesAreDamagedIsBlockedAndCanBeEnded) {
   auto engine = Engine::Open(Ports{std::make_shared<DamagedInboxStore>(store_.ports.store), store_.ports.queue},
                              With([](WorkflowContext& ctx) -> Workflow<Strings> {
-                               co_return Strings{co_await ctx.Receive<std::string>("go")};
+                               const std::string word = co_await ctx.Receive<std::string>("go");
+                               co_return Strings{word};
                              }),
                              Options());
   ASSERT_TRUE(engine.ok()) << engine.status();

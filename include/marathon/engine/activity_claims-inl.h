@@ -66,9 +66,10 @@ MARATHON_INLINE void ActivityRunner::Pump() {
   if (host_.stopping() || !host_.registry().has_activities()) return;
   constexpr int kAtOnce = 64;  // asynchronous ones
   ClaimKept();
+  const int threads = std::max(0, blocking_.limit - blocking_.used.load());
   ActivityRoom free;
-  if (host_.registry().has_activities(false)) free.blocking = std::max(0, blocking_.limit - blocking_.used.load());
-  if (host_.registry().has_activities(true)) {
+  if (host_.registry().has_activities(false)) free.blocking = threads;
+  if (host_.registry().has_activities(true) && threads > 0) {  // to begin, they need one for a moment
     free.asynchronous = std::clamp(async_.limit - async_.used.load(), 0, kAtOnce);
   }
   const int room = gate_.Wanted(free, host_.runtime().MonotonicMicros());
