@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -102,22 +103,32 @@ Job Job::Draw(uint64_t seed, int64_t number) {
   Job job;
   job.id = fmt::format("job-{}", number);
   job.program = testing::SimProgram::Draw(random);
-  std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // here are no families, and no activities but two
-    using Kind = testing::SimStep::Kind;
-    static constexpr Kind kOthers[] = {Kind::kContinue,  Kind::kFlaky,     Kind::kChild,
-                                       Kind::kToldChild, Kind::kLeftChild, Kind::kGuard,
-                                       Kind::kErrand,    Kind::kDismissed, Kind::kFacts,
-                                       Kind::kLater,     Kind::kSpeak,     Kind::kBlobs,     Kind::kTake};
-    return std::ranges::find(kOthers, step.kind) != std::end(kOthers);
+  std::erase_if(job.program.steps, [](const SimStep& step) {  // here are no activities but two
+    using enum SimStep::Kind;
+    return step.kind == kLater || step.kind == kSpeak || step.kind == kBlobs || step.kind == kTake;
   });
-  for (SimStep& step : job.program.steps) MakeQuicker(step, random);
+  for (SimStep& step : job.program.steps) {
+    MakeQuicker(step, random);
+    if (step.kind == SimStep::Kind::kChild && random.Below(3) == 0) step.kind = SimStep::Kind::kFailingChild;
+  }
   job.signals = job.program.Receives();
   if (random.Below(3) == 0) job.signals += random.Between(1, 3);
   if (random.Below(4) == 0) job.other_signals = random.Between(1, 4);
   job.signal_with_start = job.signals > 0 && random.Below(3) == 0;
   job.terminate = random.Below(12) == 0;
-  if (random.Below(15) == 0) job.run_timeout = Duration(random.Between(500, 15'000));
+  job.cancel = !job.terminate && random.Below(12) == 0;
+  job.rest = random.Below(6) == 0;
+  // Of one that is not tried again: which of its attempts would return is not known then.
+  if (random.Below(15) == 0 && job.program.Attempts() == 1) job.run_timeout = Duration(random.Between(500, 15'000));
   return job;
+}
+
+int64_t Job::NumberOf(std::string_view workflow_id) {
+  constexpr std::string_view kPrefix = "job-";
+  if (!workflow_id.starts_with(kPrefix)) return 0;
+  int64_t number = 0;
+  std::from_chars(workflow_id.data() + kPrefix.size(), workflow_id.data() + workflow_id.size(), number);
+  return number;
 }
 
 }  // namespace marathon::chaos
