@@ -24,7 +24,7 @@ using testing::kSimWorkflow;
 using testing::SeededRandom;
 
 // Workflows that are open at a time, each with a thread that looks after it.
-constexpr int kUsers = 96;
+constexpr int kUsers = 160;
 
 // What an earlier driver had come to with a job.
 struct Progress {
