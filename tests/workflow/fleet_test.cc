@@ -201,6 +201,9 @@ TEST_P(FleetTest, APinnedRunStaysWithItsBuildThroughARollingRestart) {
 
 // No lease ends and none is renewed while a test waits: what arrives in time was told, not found.
 TEST_P(FleetTest, WhatOneEngineIsAskedAnotherIsTold) {
+  if (GetParam().store == StoreKind::kSqliteSqs || GetParam().store == StoreKind::kSqlite) {
+    GTEST_SKIP() << "another process hears of a cancel with its next renewal";
+  }
   Mailbox<bool> begun, told;
   Registry registry;
   registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
