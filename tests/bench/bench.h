@@ -43,6 +43,7 @@ struct Workload {
   std::string name;
   int steps = 1;          // activities, timers or signals of a run
   int payload_bytes = 0;  // of each encoded input and result
+  bool has_timers = false;
   std::function<marathon::StatusOr<marathon::Run>(marathon::Engine&, int64_t index)> start;
   // Waits for the result and checks it; a message says what is wrong.
   std::function<std::string(const marathon::Run&, int64_t index)> finish;
@@ -110,7 +111,7 @@ Figures MeasureAgentStream(const Settings& settings, Place& place);
 Figures MeasureAgentHistory(const Settings& settings, Place& place);
 Workload AgentWorkload(std::string name);
 
-void CheckHistory(const marathon::Run& run, const Workload& workload);
+marathon::History CheckHistory(const marathon::Run& run, const Workload& workload);  // reads it back
 double SecondsSince(std::chrono::steady_clock::time_point begin);
 double MicrosSince(std::chrono::steady_clock::time_point begin);
 double Percentile(std::vector<double>& values, double share);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <map>
 #include <thread>
 
 #include "bench.h"
@@ -20,13 +21,14 @@ struct Round {
   double floor = 0;
   int64_t count = 0;
   std::vector<double> latencies;
+  std::vector<double> lateness;  // of timers
 };
 
 // Keeps `window` runs in flight from one thread.
 class Client {
  public:
   Client(marathon::Engine& engine, const Workload& workload, std::atomic<int64_t>& next)
-      : engine_(engine), workload_(workload), next_(next) {}
+      : engine_(engine), workload_(workload), next_(next), every_(workload.has_timers ? 10 : 100) {}
 
   void Loop(int window, int64_t max, Clock::time_point until) {
     while (true) {
@@ -38,7 +40,7 @@ class Client {
   }
 
   std::vector<double> latencies;
-  std::vector<marathon::Run> samples;  // one of a hundred
+  std::vector<marathon::Run> samples;  // one of a hundred, of those with timers of ten
 
  private:
   struct Flight {
@@ -57,15 +59,31 @@ class Client {
     const std::string problem = workload_.finish(oldest.run, oldest.index);
     latencies.push_back(MicrosSince(oldest.begin));
     if (!problem.empty()) Die(workload_.name + ": " + problem);
-    if (latencies.size() % 100 == 1) samples.push_back(std::move(oldest.run));
+    if (latencies.size() % every_ == 1) samples.push_back(std::move(oldest.run));
     flying_.pop_front();
   }
 
   marathon::Engine& engine_;
   const Workload& workload_;
   std::atomic<int64_t>& next_;
+  const size_t every_;
   std::deque<Flight> flying_;
 };
+
+// How late the timers of a run were, by the store's clock: from the turn that asked for one until the turn that took
+// its fire, less its duration. The write that sets it is part of that.
+void AddLateness(const marathon::History& history, std::vector<double>& micros) {
+  std::map<marathon::EventId, marathon::Time> due;
+  marathon::Time now{};
+  for (const marathon::Event& event : history) {
+    if (const auto* turn = std::get_if<marathon::TurnStarted>(&event.body)) now = turn->time;
+    if (const auto* timer = std::get_if<marathon::TimerStarted>(&event.body)) due[event.id] = now + timer->duration;
+    const auto* fired = std::get_if<marathon::TimerFired>(&event.body);
+    if (fired == nullptr) continue;
+    if (now < due[fired->timer]) Die("a timer fired early");
+    micros.push_back(static_cast<double>(marathon::ToMicros(now) - marathon::ToMicros(due[fired->timer])));
+  }
+}
 
 Round RunLoop(marathon::Engine& engine, const Workload& workload, int threads, int in_flight,
               int64_t max, double seconds) {
@@ -92,7 +110,7 @@ Round RunLoop(marathon::Engine& engine, const Workload& workload, int threads, i
   round.per_second = static_cast<double>(round.count) / elapsed;
   round.cpu_us = cpu * 1e6 / static_cast<double>(round.count);
   for (const Client& client : clients) {
-    for (const marathon::Run& run : client.samples) CheckHistory(run, workload);
+    for (const marathon::Run& run : client.samples) AddLateness(CheckHistory(run, workload), round.lateness);
   }
   return round;
 }
@@ -145,6 +163,10 @@ Figures MeasureLoop(const Settings& settings, Place& place, const Workload& work
   figures.p99_us = Percentile(median->latencies, 0.99);
   figures.rss_mb = rss;
   figures.floor_per_s = median->floor;
+  if (!median->lateness.empty()) {
+    figures.more = {{"late_p50_us", Percentile(median->lateness, 0.5)},
+                    {"late_p99_us", Percentile(median->lateness, 0.99)}};
+  }
   return figures;
 }
 

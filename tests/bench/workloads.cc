@@ -130,6 +130,7 @@ std::vector<Workload> Workloads() {
 
   all.push_back(IntWorkload("timers", "Timer", 1, 0));
   AddEvents(all.back(), EventType::kTimerStarted, EventType::kTimerFired, 1);
+  all.back().has_timers = true;
 
   all.push_back(IntWorkload("signals", "Signals", kSignals, kSignals));
   all.back().events.emplace_back(EventType::kSignalReceived, kSignals);

@@ -24,13 +24,14 @@ using testing::kSimWorkflow;
 using testing::SeededRandom;
 
 // Workflows that are open at a time, each with a thread that looks after it.
-constexpr int kUsers = 96;
+constexpr int kUsers = 160;
 
 // What an earlier driver had come to with a job.
 struct Progress {
   bool ended = false;
   int64_t signals = 0, other_signals = 0;  // answered
-  bool terminated = false;
+  bool interrupted = false;             // terminated or canceled
+  bool pause = false, resumed = false;  // was to be paused; is known to go on
 };
 
 class Driver {
@@ -51,7 +52,15 @@ class Driver {
   void SendOthers(int64_t number, const Job& job, const Progress& progress);
   // False: the run is closed.
   bool Send(int64_t number, const Job& job, std::string_view which, int64_t value);
-  void Terminate(int64_t number, const Run& run);
+  // Ends it by force, or asks it to end.
+  void Interrupt(int64_t number, const Job& job, const Run& run);
+  // Has it pause for a while.
+  void Rest(int64_t number, const Job& job, SeededRandom& random);
+  void WatchRest(int64_t number, const Job& job, SeededRandom& random);
+  void Resume(int64_t number, const Job& job);
+  // Nobody has asked for the ends of children that were left, nor for what closed runs still have to tell.
+  void AwaitTheRest();
+  bool AllSettled();
   void Await(int64_t number, const Run& run);
   void Wrong(int64_t number, const Status& status, std::string_view what) {
     ledger_.Note(fmt::format("wrong {} {}: {}", number, what, MessageOf(status)));
@@ -59,7 +68,7 @@ class Driver {
   // Calls until the store is there and the answer is certain.
   template <class Call>
   std::invoke_result_t<Call> Patiently(Call&& call);
-  void Pause(int64_t millis);
+  void Think(int64_t millis);
   void Requeue();
   void RetryDeadLetters();
 
@@ -79,7 +88,9 @@ void Driver::ReadLedger(const std::string& path) {
     rest >> what >> number;
     Progress& progress = known_[number];
     if (what == "ended") progress.ended = true;
-    if (what == "terminated") progress.terminated = true;
+    if (what == "terminated" || what == "canceled") progress.interrupted = true;
+    if (what == "pause") progress.pause = true;
+    if (what == "resumed") progress.resumed = true;
     if (what == "signaled" || what == "refused") {
       int64_t value = 0;
       rest >> which >> value;
@@ -117,12 +128,12 @@ std::invoke_result_t<Call> Driver::Patiently(Call&& call) {
       status = answer.status();
     }
     if (status.ok() || !IsTransient(status)) return answer;
-    Pause(50);
+    Think(50);
   }
 }
 
 // Users think, too; nothing can wake them.
-void Driver::Pause(int64_t millis) {
+void Driver::Think(int64_t millis) {
   std::mutex mutex;
   std::condition_variable never;
   std::unique_lock lock(mutex);
@@ -168,14 +179,36 @@ void Driver::RetryDeadLetters() {
 
 void Driver::Work() {
   const std::jthread operating([this](const std::stop_token& stop) {
-    for (; !stop.stop_requested(); Pause(500)) Requeue();
+    for (; !stop.stop_requested(); Think(500)) Requeue();
   });
-  std::vector<std::jthread> users;
-  for (int i = 0; i < kUsers; ++i) {
-    users.emplace_back([this] {
-      while (const std::optional<int64_t> number = NextJob()) Do(*number);
-    });
+  {
+    std::vector<std::jthread> users;
+    for (int i = 0; i < kUsers; ++i) {
+      users.emplace_back([this] {
+        while (const std::optional<int64_t> number = NextJob()) Do(*number);
+      });
+    }
   }
+  AwaitTheRest();
+}
+
+void Driver::AwaitTheRest() {
+  while (!AllSettled()) Think(200);
+}
+
+bool Driver::AllSettled() {
+  ListRequest request;
+  request.limit = 1'000;
+  do {
+    const StatusOr<ListReply> page = engine_->List(request);
+    if (!page.ok()) return false;
+    const bool settled = std::all_of(page->runs.begin(), page->runs.end(), [](const RunRow& row) {
+      return !IsOpen(row) && row.pending_activities == 0;
+    });
+    if (!settled) return false;
+    request.page_token = page->next_page_token;
+  } while (!request.page_token.empty());
+  return true;
 }
 
 void Driver::Do(int64_t number) {
@@ -193,19 +226,23 @@ void Driver::Do(int64_t number) {
     second_sender = std::jthread([&] { SendOthers(number, job, progress); });
   }
   if (random.Below(4) == 0) Start(number, job);  // the same request again
-  const int64_t terminate_at = job.terminate ? random.Between(0, job.signals) : -1;
+  // The driver that paused it may not have lived to end that.
+  if (progress.pause && !progress.resumed) Resume(number, job);
+  const auto some_time = [&](bool at_all) {  // behind so many signals
+    return at_all ? random.Between(progress.signals, job.signals) : -1;
+  };
+  const int64_t rest_at = some_time(job.rest && !progress.pause);
+  const int64_t interrupt_at = some_time((job.terminate || job.cancel) && !progress.interrupted);
   for (int64_t k = progress.signals;; ++k) {
-    if (terminate_at == k && !progress.terminated) {
-      Pause(random.Between(0, 2'000));
-      Terminate(number, *run);
+    if (k == rest_at) Rest(number, job, random);
+    if (k == interrupt_at) {
+      Think(random.Between(0, 2'000));
+      Interrupt(number, job, *run);
     }
     if (k >= job.signals) break;
-    Pause(random.Between(0, 400));
+    Think(random.Between(0, 400));
     if (!Send(number, job, kSimSignal.name, k)) continue;
     if (random.Below(4) == 0) Send(number, job, kSimSignal.name, k);  // the same request again
-  }
-  if (terminate_at >= 0 && terminate_at < progress.signals && !progress.terminated) {
-    Terminate(number, *run);
   }
   Await(number, *run);
   if (random.Below(8) == 0) Start(number, job);  // even now it is the same run
@@ -216,6 +253,10 @@ std::optional<Run> Driver::Start(int64_t number, const Job& job) {
   options.workflow_id = job.id;
   options.request_id = job.id + "/start";
   options.run_timeout = job.run_timeout;
+  options.memo = {{"program", std::string(testing::kSimMemo)}};
+  if (job.program.Attempts() > 1) {
+    options.retry = RetryPolicy{.initial_interval = Duration(200), .maximum_attempts = job.program.Attempts()};
+  }
   ledger_.Note(fmt::format("start {}", number));
   if (job.signal_with_start) ledger_.Note(fmt::format("signal {} {} 0", number, kSimSignal.name));
   const StatusOr<Run> run = Patiently([&] {
@@ -236,7 +277,7 @@ std::optional<Run> Driver::Start(int64_t number, const Job& job) {
 void Driver::SendOthers(int64_t number, const Job& job, const Progress& progress) {
   SeededRandom random = SeededRandom(seed_).Fork(fmt::format("second sender {}", number));
   for (int64_t k = progress.other_signals; k < job.other_signals; ++k) {
-    Pause(random.Between(0, 400));
+    Think(random.Between(0, 400));
     Send(number, job, kOtherSignal, k);
   }
 }
@@ -257,13 +298,52 @@ bool Driver::Send(int64_t number, const Job& job, std::string_view which, int64_
   return status.ok();
 }
 
-void Driver::Terminate(int64_t number, const Run& run) {
-  ledger_.Note(fmt::format("terminate {}", number));
-  const Status status = Patiently([&] { return run.Terminate("its user had enough"); });
+void Driver::Interrupt(int64_t number, const Job& job, const Run& run) {
+  ledger_.Note(fmt::format("{} {}", job.terminate ? "terminate" : "cancel", number));
+  const Status status = Patiently(
+      [&] { return job.terminate ? run.Terminate("its user had enough") : run.Cancel("no longer wanted"); });
   if (status.ok() || status.code() == StatusCode::kFailedPrecondition) {
-    ledger_.Note(fmt::format("terminated {}", number));
+    ledger_.Note(fmt::format("{} {}", job.terminate ? "terminated" : "canceled", number));
   } else {
-    Wrong(number, status, "terminate");
+    Wrong(number, status, job.terminate ? "terminate" : "cancel");
+  }
+}
+
+void Driver::Rest(int64_t number, const Job& job, SeededRandom& random) {
+  Think(random.Between(0, 1'500));
+  ledger_.Note(fmt::format("pause {}", number));
+  const Status status = Patiently([&] { return engine_->Find(job.id).Pause("its user wants to think"); });
+  if (status.ok()) {
+    ledger_.Note(fmt::format("paused {}", number));
+    WatchRest(number, job, random);
+  } else if (status.code() != StatusCode::kFailedPrecondition) {
+    Wrong(number, status, "pause");
+  }
+  Resume(number, job);
+}
+
+void Driver::WatchRest(int64_t number, const Job& job, SeededRandom& random) {
+  const Run newest = engine_->Find(job.id);
+  const StatusOr<RunDescription> before = Patiently([&] { return newest.Describe(); });
+  Think(random.Between(100, 1'200));
+  const StatusOr<RunDescription> after = Patiently([&] { return newest.Describe(); });
+  if (!before.ok() || !after.ok()) return Wrong(number, before.ok() ? after.status() : before.status(), "describe");
+  if (!IsOpen(before->run)) return;  // its timeout was faster
+  if (!IsOpen(after->run) && job.run_timeout > Duration(0)) return;
+  if (before->run.paused && after->run.key == before->run.key && after->run.version == before->run.version) {
+    return ledger_.Note(fmt::format("rested {}", number));
+  }
+  ledger_.Note(fmt::format("wrong {} paused, it went from version {} of {} to {} of {}", number, before->run.version,
+                           before->run.key.run_id, after->run.version, after->run.key.run_id));
+}
+
+void Driver::Resume(int64_t number, const Job& job) {
+  ledger_.Note(fmt::format("resume {}", number));
+  const Status status = Patiently([&] { return engine_->Find(job.id).Resume(); });
+  if (status.ok() || status.code() == StatusCode::kFailedPrecondition) {
+    ledger_.Note(fmt::format("resumed {}", number));
+  } else {
+    Wrong(number, status, "resume");
   }
 }
 
@@ -274,7 +354,8 @@ void Driver::Await(int64_t number, const Run& run) {
   if (!failure) return Wrong(number, result.status(), "result");
   const bool timed_out = failure->kind == FailureKind::kTimeout;
   const bool terminated = failure->kind == FailureKind::kTerminated;
-  const char* const how = timed_out ? "timed-out" : terminated ? "terminated" : "failed";
+  const bool canceled = failure->kind == FailureKind::kCanceled;
+  const char* const how = timed_out ? "timed-out" : terminated ? "terminated" : canceled ? "canceled" : "failed";
   ledger_.Note(fmt::format("ended {} {} {}", number, how, failure->message));
 }
 

@@ -16,13 +16,15 @@ Facts::Facts(const std::string& folder) {
 }
 
 void Facts::ReadDriver(const std::string& path) {
-  Ledger::ForEachLine(path, [this](int64_t, std::istringstream& rest) {
+  Ledger::ForEachLine(path, [this](int64_t micros, std::istringstream& rest) {
     std::string what, text;
     int64_t number = 0;
     rest >> what >> number;
     JobFacts& job = jobs[number];
     if (what == "start") job.begun = true;
     if (what == "terminate") job.terminate = true;
+    if (what == "cancel") job.cancel = true;
+    ReadRest(job, micros, what);
     if (what == "started") {
       rest >> text;
       job.runs.insert(text);
@@ -38,6 +40,12 @@ void Facts::ReadDriver(const std::string& path) {
       wrong_answers.push_back(fmt::format("job-{}: {}", number, text));
     }
   });
+}
+
+void Facts::ReadRest(JobFacts& job, int64_t micros, const std::string& what) {
+  if (what == "paused") job.rests.emplace_back(micros, 0);
+  if (what == "resume" && !job.rests.empty() && job.rests.back().second == 0) job.rests.back().second = micros;
+  if (what == "rested") ++rested;
 }
 
 void Facts::ReadEffects(const std::string& path) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "marathon/ids.h"
@@ -17,7 +18,9 @@ namespace marathon::chaos {
 struct JobFacts {
   std::set<std::string> runs;            // that starts were answered with
   std::map<std::string, int64_t> taken;  // signals, by sender: the highest, plus one
-  bool begun = false, terminate = false;
+  bool begun = false, terminate = false, cancel = false;
+  // When it is known to have been paused, in microseconds: from the answer to before it was to go on.
+  std::vector<std::pair<int64_t, int64_t>> rests;
   std::string how, text;  // how it ended, as its user was told
 };
 
@@ -46,9 +49,11 @@ struct Facts {
   std::map<int64_t, JobFacts> jobs;      // by number
   std::map<std::string, RunDeeds> runs;  // by run id
   std::vector<std::string> wrong_answers;
+  int64_t rested = 0;  // runs that were seen to stay where they were while they were paused
 
  private:
   void ReadDriver(const std::string& path);
+  void ReadRest(JobFacts& job, int64_t micros, const std::string& what);
   void ReadEffects(const std::string& path);
 };
 

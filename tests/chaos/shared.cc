@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <new>
 
 namespace marathon::chaos {
@@ -95,6 +97,16 @@ void MakeQuicker(SimStep& step, SeededRandom& random) {
   if (overruns && random.Below(10) != 0) step.work.mode = SimWork::Mode::kSucceeds;
 }
 
+// All workflows share the few places of two keys: nobody must wait for them for minutes.
+void MakeRoom(SimStep& step, SeededRandom& random) {
+  const bool rare = random.Below(4) == 0;
+  if (step.kind == SimStep::Kind::kCancel && !rare) step.count = 2;  // no key
+  if (step.kind != SimStep::Kind::kKeyed) return;
+  if (!rare) step.kind = SimStep::Kind::kFan;
+  if (step.work.mode == SimWork::Mode::kOverruns) step.work.mode = SimWork::Mode::kSucceeds;
+  step.work.busy_ms = std::min<uint32_t>(step.work.busy_ms, 50);
+}
+
 }  // namespace
 
 Job Job::Draw(uint64_t seed, int64_t number) {
@@ -102,22 +114,36 @@ Job Job::Draw(uint64_t seed, int64_t number) {
   Job job;
   job.id = fmt::format("job-{}", number);
   job.program = testing::SimProgram::Draw(random);
-  std::erase_if(job.program.steps, [](const testing::SimStep& step) {  // here are no families, and no activities but two
-    using Kind = testing::SimStep::Kind;
-    static constexpr Kind kOthers[] = {Kind::kContinue,  Kind::kFlaky,     Kind::kChild,
-                                       Kind::kToldChild, Kind::kLeftChild, Kind::kGuard,
-                                       Kind::kErrand,    Kind::kDismissed, Kind::kFacts,
-                                       Kind::kLater,     Kind::kSpeak,     Kind::kBlobs,     Kind::kTake};
-    return std::ranges::find(kOthers, step.kind) != std::end(kOthers);
+  std::erase_if(job.program.steps, [](const SimStep& step) {  // here are no activities but two
+    using enum SimStep::Kind;
+    return step.kind == kLater || step.kind == kSpeak || step.kind == kBlobs || step.kind == kTake;
   });
-  for (SimStep& step : job.program.steps) MakeQuicker(step, random);
+  // Many short ones meet more faults than few long ones. (What is tried again stands in front, and who throws in the end.)
+  constexpr ptrdiff_t kSteps = 4;
+  while (std::ssize(job.program.steps) > kSteps) job.program.steps.erase(job.program.steps.begin() + 1);
+  for (SimStep& step : job.program.steps) {
+    MakeQuicker(step, random);
+    MakeRoom(step, random);
+    if (step.kind == SimStep::Kind::kChild && random.Below(3) == 0) step.kind = SimStep::Kind::kFailingChild;
+  }
   job.signals = job.program.Receives();
   if (random.Below(3) == 0) job.signals += random.Between(1, 3);
   if (random.Below(4) == 0) job.other_signals = random.Between(1, 4);
   job.signal_with_start = job.signals > 0 && random.Below(3) == 0;
   job.terminate = random.Below(12) == 0;
-  if (random.Below(15) == 0) job.run_timeout = Duration(random.Between(500, 15'000));
+  job.cancel = !job.terminate && random.Below(12) == 0;
+  job.rest = random.Below(6) == 0;
+  // Of one that is not tried again: which of its attempts would return is not known then.
+  if (random.Below(15) == 0 && job.program.Attempts() == 1) job.run_timeout = Duration(random.Between(500, 15'000));
   return job;
+}
+
+int64_t Job::NumberOf(std::string_view workflow_id) {
+  constexpr std::string_view kPrefix = "job-";
+  if (!workflow_id.starts_with(kPrefix)) return 0;
+  int64_t number = 0;
+  std::from_chars(workflow_id.data() + kPrefix.size(), workflow_id.data() + workflow_id.size(), number);
+  return number;
 }
 
 }  // namespace marathon::chaos

@@ -71,10 +71,13 @@ struct Job {
   int64_t signals = 0;  // the numbers 0, 1, 2 …; those the program does not read race with its end
   int64_t other_signals = 0;  // from a second sender, at the same time
   bool signal_with_start = false;
-  bool terminate = false;
+  bool terminate = false, cancel = false;
+  bool rest = false;  // it is paused, and resumed
   Duration run_timeout{0};
 
   static Job Draw(uint64_t seed, int64_t number);
+  // The job that a workflow of the workload belongs to: its own, "job-7", or a child of it, "job-7/200". 0: none.
+  static int64_t NumberOf(std::string_view workflow_id);
 };
 
 }  // namespace marathon::chaos

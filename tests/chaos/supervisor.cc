@@ -33,6 +33,7 @@ constexpr int64_t kShutdownMicros = 40'000'000;  // what a graceful end may take
 // What must have happened within 60 s, for the run to prove anything.
 struct Least {
   int64_t workflows = 600, worker_kills = 20, pauses = 6, store_kills = 6, cuts = 60, dropped = 20;
+  int64_t followers = 60, children = 150, rests = 30;
 };
 
 struct Counts {
@@ -315,6 +316,9 @@ std::string Supervisor::TooLittle(const AuditResult& audit) const {
   demand("store kills", counts_.store_kills, least.store_kills);
   demand("cuts", counts_.cuts, least.cuts);
   demand("dropped", shared_.dropped, least.dropped);
+  demand("runs that went on for others", audit.followers, least.followers);
+  demand("children", audit.children, least.children);
+  demand("paused runs", audit.rests, least.rests);
   return text;
 }
 
@@ -328,9 +332,9 @@ int Supervisor::Verdict(const AuditResult& audit) {
   };
   fmt::print(
       "also: {} driver kills, {} kills of the queue's server, {} graceful restarts, {} hints doubled, "
-      "{} late starts, {} dead letters\n",
+      "{} late starts, {} dead letters; {} runs went on for others, {} children, {} runs paused\n",
       counts_.driver_kills, counts_.queue_kills, counts_.restarts, shared_.doubled.load(),
-      audit.late_starts, audit.dead_letters);
+      audit.late_starts, audit.dead_letters, audit.followers, audit.children, audit.rests);
   fmt::print(
       "chaos: {}, {}, seed {}, {} s: {} workflows, {} worker kills, {} store kills, {} pauses, {} "
       "cuts, "

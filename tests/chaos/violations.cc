@@ -9,7 +9,7 @@ namespace marathon::chaos {
 
 Violations::Violations() {
   for (const char* name : {"liveness", "results", "starts", "answers", "history", "commits",
-                           "replay", "signals", "activities", "effects", "claims", "leftovers",
+                           "replay", "signals", "pauses", "activities", "effects", "claims", "leftovers",
                            "dead letters", "crashes", "shutdown", "store"}) {
     by_invariant_.emplace_back(name, std::vector<std::string>());
   }

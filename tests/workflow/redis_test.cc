@@ -222,6 +222,65 @@ class Snapshot {
   const std::string dump_ = server_.folder() + "/dump.rdb";
 };
 
+// The steps that it has carried out.
+int64_t StepsOf(RedisServer& server) {
+  const std::string stats = Ask(server, "INFO commandstats");
+  const std::string_view name = "cmdstat_evalsha:calls=";
+  const size_t at = stats.find(name);
+  return at == std::string::npos ? -1 : std::atoll(stats.c_str() + at + name.size());
+}
+
+// Ten engines that all watch what is due, one that awaits the end of a run and one that follows it: as long as it sleeps
+// nobody asks, and when its timer is due they do not ask much.
+void RestWith(RedisServer& server, const std::string& queue) {
+  Registry registry = Workflows();
+#ifdef MARATHON_HAS_SQS
+  SqsOptions keys;
+  keys.access_key_id = SqsServer::kKeyId;
+  keys.secret_access_key = SqsServer::kSecret;
+  registry.Use(SqsBackend(keys));
+#endif
+  registry.Bind("Nap", [](WorkflowContext& ctx) -> Workflow<int> {
+    co_await ctx.Sleep(3s);
+    co_return 7;
+  });
+  std::vector<Engine> engines;
+  for (int i = 0; i < 10; ++i) {
+    auto engine = Engine::Open("redis:" + server.socket() + "?partitions=1" + queue, registry,
+                               {.turn_threads = 1, .activity_threads = 1, .lease = 10min});
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engines.push_back(*std::move(engine));
+  }
+  const auto run = engines[0].Start("Nap");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EventReader reader = engines[2].Find(run->workflow_id()).Subscribe();
+  const auto begin = reader.Next(kPatience);
+  ASSERT_TRUE(begin.ok()) << begin.status();
+  auto end = std::async(std::launch::async, [&] { return engines[1].Find(run->workflow_id()).Result<int>(kPatience); });
+  auto next = std::async(std::launch::async, [&] { return reader.Next(kPatience); });
+  const int64_t before = StepsOf(server);
+  EXPECT_GT(before, 0);
+  EXPECT_EQ(end.get().value_or(0), 7);
+  const auto events = next.get();
+  ASSERT_TRUE(events.ok()) << events.status();
+  EXPECT_EQ(TypeOf(events->back().body), EventType::kWorkflowCompleted);
+  // Eight or so for each of them, most when the timer is due. One that asked every 100 ms would take 30 alone.
+  EXPECT_LT(StepsOf(server) - before, 250);
+}
+
+TEST(RedisServerTest, AFleetAtRestAsksForLittle) {
+  RedisServer server;
+  RestWith(server, "");
+}
+
+#ifdef MARATHON_HAS_SQS
+TEST(RedisServerTest, AFleetAtRestAsksForLittleWithSqs) {
+  RedisServer server;
+  const SqsServer sqs;
+  RestWith(server, "&queue=" + sqs.Parameter("rest"));
+}
+#endif
+
 // The run that a cache knows is ahead of the one that the server has: the commit ids tell.
 TEST(RedisServerTest, AServerThatGoesBackInTimeIsFollowed) {
   RedisServer server;

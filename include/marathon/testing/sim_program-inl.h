@@ -116,8 +116,23 @@ MARATHON_INLINE bool SimProgram::HasChildren() const {
   return std::any_of(steps.begin(), steps.end(), [](const SimStep& step) {
     using enum SimStep::Kind;
     return step.kind == kChild || step.kind == kToldChild || step.kind == kLeftChild || step.kind == kGuard ||
-           step.kind == kErrand || step.kind == kDismissed;
+           step.kind == kErrand || step.kind == kDismissed || step.kind == kFailingChild;
   });
+}
+
+MARATHON_INLINE SimProgram SimChildOf(const SimStep& step) {
+  SimProgram child;
+  const SimStep receive{SimStep::Kind::kReceive, {}, 0, 0};
+  switch (step.kind) {
+    case SimStep::Kind::kToldChild:
+    case SimStep::Kind::kGuard: child.steps = {receive}; break;
+    case SimStep::Kind::kErrand:
+    case SimStep::Kind::kDismissed: child.steps = {receive, receive}; break;
+    default:
+      child.steps = {{SimStep::Kind::kWork, step.work, 0, 0}, {SimStep::Kind::kSleep, {}, step.millis, 0}};
+      if (step.kind == SimStep::Kind::kFailingChild) child.steps.push_back({SimStep::Kind::kThrow, {}, 0, 0});
+  }
+  return child;
 }
 
 MARATHON_INLINE std::string SimProgram::Expected() const {
@@ -158,7 +173,8 @@ MARATHON_INLINE std::string SimProgram::Expected() const {
       case SimStep::Kind::kRecord: log += "e,"; break;
       case SimStep::Kind::kCancel: log += "c,"; break;
       case SimStep::Kind::kChild:
-      case SimStep::Kind::kToldChild: log += "k" + internal::SimChildOf(step).Expected(); break;
+      case SimStep::Kind::kToldChild: log += "k" + SimChildOf(step).Expected(); break;
+      case SimStep::Kind::kFailingChild: log += "h,"; break;
       case SimStep::Kind::kLeftChild: log += "a,"; break;
       case SimStep::Kind::kGuard: log += "g,"; break;
       case SimStep::Kind::kContinue: log += "n,"; break;

@@ -99,6 +99,7 @@ struct SimStep {
     kGuard = 'G',     // a child that waits for ever, and so ends with this chain of runs
     kErrand = 'M',    // a child that gets two signals, the second by its workflow id
     kDismissed = 'D', // a child that waits for ever, and is canceled
+    kFailingChild = 'h',  // a child that fails after its activity and its sleep
     kGather = 'J',    // the first of `count` timers; then all of activities and of them
     kDeadlines = 'O',  // conditions within `count` seconds, and a branch that is canceled
     kFacts = 'I',     // what a run knows of itself, and a local activity
@@ -133,6 +134,9 @@ struct SimProgram {
   // What a run that is not terminated must return, or, if Throws(), say in its failure.
   std::string Expected() const;
 };
+
+// What the child of such a step runs.
+SimProgram SimChildOf(const SimStep& step);
 
 // kSimWorkflow's code: interprets the program. What runs before it have logged stands in front, in brackets.
 Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text);

@@ -184,21 +184,6 @@ inline Workflow<std::string> SimScope(WorkflowContext& ctx, SimStep step) {
   co_return as_asked ? "s," : "not canceled,";
 }
 
-// What the child of a step runs.
-inline SimProgram SimChildOf(const SimStep& step) {
-  SimProgram child;
-  const SimStep receive{SimStep::Kind::kReceive, {}, 0, 0};
-  switch (step.kind) {
-    case SimStep::Kind::kToldChild:
-    case SimStep::Kind::kGuard: child.steps = {receive}; break;
-    case SimStep::Kind::kErrand:
-    case SimStep::Kind::kDismissed: child.steps = {receive, receive}; break;
-    default:
-      child.steps = {{SimStep::Kind::kWork, step.work, 0, 0}, {SimStep::Kind::kSleep, {}, step.millis, 0}};
-  }
-  return child;
-}
-
 inline Workflow<std::string> SimChild(WorkflowContext& ctx, SimStep step) {
   const std::string id = fmt::format("{}/{}", ctx.workflow_id().view(), step.work.id);
   const std::string program = SimChildOf(step).ToText();
@@ -221,6 +206,11 @@ inline Workflow<std::string> SimChild(WorkflowContext& ctx, SimStep step) {
   if (step.kind == SimStep::Kind::kToldChild) {
     co_await ctx.SignalRun(child, kSimSignal, int64_t{0});
     SimUses<"ctx.SignalRun(child)">();
+  }
+  if (step.kind == SimStep::Kind::kFailingChild) {
+    const Outcome<std::string> ended = co_await ctx.Try(child);
+    const bool as_planned = !ended.ok() && ended.failure().kind == FailureKind::kApplication;
+    co_return as_planned ? "h," : "not failed,";
   }
   const std::string log = co_await child;
   co_return fmt::format("k{}", log);
@@ -385,6 +375,7 @@ inline Workflow<std::string> SimSingleStep(WorkflowContext& ctx, SimStep step, S
     case SimStep::Kind::kChild:
     case SimStep::Kind::kToldChild:
     case SimStep::Kind::kLeftChild:
+    case SimStep::Kind::kFailingChild:
     case SimStep::Kind::kGuard: co_return co_await SimChild(ctx, step);
     case SimStep::Kind::kErrand:
     case SimStep::Kind::kDismissed: co_return co_await SimErrand(ctx, step);
