@@ -50,6 +50,7 @@ RedisStore::RedisStore(RedisShared& shared, int partition)
       lanes_(keys_, writer_, script_, clock_, {shared.options.resend, shared.options.closed_keep}, this) {
   writer_.random = fmt::format("{:x}", shared.runtime.Random());
 }
+  if (partition == 0) shared.clock = &clock_;
 
 void RedisStore::Open(int partitions, Callback<void(StatusOr<int>)> done) {
   partitions_ = partitions;
@@ -161,7 +162,7 @@ void RedisStore::ListenToOthers() {
     if (space == message->npos || message->substr(0, space) == writer_.id) return;
     Effects effects;
     effects.NoteDue(FromMicros(static_cast<int64_t>(RedisNumber(message->substr(space + 1)))));
-    hub_.Publish(std::move(effects));
+    Publish(std::move(effects));
   });
   Listen(keys_.StoreChannel(writer_.id), [this](std::optional<std::string_view> message) {
     if (!message) {

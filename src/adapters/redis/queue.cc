@@ -44,7 +44,7 @@ void RedisStore::SendHints(std::vector<TaskHint> hints, DoneStatus done, bool gi
   WriteHints(step, hints, given_back);
   Effects here;
   here.hints = std::move(hints);
-  hub_.Publish(std::move(here));
+  Publish(std::move(here));
   if (step.writes() == 0) return done(Status());
   script_.Send(std::move(step), std::nullopt,
                [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
@@ -156,7 +156,7 @@ void RedisStore::LookAtDue() {
     for (size_t i = 0; i < 2; ++i) {
       if (reply->replies[i].size() > 1) effects.NoteDue(reply->replies[i][1].time());
     }
-    hub_.Publish(std::move(effects));
+    Publish(std::move(effects));
   });
 }
 

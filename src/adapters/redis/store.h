@@ -39,6 +39,12 @@
 namespace marathon::inline MARATHON_ABI::detail {
 
 // What the partitions of a namespace have in common.
+// So long after a poll that failed in part, what is due is asked for again.
+inline constexpr Duration kDueAfterError{1'000};
+
+// So often a store looks for what it would be told, while nothing is told to it.
+inline constexpr RedisLoop::Micros kLookAgain = 2'000'000;
+
 struct RedisShared {
   const RedisAddress address;
   const std::string name_space;
@@ -47,6 +53,8 @@ struct RedisShared {
   RedisNodes nodes;
   std::set<std::string> warned;  // about what; the loop's
   LocalHub hub;
+  // By which the namespace goes, of the first partition's server: those of a cluster have a clock each.
+  const RedisClock* clock = nullptr;
   StreamReaders readers;
   RedisLoop loop;
   // Publishes hints, each in its partition. Of the loop.
@@ -158,6 +166,11 @@ class RedisStore final : public StateStore,
   }
   void SpreadInStep(RedisTransaction& transaction) override;
   void SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) override;
+  // An instant of this partition's server, by the clock of the namespace.
+  Time InCommonTime(Time at) const {
+    return clock_.is_servers() && shared_.clock != &clock_ ? InClock(at, clock_.Now(), shared_.clock->Now()) : at;
+  }
+  void Publish(Effects&& effects);
   void EndSession(SessionId session, bool died, DoneStatus done);
   void Forget(const SessionId& session);
   void RecallSessions();

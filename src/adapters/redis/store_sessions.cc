@@ -28,7 +28,7 @@ void RedisStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher>, Done<T
             if (!activity) return;
             Effects effects;
             effects.canceled.emplace_back(id, *std::move(activity));
-            hub_.Publish(std::move(effects));
+            Publish(std::move(effects));
           });
         }
         done(std::move(now));
