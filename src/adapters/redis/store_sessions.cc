@@ -59,7 +59,7 @@ void RedisStore::Forget(const SessionId& session) {
   receiving_.erase(session);
   const std::string channel = keys_.CancelChannel(session);
   if (listeners_.erase(channel) > 0) {
-    subscriber_.SendUnanswered(RedisCommand("UNSUBSCRIBE", channel));
+    subscriber_.SendForPushes(RedisCommand("UNSUBSCRIBE", channel), 1);
   }
 }
 
