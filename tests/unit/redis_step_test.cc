@@ -240,3 +240,11 @@ TEST(RedisErrorTest, SaysWhatIsCertain) {
 
 }  // namespace
 }  // namespace marathon::detail::redis_step_test
+  EXPECT_EQ(StatusOfError("DENIED Redis is running in protected mode").code(), StatusCode::kFailedPrecondition);
+  // As Redis 6.2 says what a command of a script has met.
+  const std::string place = "ERR Error running script (call to f_9d3e): @user_script:412: @user_script: 412: ";
+  EXPECT_EQ(StatusOfError(place + "-OOM command not allowed when used memory > 'maxmemory'.").code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(StatusOfError(place + "-READONLY You can't write").code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(AsksToReconnect(place + "-READONLY You can't write"));
+  EXPECT_EQ(StatusOfError(place + "attempt to index a nil value").code(), StatusCode::kUnknown);
