@@ -110,10 +110,9 @@ end
 
 -- Takes a run's timers out of the due index.
 function verbs.TIMERS(timers, due, run)
-  for _, id in ipairs(redis.call('HKEYS', timers)) do
-    redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run)
-  end
-  redis.call('DEL', timers)
+  local ids = redis.call('HKEYS', timers)
+  for _, id in ipairs(ids) do redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run) end
+  if #ids > 0 then redis.call('DEL', timers) end
 end
 
 -- Notes in `field` that store `id` awaits the end of a run ('w'), or something that may come before it ('e').
@@ -125,30 +124,34 @@ function verbs.AWAIT(run, id, field)
   end
 end
 
--- Tells the stores noted in `field`, but for `sender`, which knows. Whoever is told and still waits enters itself again,
--- so that no store stays that has gone.
-local function tell_awaiting(run, field, prefix, name, sender)
-  local awaiting = redis.call('HGET', run, field) or ''
-  local stays = false
-  for id in string.gmatch(awaiting, '%S+') do
-    if id == sender then stays = true else redis.call('PUBLISH', prefix .. id, name) end
+-- Tells the stores of `awaiting`, but for `sender`, which knows. Whether that is one of them.
+local function tell_awaiting(awaiting, prefix, name, sender)
+  local is_one = false
+  for id in string.gmatch(awaiting or '', '%S+') do
+    if id == sender then is_one = true else redis.call('PUBLISH', prefix .. id, name) end
   end
-  if stays then
-    redis.call('HSET', run, field, ' ' .. sender .. ' ')
-  elseif awaiting ~= '' then
-    redis.call('HDEL', run, field)
+  return is_one
+end
+
+-- Something of a run has come that may be awaited before its end. Whoever is told and still waits enters itself again, so
+-- that no store stays that has gone.
+function verbs.ANSWERED(run, prefix, name, sender)
+  local awaiting = redis.call('HGET', run, 'e')
+  if not awaiting then return end
+  if tell_awaiting(awaiting, prefix, name, sender) then
+    redis.call('HSET', run, 'e', ' ' .. sender .. ' ')
+  else
+    redis.call('HDEL', run, 'e')
   end
 end
 
--- Something of a run has come that may be awaited before its end.
-function verbs.ANSWERED(run, prefix, name, sender) tell_awaiting(run, 'e', prefix, name, sender) end
-
 -- It has ended, and nothing more will come.
 function verbs.CLOSED(run, prefix, name, sender)
-  for _, field in ipairs{'w', 'e'} do
-    tell_awaiting(run, field, prefix, name, sender)
-    redis.call('HDEL', run, field)
-  end
+  local awaiting = redis.call('HMGET', run, 'w', 'e')
+  if not awaiting[1] and not awaiting[2] then return end
+  tell_awaiting(awaiting[1], prefix, name, sender)
+  tell_awaiting(awaiting[2], prefix, name, sender)
+  redis.call('HDEL', run, 'w', 'e')
 end
 
 function verbs.TELL(_, channel, message)
