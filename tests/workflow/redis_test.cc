@@ -278,6 +278,31 @@ TEST(RedisServerTest, AMasterThatWasMadeAReplicaIsWaitedForUntilItIsOneAgain) {
   });
 }
 
+// Nobody tells it, so it looks by itself.
+TEST(RedisServerTest, AnEndIsFoundByWhoMayNotHearOfItAnyMore) {
+  const std::string place = "127.0.0.1:" + std::to_string(FreePort());
+  RedisServer server({"--port", place.substr(place.find(':') + 1)});
+  ASSERT_EQ(Ask(server, "ACL SETUSER wf on >sesame ~* &* +@all"), "OK");
+  Registry client;
+  client.Use(RedisBackend({.log = nullptr}));
+  auto deaf = Engine::Open("redis://wf:sesame@" + place, client, {.log = std::make_shared<CollectingLog>()});
+  ASSERT_TRUE(deaf.ok()) << deaf.status();
+  auto worker = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  auto run = worker->Start("Steps", 1, {.workflow_id = "w"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto described = run->Describe();
+  ASSERT_TRUE(described.ok()) << described.status();
+  auto result = std::async(std::launch::async, [&] { return deaf->Find("w").Result<int>(kPatience); });
+  const std::string await = "HGET marathon:{default:0}:r:1:w" + described->run.key.run_id + " w";
+  ASSERT_TRUE(Eventually([&] { return !Ask(server, await.c_str()).empty(); }));
+  ASSERT_EQ(Ask(server, "ACL SETUSER wf resetchannels"), "OK");  // which ends connections that listen
+  WalkThrough(*run, [](int) {});
+  const auto found = result.get();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, kStepsFromOne);
+}
+
 // What a server is to be made to be again.
 class Snapshot {
  public:
