@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "../redis_cluster.h"
@@ -65,12 +67,23 @@ class RedisServerHarness final : private OwnRedisServer, public RedisHarness {
  public:
   RedisServerHarness() : RedisHarness("redis:" + server.socket()) {}
 
-  // How many keys the server has.
-  int64_t KeyCount() {
+  // The keys that the server has, with the number of what is in each.
+  std::map<std::string, int64_t> Sizes() {
     auto context = server.Connect();
-    const detail::RedisReply reply(
-        static_cast<redisReply*>(redisCommand(context.get(), "DBSIZE")));
-    return reply.number();
+    const auto call = [&](const char* format, const std::string& key) {
+      return detail::RedisReply(
+          static_cast<redisReply*>(redisCommand(context.get(), format, key.data(), key.size())));
+    };
+    const std::map<std::string_view, const char*> sizes = {
+        {"hash", "HLEN %b"}, {"set", "SCARD %b"}, {"zset", "ZCARD %b"}, {"stream", "XLEN %b"}};
+    std::map<std::string, int64_t> all;
+    const detail::RedisReply keys = call("KEYS %b", "*");
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const std::string key(keys[i].text());
+      const auto size = sizes.find(call("TYPE %b", key).text());
+      all[key] = size == sizes.end() ? 1 : call(size->second, key).number();
+    }
+    return all;
   }
 };
 

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <sstream>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "../../src/adapters/redis/script.h"
 #include "../../src/adapters/redis/step.h"
 #include "../../src/adapters/redis/wire.h"
 #include "../redis_server.h"
@@ -19,11 +21,6 @@ class RedisStepTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_NE(context_, nullptr) << "redis-server did not come up";
-    std::ifstream file("src/adapters/redis/scripts/step.lua");
-    std::ostringstream text;
-    text << file.rdbuf();
-    script_ = text.str();
-    ASSERT_FALSE(script_.empty());
   }
   RedisReply Call(const RedisCommand& command) {
     const std::string bytes = command.Bytes();
@@ -49,8 +46,36 @@ class RedisStepTest : public ::testing::Test {
 
   tests::RedisServer server_;
   std::unique_ptr<redisContext, void (*)(redisContext*)> context_ = server_.Connect();
-  std::string script_;
+  const std::string script_{kRedisStepScript};
 };
+
+// The verbs that a part of the script defines.
+std::multiset<std::string> VerbsOf(const std::string& part) {
+  std::ifstream file("src/adapters/redis/scripts/" + part + ".lua");
+  EXPECT_TRUE(file.is_open()) << part;
+  std::multiset<std::string> verbs;
+  const std::string_view start = "function verbs.";
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(start)) verbs.insert(line.substr(start.size(), line.find('(') - start.size()));
+  }
+  return verbs;
+}
+
+TEST_F(RedisStepTest, EachVerbIsThereOnceAndDefinedWhenItIsCalled) {
+  std::multiset<std::string> seldom, all = VerbsOf("step");
+  for (const char* part : {"seldom", "limiter", "places"}) seldom.merge(VerbsOf(part));
+  const size_t from = script_.find("local seldom = {");
+  std::string listed = script_.substr(from, script_.find('}', from) - from);
+  for (const std::string& verb : seldom) {
+    const size_t at = listed.find(verb + " = true");
+    ASSERT_NE(at, listed.npos) << verb << " would be taken for a command of Redis";
+    listed.erase(at, verb.size() + 7);
+  }
+  EXPECT_EQ(listed.find("true"), listed.npos) << "nobody defines one of " << listed;
+  all.merge(seldom);
+  for (const std::string& verb : all) EXPECT_EQ(all.count(verb), 1u) << verb;
+  EXPECT_GT(all.size(), 20u);
+}
 
 TEST_F(RedisStepTest, WritesWhenEveryCheckHolds) {
   const auto done = Step({"run"}, "", 1, 0, {"-", "1", "s", "", "HSET", "1", "2", "s", "one"});
@@ -236,6 +261,14 @@ TEST(RedisErrorTest, SaysWhatIsCertain) {
   EXPECT_EQ(StatusOfError("BUSYKEY exists").code(), StatusCode::kUnknown) << "another word";
   EXPECT_TRUE(AsksToReconnect("READONLY You can't write"));
   EXPECT_FALSE(AsksToReconnect("BUSY script"));
+  EXPECT_EQ(StatusOfError("DENIED Redis is running in protected mode").code(), StatusCode::kFailedPrecondition);
+  // As Redis 6.2 says what a command of a script has met.
+  const std::string place = "ERR Error running script (call to f_9d3e): @user_script:412: @user_script: 412: ";
+  EXPECT_EQ(StatusOfError(place + "-OOM command not allowed when used memory > 'maxmemory'.").code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(StatusOfError(place + "-READONLY You can't write").code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(AsksToReconnect(place + "-READONLY You can't write"));
+  EXPECT_EQ(StatusOfError(place + "attempt to index a nil value").code(), StatusCode::kUnknown);
 }
 
 }  // namespace

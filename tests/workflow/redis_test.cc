@@ -124,6 +124,14 @@ TEST(RedisDoorTest, AUserWhoMayNotDoAllIsRefusedAtTheDoor) {
   EXPECT_THAT(std::string(engine.status().message()), HasSubstr("XTRIM"));
 }
 
+// What INFO tells is not known then, so nobody is refused for it.
+TEST(RedisDoorTest, AUserWhoMayNotAskInfoIsLetIn) {
+  const std::string place = "127.0.0.1:" + std::to_string(FreePort());
+  RedisServer server({"--port", place.substr(place.find(':') + 1)});
+  ASSERT_EQ(Ask(server, "ACL SETUSER wf on >sesame ~* &* +@all -info"), "OK");
+  WalkThrough("redis://wf:sesame@" + place);
+}
+
 TEST(RedisDoorTest, AServerThatMayEvictIsRefused) {
   RedisServer server({"--maxmemory-policy", "allkeys-lru"});
   const auto engine = OpenAt("redis:" + server.socket());
@@ -154,30 +162,60 @@ TEST(RedisDoorTest, NobodyThereIsSaidWithTheAddress) {
   EXPECT_THAT(std::string(engine.status().message()), Not(HasSubstr("secret")));
 }
 
-// A server with a certificate for localhost that only its own file vouches for.
-TEST(RedisDoorTest, TlsIsVerified) {
-  std::string folder = "/tmp/marathon-tls-XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  for (const char* name : {"good", "other"}) {
-    const std::string file = folder + "/" + name;
-    const std::string command =
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " +
-        file + ".key -out " + file + ".pem 2>/dev/null";
-    ASSERT_EQ(std::system(command.c_str()), 0) << "openssl is not installed: cmake/setup.sh";
+// Two servers with certificates for localhost, each of which only its own file vouches for.
+class RedisTlsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_NE(mkdtemp(folder_.data()), nullptr);
+    for (const char* name : {"good", "other"}) {
+      const std::string file = folder_ + "/" + name;
+      const std::string command =
+          "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+          "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " +
+          file + ".key -out " + file + ".pem 2>/dev/null";
+      ASSERT_EQ(std::system(command.c_str()), 0) << "openssl is not installed: cmake/setup.sh";
+    }
   }
-  const std::string port = std::to_string(FreePort());
-  RedisServer server({"--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file",
-                      folder + "/good.pem", "--tls-key-file", folder + "/good.key",
-                      "--tls-ca-cert-file", folder + "/good.pem", "--tls-auth-clients", "no"});
-  WalkThrough("rediss://localhost:" + port + "?ca=" + folder + "/good.pem");
-  const auto foreign = OpenAt("rediss://localhost:" + port + "?ca=" + folder + "/other.pem");
-  EXPECT_EQ(foreign.status().code(), StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(foreign.status().message()), HasSubstr("certificate"));
-  const auto by_address = OpenAt("rediss://127.0.0.1:" + port + "?ca=" + folder + "/good.pem");
-  EXPECT_THAT(std::string(by_address.status().message()), HasSubstr("certificate"))
-      << "it is for another name";
-  std::filesystem::remove_all(folder);
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::vector<std::string> Settings(const std::string& auth_clients) const {
+    return {"--tls-port", port_, "--bind", "127.0.0.1", "--tls-cert-file", File("good.pem"), "--tls-key-file",
+            File("good.key"), "--tls-ca-cert-file", File("good.pem"), "--tls-auth-clients", auth_clients};
+  }
+  std::string File(const std::string& name) const { return folder_ + "/" + name; }
+  std::string Url(const std::string& ca, const std::string& more = "") const {
+    return "rediss://localhost:" + port_ + "?ca=" + File(ca) + more;
+  }
+  // What trying again does not change, and says so.
+  void ExpectRefused(const std::string& url, const std::string& why) {
+    const Status status = OpenAt(url).status();
+    EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(why));
+  }
+
+  std::string folder_ = "/tmp/marathon-tls-XXXXXX";
+  const std::string port_ = std::to_string(FreePort());
+};
+
+TEST_F(RedisTlsTest, TheServerIsVerified) {
+  RedisServer server(Settings("no"));
+  WalkThrough(Url("good.pem"));
+  ExpectRefused(Url("other.pem"), "certificate");
+  ExpectRefused("rediss://127.0.0.1:" + port_ + "?ca=" + File("good.pem"), "certificate");  // it is for another name
+  ExpectRefused(Url("none.pem"), "none.pem");
+}
+
+// As Redis is set up where nothing is said of it.
+TEST_F(RedisTlsTest, AServerThatWantsACertificateGetsOne) {
+  RedisServer server(Settings("yes"));
+  const auto with = [&](const std::string& cert, const std::string& key) {
+    return Url("good.pem", "&cert=" + File(cert) + "&key=" + File(key));
+  };
+  WalkThrough(with("good.pem", "good.key"));
+  ExpectRefused(Url("good.pem"), "cert=FILE");
+  ExpectRefused(with("other.pem", "other.key"), "cert=FILE");
+  ExpectRefused(with("none.pem", "good.key"), "none.pem");
+  ExpectRefused(with("good.pem", "other.key"), "other.key");
+  EXPECT_EQ(OpenAt(Url("good.pem", "&cert=" + File("good.pem"))).status().code(), StatusCode::kInvalidArgument);
 }
 
 // ---- What a server forgets
@@ -202,6 +240,67 @@ TEST(RedisServerTest, AServerThatIsKilledAndComesBackIsGoneOnWith) {
     server.Kill();
     server.Start();
   });
+}
+
+// What it has can be read, and nothing is lost; what was refused is done when there is room.
+TEST(RedisServerTest, AServerWithoutMemoryRefusesWritesAndServesReads) {
+  RedisServer server;
+  auto engine = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  WalkThrough(*run, [&](int i) {
+    if (i != 1) return;
+    ASSERT_EQ(Ask(server, "CONFIG SET maxmemory 1"), "OK");
+    const auto started = engine->Start("Steps", 1);
+    EXPECT_EQ(started.status().code(), StatusCode::kResourceExhausted) << started.status();
+    for (int reads = 0; reads < 50; ++reads) {
+      const auto history = run->History();
+      ASSERT_TRUE(history.ok()) << history.status();
+      EXPECT_GE(history->size(), 3u);
+    }
+    ASSERT_EQ(Ask(server, "CONFIG SET maxmemory 0"), "OK");
+  });
+}
+
+TEST(RedisServerTest, AMasterThatWasMadeAReplicaIsWaitedForUntilItIsOneAgain) {
+  RedisServer server;
+  auto engine = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  auto run = engine->Start("Steps", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  WalkThrough(*run, [&](int i) {
+    if (i != 1) return;
+    ASSERT_EQ(Ask(server, "REPLICAOF 127.0.0.1 1"), "OK");
+    const Status refused = run->Signal("go", 1, {.request_id = "2"});
+    EXPECT_EQ(refused.code(), StatusCode::kUnavailable) << refused;
+    ASSERT_EQ(Ask(server, "REPLICAOF NO ONE"), "OK");
+  });
+}
+
+// Nobody tells it, so it looks by itself.
+TEST(RedisServerTest, AnEndIsFoundByWhoMayNotHearOfItAnyMore) {
+  const std::string place = "127.0.0.1:" + std::to_string(FreePort());
+  RedisServer server({"--port", place.substr(place.find(':') + 1)});
+  ASSERT_EQ(Ask(server, "ACL SETUSER wf on >sesame ~* &* +@all"), "OK");
+  Registry client;
+  client.Use(RedisBackend({.log = nullptr}));
+  auto deaf = Engine::Open("redis://wf:sesame@" + place, client, {.log = std::make_shared<CollectingLog>()});
+  ASSERT_TRUE(deaf.ok()) << deaf.status();
+  auto worker = OpenAt("redis:" + server.socket());
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  auto run = worker->Start("Steps", 1, {.workflow_id = "w"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto described = run->Describe();
+  ASSERT_TRUE(described.ok()) << described.status();
+  auto result = std::async(std::launch::async, [&] { return deaf->Find("w").Result<int>(kPatience); });
+  const std::string await = "HGET marathon:{default:0}:r:1:w" + described->run.key.run_id + " w";
+  ASSERT_TRUE(Eventually([&] { return !Ask(server, await.c_str()).empty(); }));
+  ASSERT_EQ(Ask(server, "ACL SETUSER wf resetchannels"), "OK");  // which ends connections that listen
+  WalkThrough(*run, [](int) {});
+  const auto found = result.get();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, kStepsFromOne);
 }
 
 // What a server is to be made to be again.
@@ -438,6 +537,44 @@ TEST_F(RedisClusterTest, RunsAreSpreadOverPartitionsWhoseNumberStays) {
   EXPECT_TRUE(OpenAt(url + "&partitions=16").ok());
 }
 
+// With +cluster|slots as the manual has it, and without: then only redirects tell who has which slots.
+TEST_F(RedisClusterTest, AUserWithOnlyTheRightsOfTheManualIsEnough) {
+  for (const std::string more : {"+cluster|slots", "-cluster|slots"}) {
+    const std::string name = more[0] == '+' ? "with" : "without";
+    for (size_t i = 0; i < RedisCluster::kServers; ++i) {
+      ASSERT_EQ(cluster().Call(i, {"ACL", "SETUSER", name, "on", ">sesame", "~marathon:*", "&marathon:*", "-@all", "+@read",
+                                   "+@write", "+@transaction", "+@connection", "+@pubsub", "+eval", "+evalsha",
+                                   "+script|load", "+time", "-@dangerous", "-keys", "+info", more}),
+                "OK");
+    }
+    std::string url = cluster().Url("namespace=" + name);
+    WalkThrough(url.insert(url.find("//") + 2, name + ":sesame@"));
+    const std::string meta = "marathon:{" + name + ":0}:meta";
+    EXPECT_EQ(cluster().Call(cluster().OwnerOf(SlotOf(name, 0)), {"HGET", meta, "partitions"}), "16");
+  }
+}
+
+TEST_F(RedisClusterTest, SeedsThatAreGoneArePassedOver) {
+  std::string url = cluster().Url("namespace=seeds&partitions=2");
+  for (int i = 0; i < 2; ++i) url.insert(url.find("//") + 2, "127.0.0.1:" + std::to_string(FreePort()) + ",");
+  WalkThrough(url);
+}
+
+// A server that has given its slots away may leave, and those who listen to it would hear nothing.
+TEST_F(RedisClusterTest, WhoListensGoesWithTheSlot) {
+  auto engine = OpenAt(cluster().Url("namespace=heard&partitions=1"));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const int slot = SlotOf("heard", 0);
+  const size_t from = cluster().OwnerOf(slot), to = (from + 1) % RedisCluster::kServers;
+  const auto channels = [&](size_t server) { return cluster().Call(server, {"PUBSUB", "CHANNELS", "marathon:{heard:*"}); };
+  EXPECT_THAT(channels(from), HasSubstr(":soon"));
+  cluster().Move(slot, from, to);
+  ASSERT_TRUE(engine->Start("Steps", 1, {.request_id = "1"}).ok() || Eventually([&] {
+    return engine->Start("Steps", 1, {.request_id = "1"}).ok();
+  }));
+  EXPECT_TRUE(Eventually([&] { return channels(to).find(":soon") != std::string::npos && channels(from).empty(); }));
+}
+
 TEST_F(RedisClusterTest, SlotsThatMoveAreFollowed) {
   auto engine = OpenAt(cluster().Url("namespace=moving&partitions=1"));
   ASSERT_TRUE(engine.ok()) << engine.status();
@@ -453,6 +590,7 @@ TEST_F(RedisClusterTest, SlotsThatMoveAreFollowed) {
 }
 
 TEST_F(RedisClusterTest, AServerThatDiesIsWaitedFor) {
+  ASSERT_EQ(cluster().Call(1, {"CONFIG", "SET", "appendfsync", "always"}), "OK");  // nothing is to be lost
   auto engine = OpenAt(cluster().Url("namespace=dying&partitions=6"));
   ASSERT_TRUE(engine.ok()) << engine.status();
   Runs runs;

@@ -10,6 +10,7 @@
 // with any of these parameters (docs/redis.md says more, also on what Redis itself must be set to):
 //   namespace=NAME        runs of one namespace know nothing of another's; "default"
 //   ca=FILE               rediss: certificates to trust, PEM; the system's
+//   cert=FILE, key=FILE   rediss: a certificate to show to the server and its key, PEM; none
 //   database=N            with a Unix socket
 //   connect_timeout=MS    5000
 //   reply_timeout=MS      a server that leaves a command unanswered so long counts as gone; 10000
@@ -51,6 +52,7 @@ struct RedisOptions {
   Duration blob_keep = limits::kBlobKeep;
   Duration stream_keep = limits::kStreamKeep;
   std::string ca_file;
+  std::string cert_file, key_file;
   // Leases and timers go by the server's clock. False: by the runtime's, which all processes that share
   // the server must then share, too; for tests that turn the clock.
   bool server_clock = true;

@@ -15,6 +15,7 @@ struct RedisAddress {
   std::string socket;      // the path of a Unix socket
   bool tls = false;
   std::string ca_file;     // PEM certificates to trust; empty: the system's
+  std::string cert_file, key_file;  // PEM, to show to the server; empty: none
   std::string user, password;
   int database = 0;
   Duration connect_timeout{5'000};

@@ -73,7 +73,7 @@ Status ReadPlaces(const BackendUrl& url, detail::RedisAddress* address,
 
 StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls, Runtime& runtime) {
   if (Status status = url.CheckParameters(
-          {"namespace", "partitions", "ca", "database", "connect_timeout", "reply_timeout", "resend",
+          {"namespace", "partitions", "ca", "cert", "key", "database", "connect_timeout", "reply_timeout", "resend",
            "closed_keep", "closed_bytes", "blob_keep", "stream_keep"});
       !status.ok()) {
     return status;
@@ -83,6 +83,14 @@ StatusOr<Ports> OpenRedis(const BackendUrl& url, RedisOptions options, bool tls,
   address.user = url.user;
   address.password = url.password;
   address.ca_file = url.Find("ca").value_or(options.ca_file);
+  address.cert_file = url.Find("cert").value_or(options.cert_file);
+  address.key_file = url.Find("key").value_or(options.key_file);
+  if (address.cert_file.empty() != address.key_file.empty()) {
+    return InvalidArgument("a certificate of this client needs its key, and the key its certificate: write cert=FILE and key=FILE");
+  }
+  if (!address.user.empty() && address.password.empty()) {
+    return InvalidArgument(fmt::format("the URL names a user but no password: write {}://USER:PASSWORD@HOST", url.scheme));
+  }
   address.connect_timeout = options.connect_timeout;
   address.reply_timeout = options.reply_timeout;
   std::vector<detail::RedisPlace> places;

@@ -34,16 +34,21 @@ void RedisConnection::Connect() {
   out_.clear();
   appended_ = written_ = 0;
   if (InCluster()) {
-    const RedisPlace& place = ask_owner_ ? nodes_.OwnerOf(slot_) : nodes_.Any(failures_);
+    const RedisPlace* const owner = ask_owner_ ? nodes_.OwnerOf(slot_) : nullptr;
+    const RedisPlace& place = owner != nullptr ? *owner : nodes_.Any(seeds_tried_++);
     address_.host = place.host;
     address_.port = place.port;
-    ask_owner_ = !ask_owner_;  // next time
+    ask_owner_ = owner == nullptr;  // next time
   }
-  auto socket = RedisSocket::Connect(address_);
+  auto endpoints = RedisSocket::Lookup(address_);
+  if (!endpoints.ok()) return Lose(endpoints.status());
+  auto socket = RedisSocket::Connect(address_, *std::move(endpoints), endpoint_);
   if (!socket.ok()) return Lose(socket.status());
   socket_ = *std::move(socket);
 }
 
+// A server that turns everybody away says so before it reads anything, so the first command is one whose error counts.
+// That of CLUSTER SLOTS does not: the server is in no cluster, or this user may not know. It comes behind AUTH, or none may.
 void RedisConnection::Greet() {
   state_ = State::kGreeting;
   std::vector<RedisCommand> commands;
@@ -52,43 +57,55 @@ void RedisConnection::Greet() {
     if (!address_.user.empty()) auth.Add(address_.user);
     commands.push_back(auth.Add(address_.password));
   }
+  commands.emplace_back("PING");
   if (address_.database != 0) commands.emplace_back("SELECT", address_.database);
   commands.insert(commands.end(), greeting_.begin(), greeting_.end());
-  commands.emplace_back("PING");
-  greetings_left_ = commands.size();
-  if (InCluster()) {  // a server that is in none, or may not tell, answers with an error
-    Append(RedisCommand("CLUSTER", "SLOTS"), [this](const Reply& reply) {
-      if (reply.ok()) nodes_.LearnSlots(*reply, Place());
-    });
-  }
+  greetings_left_ = commands.size() + 1;
   for (const RedisCommand& command : commands) {
-    Append(command, [this](Reply reply) {
+    Append(command, [this](const Reply& reply) {
       if (!reply.ok()) return;
-      if (reply->is_error()) return Lose(StatusOfError(reply->text()));
-      if (--greetings_left_ == 0) OnGreeted();
+      if (!reply->is_error()) return static_cast<void>(--greetings_left_);
+      Status why = StatusOfError(reply->text());
+      if (why.code() == StatusCode::kUnknown) why = Unavailable(MessageOf(why));  // nothing was to be done
+      Lose(std::move(why));
     });
   }
+  const RedisCommand last = InCluster() ? RedisCommand("CLUSTER", "SLOTS") : RedisCommand("PING");
+  Append(last, [this](const Reply& reply) {
+    if (!reply.ok()) return;
+    if (InCluster()) nodes_.LearnSlots(*reply, Place());
+    if (--greetings_left_ == 0) OnGreeted();
+  });
 }
 
 void RedisConnection::OnGreeted() {
-  if (nodes_.is_cluster() && nodes_.OwnerOf(slot_) != Place()) {
-    ask_owner_ = true;
-    Rest(Unavailable(fmt::format("Redis at {} does not have slot {}", address_.Name(), slot_)));
-    if (failures_ == 0) deadline_ = RedisLoop::Now();
-    return;
+  if (InCluster()) {
+    const RedisPlace* const owner = nodes_.OwnerOf(slot_);
+    if (owner != nullptr && *owner != Place()) return GoTo(RedisPlace(*owner));
   }
   state_ = State::kReady;
   status_ = Status();
-  failures_ = 0;
   ask_owner_ = true;
+  redirected_ = false;
+  endpoint_ = socket_->endpoint();
   owner_->OnConnected(*this);
 }
 
-void RedisConnection::Append(const RedisCommand& command, Callback<void(Reply)> done) {
+// At once, the first time; then two servers disagree, or the owner is away.
+void RedisConnection::GoTo(const RedisPlace& owner) {
+  Status why = Unavailable(fmt::format("Redis at {} does not have slot {}, but {}:{} has", address_.Name(), slot_,
+                                       owner.host, owner.port));
+  if (std::exchange(redirected_, true)) return Lose(std::move(why));
+  ask_owner_ = true;
+  Rest(std::move(why));
+  deadline_ = RedisLoop::Now();
+}
+
+void RedisConnection::Append(const RedisCommand& command, Callback<void(Reply)> done, size_t pushes) {
   const std::string bytes = command.Bytes();
   out_ += bytes;
   appended_ += static_cast<int64_t>(bytes.size());
-  if (done) pending_.push_back({std::move(done), appended_, RedisLoop::Now()});
+  pending_.push_back({std::move(done), appended_, RedisLoop::Now(), pushes});
 }
 
 void RedisConnection::Send(const RedisCommand& command, Callback<void(Reply)> done) {
@@ -96,8 +113,12 @@ void RedisConnection::Send(const RedisCommand& command, Callback<void(Reply)> do
   Append(command, std::move(done));
 }
 
-void RedisConnection::SendUnanswered(const RedisCommand& command) {
-  if (state_ == State::kReady) Append(command, nullptr);
+void RedisConnection::SendForPushes(const RedisCommand& command, size_t channels) {
+  if (state_ != State::kReady || channels == 0) return;
+  const auto refused = [this](const Reply& reply) {
+    if (reply.ok()) Lose(reply->is_error() ? StatusOfError(reply->text()) : Unavailable("a reply instead of a push"));
+  };
+  Append(command, refused, channels);
 }
 
 int RedisConnection::Prepare(short* events) {
@@ -112,18 +133,21 @@ void RedisConnection::OnReady() {
   if (state_ == State::kConnecting) {
     const StatusOr<bool> connected = socket_->Finish();
     if (!connected.ok()) return Lose(connected.status());
-    if (*connected) Greet();
-    return;
+    if (!*connected) return;
+    Greet();
   }
-  Flush();
-  if (socket_ != nullptr) ReadReplies();
+  ReadReplies();  // before anything is written: the last words of a server that has closed
 }
 
 void RedisConnection::Flush() {
   size_t sent = 0;
   while (sent < out_.size()) {
     const auto count = socket_->Write(std::string_view(out_).substr(sent));
-    if (!count.ok()) return Lose(count.status());
+    if (!count.ok()) {
+      ReadReplies();  // its last words may say why
+      if (socket_ != nullptr) Lose(count.status());
+      return;
+    }
     if (*count == 0) break;
     sent += *count;
     written_ += static_cast<int64_t>(*count);
@@ -155,16 +179,34 @@ void RedisConnection::ReadReplies() {
 }
 
 void RedisConnection::Deliver(RedisReply reply) {
-  if (reply.is_push()) return owner_->OnPush(reply);
-  if (pending_.empty()) return Lose(Unavailable("a reply to no command"));
+  if (reply.is_push()) return OnPush(reply);
+  if (pending_.empty()) {
+    return Lose(reply.is_error() ? StatusOfError(reply.text()) : Unavailable("a reply to no command"));
+  }
   Pending first = std::move(pending_.front());
   pending_.pop_front();
-  const bool elsewhere =
-      state_ == State::kReady && reply.is_error() && AsksToReconnect(reply.text());
-  Status why = elsewhere ? StatusOfError(reply.text()) : Status();
-  if (elsewhere && reply.text().starts_with("MOVED")) nodes_.LearnMove(reply.text(), Place());
+  if (state_ == State::kReady && !reply.is_error()) ComeToSomething();
+  if (state_ == State::kReady && reply.is_error() && AsksToReconnect(reply.text())) {
+    if (reply.text().starts_with("MOVED")) nodes_.LearnMove(reply.text(), Place());
+    turned_away_ = RedisLoop::Now();
+    Lose(StatusOfError(reply.text()));  // before the answer: who gets it sees that there is no connection
+  }
   first.done(std::move(reply));
-  if (elsewhere && state_ == State::kReady) Lose(std::move(why));
+}
+
+void RedisConnection::OnPush(const RedisReply& message) {
+  if (message[0].text() != "message") {
+    if (!pending_.empty() && pending_.front().pushes > 0 && --pending_.front().pushes == 0) pending_.pop_front();
+    ComeToSomething();
+  }
+  owner_->OnPush(message);
+}
+
+// A greeting is no sign yet that a server serves, and neither is one good reply soon after it has refused to: a replica
+// that was a master reads, and refuses each write.
+void RedisConnection::ComeToSomething() {
+  if (turned_away_ && RedisLoop::Now() - *turned_away_ <= 2 * kLongestPause) return;
+  failures_ = seeds_tried_ = 0;
 }
 
 RedisLoop::Micros RedisConnection::Deadline() {
@@ -184,6 +226,10 @@ RedisLoop::Micros RedisConnection::Deadline() {
 
 void RedisConnection::OnDeadline() {
   if (state_ == State::kResting) return Connect();
+  if (state_ == State::kConnecting && socket_->BeginNext()) {
+    deadline_ = RedisLoop::Now() + MicrosOf(address_.connect_timeout);
+    return;
+  }
   Lose(Unavailable(fmt::format("Redis at {} does not answer", address_.Name())));
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,15 +49,16 @@ class RedisConnection final : public RedisLoop::Waiter {
   bool connected() const { return state_ == State::kReady; }
   // Of the server, for messages.
   std::string Name() const { return address_.Name(); }
-  // Attempts in a row that came to nothing.
-  int failures() const { return failures_; }
+  // Whether each place that is known has been tried since there last was a connection that served.
+  bool tried_all() const { return InCluster() ? seeds_tried_ >= nodes_.count() : failures_ > 0; }
   // Why there is no connection; OK: there is.
   const Status& status() const { return status_; }
 
   // At once kUnavailable while there is no connection.
   void Send(const RedisCommand& command, Callback<void(Reply)> done);
-  // A command of which the replies are pushes.
-  void SendUnanswered(const RedisCommand& command);
+  // SUBSCRIBE or UNSUBSCRIBE, each of so many channels answered by a push. Nothing while there is no
+  // connection; one that refuses is lost.
+  void SendForPushes(const RedisCommand& command, size_t channels);
 
   // RedisLoop::Waiter
   int Prepare(short* events) override;
@@ -75,6 +77,7 @@ class RedisConnection final : public RedisLoop::Waiter {
     Callback<void(Reply)> done;
     int64_t end = 0;  // of its bytes, in all that were ever to be sent on this connection
     RedisLoop::Micros since = 0;
+    size_t pushes = 0;  // that answer it instead of a reply, and are still to come
   };
 
   bool InCluster() const { return address_.socket.empty(); }  // possibly
@@ -83,11 +86,14 @@ class RedisConnection final : public RedisLoop::Waiter {
   void Connect();
   void Greet();
   void OnGreeted();
+  void GoTo(const RedisPlace& owner);
   void Rest(Status why);
-  void Append(const RedisCommand& command, Callback<void(Reply)> done);
+  void Append(const RedisCommand& command, Callback<void(Reply)> done, size_t pushes = 0);
   void Flush();
   void ReadReplies();
   void Deliver(RedisReply reply);
+  void OnPush(const RedisReply& message);
+  void ComeToSomething();
 
   RedisAddress address_;
   RedisNodes& nodes_;
@@ -98,8 +104,12 @@ class RedisConnection final : public RedisLoop::Waiter {
 
   State state_ = State::kResting;
   Status status_ = Unavailable("not connected yet");
-  int failures_ = 0;
-  bool ask_owner_ = true;  // of the slot; or anybody
+  int failures_ = 0;          // attempts in a row that came to nothing
+  int seeds_tried_ = 0;       // of all places, in turn
+  bool ask_owner_ = true;     // of the slot; or anybody
+  bool redirected_ = false;   // by a server that was asked, since there last was a connection
+  size_t endpoint_ = 0;       // of the host's addresses, the one that was reached last
+  std::optional<RedisLoop::Micros> turned_away_;  // when a server that had greeted last refused to serve
   RedisLoop::Micros deadline_ = 0;  // to connect again, or to have connected
   std::unique_ptr<RedisSocket> socket_;
   std::unique_ptr<redisReader, void (*)(redisReader*)> reader_{nullptr, redisReaderFree};

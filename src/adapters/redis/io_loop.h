@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "marathon/callback.h"
@@ -51,6 +53,30 @@ class RedisLoop {
   struct State;
   std::shared_ptr<State> state_;  // the thread's too
   std::thread thread_;
+};
+
+// Work of a loop for later. On the loop's thread only, but for the constructor.
+class RedisTimer final : public RedisLoop::Waiter {
+ public:
+  explicit RedisTimer(std::function<void()> work) : work_(std::move(work)) {}
+
+  // Does the work once, after `pause`, or when it was to be done before that.
+  void Set(RedisLoop::Micros pause) {
+    const RedisLoop::Micros at = RedisLoop::Now() + pause;
+    if (at_ < 0 || at < at_) at_ = at;
+  }
+
+  int Prepare(short*) override { return -1; }
+  void OnReady() override {}
+  RedisLoop::Micros Deadline() override { return at_; }
+  void OnDeadline() override {
+    at_ = -1;
+    work_();
+  }
+
+ private:
+  const std::function<void()> work_;
+  RedisLoop::Micros at_ = -1;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

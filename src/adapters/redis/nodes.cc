@@ -26,11 +26,11 @@ uint16_t RedisNodes::SlotOf(std::string_view key) {
   return Crc16(key) % 16384;
 }
 
-const RedisPlace& RedisNodes::OwnerOf(uint16_t slot) const {
-  if (const auto moved = moved_.find(slot); moved != moved_.end()) return moved->second;
+const RedisPlace* RedisNodes::OwnerOf(uint16_t slot) const {
+  if (const auto moved = moved_.find(slot); moved != moved_.end()) return &moved->second;
   auto range = ranges_.upper_bound(slot);
-  if (range != ranges_.begin() && (--range)->second.last >= slot) return range->second.owner;
-  return all_.front();
+  if (range != ranges_.begin() && (--range)->second.last >= slot) return &range->second.owner;
+  return nullptr;
 }
 
 void RedisNodes::Add(const RedisPlace& place) {
@@ -41,6 +41,7 @@ void RedisNodes::Add(const RedisPlace& place) {
 // nothing.
 void RedisNodes::LearnSlots(const RedisReply& reply, const RedisPlace& from) {
   if (!reply.is_array() || reply.size() == 0) return;
+  is_cluster_ = true;
   ranges_.clear();
   moved_.clear();
   for (size_t i = 0; i < reply.size(); ++i) {
@@ -65,6 +66,7 @@ void RedisNodes::LearnMove(std::string_view error, const RedisPlace& from) {
   const std::string_view host = error.substr(place + 1, colon - place - 1);
   RedisPlace owner{host.empty() ? from.host : std::string(host),
                    std::string(error.substr(colon + 1))};
+  is_cluster_ = true;
   Add(owner);
   moved_[static_cast<uint16_t>(RedisNumber(error.substr(slot + 1, place - slot - 1)))] =
       std::move(owner);

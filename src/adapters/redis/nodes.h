@@ -26,11 +26,13 @@ class RedisNodes {
   // Of a key: of its hash tag, as the cluster's specification has it.
   static uint16_t SlotOf(std::string_view key);
 
-  bool is_cluster() const { return !ranges_.empty(); }
+  bool is_cluster() const { return is_cluster_; }
+  // A server has said that it is in one: it need not tell the rest.
+  void LearnCluster() { is_cluster_ = true; }
   // How many there are to try.
   int count() const { return static_cast<int>(all_.size()); }
-  // Who has a slot, as far as is known.
-  const RedisPlace& OwnerOf(uint16_t slot) const;
+  // Who has a slot; null: that is not known. Until something is learnt.
+  const RedisPlace* OwnerOf(uint16_t slot) const;
   // All in turn: any of them may know better.
   const RedisPlace& Any(int number) const {
     return all_[static_cast<size_t>(number) % all_.size()];
@@ -49,6 +51,7 @@ class RedisNodes {
 
   void Add(const RedisPlace& place);
 
+  bool is_cluster_ = false;
   std::vector<RedisPlace> all_;           // at least one
   std::map<uint16_t, Range> ranges_;      // by first slot
   std::map<uint16_t, RedisPlace> moved_;  // since

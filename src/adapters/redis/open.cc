@@ -46,9 +46,11 @@ RedisStore::RedisStore(RedisShared& shared, int partition)
                 {RedisCommand("SCRIPT", "LOAD", kRedisStepScript)}, shared.runtime.Random(), this),
       subscriber_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix), {},
                   shared.runtime.Random(), this),
+      look_again_([this] { LookAgain(); }),
       script_(commands_, shared.nodes, keys_.absent, clock_),
       lanes_(keys_, writer_, script_, clock_, {shared.options.resend, shared.options.closed_keep}, this) {
   writer_.random = fmt::format("{:x}", shared.runtime.Random());
+  if (partition == 0) shared.clock = &clock_;
 }
 
 void RedisStore::Open(int partitions, Callback<void(StatusOr<int>)> done) {
@@ -56,6 +58,7 @@ void RedisStore::Open(int partitions, Callback<void(StatusOr<int>)> done) {
   opening_ = std::move(done);
   loop_.Add(&commands_);
   loop_.Add(&subscriber_);
+  loop_.Add(&look_again_);
 }
 
 void RedisStore::Close() {
@@ -71,32 +74,39 @@ void RedisStore::FinishOpening(Status status) {
 }
 
 void RedisStore::OnConnected(RedisConnection& connection) {
-  if (&connection == &commands_) {
-    ++incarnation_;
-    if (opening_) return LookAtServer();
-    RecallSessions();
-    for (const ReceiveRequest& parked : hub_.ParkedRequests()) Fetch(parked);
-    // The other connection may have come back before this one, and could not ask.
-    LookAtDue();
-    for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
-    return;
+  if (&connection == &subscriber_) {
+    RedisCommand subscribe("SUBSCRIBE");
+    for (const auto& [channel, listener] : listeners_) subscribe.Add(channel);
+    return subscriber_.SendForPushes(subscribe, listeners_.size());
   }
-  RedisCommand subscribe("SUBSCRIBE");
-  for (const auto& [channel, listener] : listeners_) subscribe.Add(channel);
-  if (!listeners_.empty()) subscriber_.SendUnanswered(subscribe);
+  ++incarnation_;
+  if (opening_) return LookAtServer();
+  // Where the slot was, what is pushed may be of a server that has left.
+  if (subscriber_.connected() && subscriber_.Name() != commands_.Name()) {
+    subscriber_.Lose(Unavailable(fmt::format("the slot has moved to Redis at {}", commands_.Name())));
+  }
+  RecallSessions();
+  // The other connection may have come back before this one, and could not ask.
+  LookForAll();
 }
 
 void RedisStore::OnLost(RedisConnection& connection) {
-  if (connection.failures() >= shared_.nodes.count()) FinishOpening(connection.status());
+  if (connection.tried_all()) FinishOpening(connection.status());
   if (&connection == &commands_) receiving_.clear();  // a server that was restarted may know of nobody
+  if (&connection == &subscriber_) {
+    hears_ = false;
+    look_again_.Set(kLookAgain);
+  }
 }
 
-// ---- What is looked at, one after the other
+// ---- What is looked at, one after the other. Without a connection any more, the next one begins anew, and OnLost knows when
+// there will be none.
 
 void RedisStore::LookAtServer() {
   commands_.Send(RedisCommand("INFO"), [this](const RedisConnection::Reply& info) {
-    if (!info.ok()) return FinishOpening(info.status());
-    if (Status status = CheckServer(info->text()); !status.ok()) return FinishOpening(status);
+    if (!commands_.connected()) return;
+    Status status = info.ok() ? CheckServer(*info) : info.status();
+    if (!status.ok()) return FinishOpening(std::move(status));
     LookAtSettings();
   });
 }
@@ -105,6 +115,7 @@ void RedisStore::LookAtServer() {
 void RedisStore::LookAtSettings() {
   commands_.Send(RedisCommand("CONFIG", "GET", "appendfsync"),
                  [this](const RedisConnection::Reply& reply) {
+                   if (!commands_.connected()) return;
                    if (!reply.ok()) return FinishOpening(reply.status());
                    const std::string_view fsync = (*reply)[1].text();
                    if (!fsync.empty() && fsync != "always") {
@@ -128,6 +139,7 @@ void RedisStore::Enter() {
   step.Read("HSETNX", keys_.meta, "partitions", fresh);
   step.Read("HMGET", keys_.meta, "format", "partitions");
   script_.Send(std::move(step), std::nullopt, [this](const StatusOr<RedisStepReply>& reply) {
+    if (!commands_.connected()) return;
     if (!reply.ok()) return FinishOpening(reply.status());
     if (const RedisReply probe = reply->replies[0]; probe.is_error()) {
       return FinishOpening(StatusOfError(probe.text()));
@@ -150,10 +162,10 @@ void RedisStore::Enter() {
     const int64_t closed_bytes = shared_.options.closed_bytes;
     if (closed_bytes > 0) writer_.closed_bytes = std::max<int64_t>(closed_bytes / count, 1);
     ListenToOthers();
-    FinishOpening(Status());
   });
 }
 
+// Opens the store, as soon as it hears.
 void RedisStore::ListenToOthers() {
   Listen(keys_.due_channel, [this](std::optional<std::string_view> message) {
     if (!message) return LookAtDue();
@@ -161,10 +173,11 @@ void RedisStore::ListenToOthers() {
     if (space == message->npos || message->substr(0, space) == writer_.id) return;
     Effects effects;
     effects.NoteDue(FromMicros(static_cast<int64_t>(RedisNumber(message->substr(space + 1)))));
-    hub_.Publish(std::move(effects));
+    Publish(std::move(effects));
   });
   Listen(keys_.StoreChannel(writer_.id), [this](std::optional<std::string_view> message) {
     if (!message) {
+      FinishOpening(Status());
       for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
     } else if (const auto run = ParseRedisName(*message)) {
       LookAtAwaited(*run);
@@ -172,9 +185,16 @@ void RedisStore::ListenToOthers() {
   });
 }
 
-// `info`: what INFO answers; empty where the user may not ask.
-Status RedisStore::CheckServer(std::string_view info) {
-  if (info.empty()) return {};
+// `reply`: what INFO answers.
+Status RedisStore::CheckServer(const RedisReply& reply) {
+  if (reply.is_error()) {
+    Status status = StatusOfError(reply.text());
+    if (status.code() != StatusCode::kFailedPrecondition) return status;
+    Warn("does not say how it is set (INFO), so it may be one that evicts keys, or forgets them when it ends");
+    return {};
+  }
+  const std::string_view info = reply.text();
+  if (InfoField(info, "cluster_enabled") == "1") shared_.nodes.LearnCluster();
   constexpr int kOldest = 602;  // XTRIM MINID, ZRANGE BYSCORE
   const std::string_view version = InfoField(info, "redis_version");
   if (VersionOf(version) < kOldest) {
@@ -195,7 +215,10 @@ Status RedisStore::CheckServer(std::string_view info) {
 
 // Once for each setting of each server, however many partitions it has.
 void RedisStore::Warn(std::string_view what) {
-  std::string text = fmt::format("Redis at {} {} (docs/redis.md)", commands_.Name(), what);
+  WarnOf(fmt::format("Redis at {} {} (docs/redis.md)", commands_.Name(), what));
+}
+
+void RedisStore::WarnOf(const std::string& text) {
   LogSink* const log = shared_.options.log.get();
   if (log != nullptr && shared_.warned.insert(text).second) log->Log(LogLevel::kWarning, text);
 }

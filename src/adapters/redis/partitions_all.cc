@@ -161,7 +161,7 @@ void RedisPartitions::ClaimActivities(SessionId session, std::vector<ClaimReques
 
 // ---- Time
 
-// What some partitions answer counts, though others do not; these are asked again at once.
+// What some partitions answer counts, though others do not; these are asked again in a while.
 void RedisPartitions::PollDue(DueRequest request, Done<DueReply> done) {
   using Reply = StatusOr<DueReply>;
   const auto poll = [request](RedisStore& store, Done<DueReply> one) {
@@ -185,7 +185,7 @@ void RedisPartitions::PollDue(DueRequest request, Done<DueReply> done) {
     Status error = FirstError(replies);
     if (!any) return done(std::move(error));
     all.expired_sessions.assign(sessions.begin(), sessions.end());
-    if (!error.ok()) all.next_due = all.now;
+    if (!error.ok()) all.next_due = std::min(all.next_due, all.now + kDueAfterError);
     done(std::move(all));
   });
 }

@@ -12,6 +12,12 @@
 #include "store.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+// After so many looks without being told anything, it is said: a server that comes back is not heard at once.
+constexpr int kDeafLooks = 3;
+
+}  // namespace
 
 // ---- Giving
 
@@ -44,7 +50,7 @@ void RedisStore::SendHints(std::vector<TaskHint> hints, DoneStatus done, bool gi
   WriteHints(step, hints, given_back);
   Effects here;
   here.hints = std::move(hints);
-  hub_.Publish(std::move(here));
+  Publish(std::move(here));
   if (step.writes() == 0) return done(Status());
   script_.Send(std::move(step), std::nullopt,
                [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
@@ -69,10 +75,6 @@ void RedisStore::ReturnStranded() {
 void RedisStore::Fetch(const ReceiveRequest& request) {
   if (!hub_.IsParked(request)) return;
   RedisStep step;
-  if (receiving_.insert(request.session).second) {
-    step.Read("SADD", keys_.receivers, request.session);
-  }
-  const int added = step.reads();
   for (const std::string& name : request.task_queues) {
     const std::string channel = keys_.QueueChannel(request.kind, name);
     if (!listeners_.contains(channel)) {
@@ -81,17 +83,19 @@ void RedisStore::Fetch(const ReceiveRequest& request) {
     step.Read("TAKE", keys_.Queue(request.kind, name, request.session), std::max(request.max, 1),
               step.Key(keys_.Queue(request.kind, name, "")));
   }
-  script_.Send(std::move(step), std::nullopt, [this, added, request](
-                                                  const StatusOr<RedisStepReply>& reply) {
+  // Last: a server without memory refuses it, but not behind a hint that has been taken.
+  if (receiving_.insert(request.session).second) {
+    step.Read("SADD", keys_.receivers, request.session);
+  }
+  script_.Send(std::move(step), std::nullopt, [this, request](const StatusOr<RedisStepReply>& reply) {
     if (!reply.ok()) {
       receiving_.erase(request.session);
-      // The server lives but refuses: connecting again is what asks again.
-      if (commands_.connected()) commands_.Lose(reply.status());
+      look_again_.Set(kLookAgain);
       return;
     }
     std::vector<TaskHint> taken;
     for (size_t i = 0; i < request.task_queues.size(); ++i) {
-      const RedisReply names = reply->replies[static_cast<size_t>(added) + i];
+      const RedisReply names = reply->replies[i];
       for (size_t j = 0; j < names.size(); ++j) {
         TaskHint hint{.kind = request.kind, .task_queue = request.task_queues[i]};
         if (ParseHintName(names[j].text(), &hint)) taken.push_back(std::move(hint));
@@ -133,11 +137,16 @@ void RedisStore::ReturnOwnQueues(const SessionId& session) {
 
 void RedisStore::Listen(const std::string& channel, Listener listener) {
   listeners_[channel] = std::move(listener);
-  subscriber_.SendUnanswered(RedisCommand("SUBSCRIBE", channel));
+  subscriber_.SendForPushes(RedisCommand("SUBSCRIBE", channel), 1);
 }
 
 void RedisStore::OnPush(const RedisReply& message) {
   const std::string_view kind = message[0].text();
+  if (kind == "subscribe") {
+    hears_ = true;
+    deaf_looks_ = 0;
+    if (!deaf_for_.empty()) shared_.warned.erase(std::exchange(deaf_for_, {}));
+  }
   const auto found = listeners_.find(std::string(message[1].text()));
   if (found == listeners_.end()) return;
   const Listener listener = found->second;  // it may change the map
@@ -156,8 +165,31 @@ void RedisStore::LookAtDue() {
     for (size_t i = 0; i < 2; ++i) {
       if (reply->replies[i].size() > 1) effects.NoteDue(reply->replies[i][1].time());
     }
-    hub_.Publish(std::move(effects));
+    Publish(std::move(effects));
   });
+}
+
+// For what may have been missed: by a receiver, an awaiter or a reader, and of what is due.
+void RedisStore::LookForAll() {
+  for (const ReceiveRequest& parked : hub_.ParkedRequests()) Fetch(parked);
+  LookAtDue();
+  for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
+  for (const std::string& stream : streams_) {
+    for (const auto& reader : shared_.readers.Of(stream)) LookForFrames(reader);
+  }
+}
+
+// Pushed, not polled; but for as long as nothing can be pushed, or the server has refused to give what was asked for.
+void RedisStore::LookAgain() {
+  if (opening_) return;
+  if (!hears_) look_again_.Set(kLookAgain);
+  if (!commands_.connected()) return;  // it looks when it is
+  if (!hears_ && ++deaf_looks_ >= kDeafLooks && deaf_for_.empty() && !subscriber_.status().ok()) {
+    deaf_for_ = fmt::format("Redis at {} does not tell what others do, and is asked every {} s instead: {}", commands_.Name(),
+                            kLookAgain / 1'000'000, MessageOf(subscriber_.status()));
+    WarnOf(deaf_for_);
+  }
+  LookForAll();
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -20,7 +20,7 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-extern const std::string_view kRedisStepScript;  // scripts/step.lua
+extern const std::string_view kRedisStepScript;  // scripts/step.lua, with its parts
 std::string RedisScriptDigest();
 
 // The server's time as its replies tell it: behind it by no more than a reply needs, and never ahead, for
@@ -42,6 +42,13 @@ class RedisClock final : public Clock {
   const Clock* const own_;
   std::atomic<int64_t> offset_{INT64_MIN};  // from RedisLoop::Now() to the server's time
 };
+
+// An instant by a clock which says `there` while another one says `here`, by that one.
+inline Time InClock(Time at, Time there, Time here) {
+  const Time::duration ahead = here - there;
+  const bool overflows = ahead.count() > 0 && at > kNever - ahead;
+  return at == kNever || overflows ? kNever : at + ahead;
+}
 
 struct RedisStepReply {
   enum class Outcome { kDone = 0, kCheckFailed = 1, kWrongTime = 2 };  // as the script answers

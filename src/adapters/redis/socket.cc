@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -45,21 +46,54 @@ std::string TlsError() {
   return reason != nullptr ? reason : fmt::format("OpenSSL error {:#x}", code);
 }
 
+// Whether what went wrong last is that the server does not let this client in: it shows no certificate, or another one.
+bool IsAboutOurCertificate() {
+  const unsigned long code = ERR_peek_error();
+  if (ERR_GET_LIB(code) != ERR_LIB_SSL) return false;
+  switch (ERR_GET_REASON(code)) {
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
-StatusOr<std::unique_ptr<RedisSocket>> RedisSocket::Connect(const RedisAddress& address) {
-  std::unique_ptr<RedisSocket> socket(new RedisSocket(address));
+StatusOr<std::vector<RedisEndpoint>> RedisSocket::Lookup(const RedisAddress& address) {
+  const auto failed = [&](std::string_view why) {
+    return Unavailable(fmt::format("no connection to Redis at {}: {}", address.Name(), why));
+  };
+  std::vector<RedisEndpoint> endpoints;
   if (!address.socket.empty()) {
-    if (Status status = socket->BeginUnix(); !status.ok()) return status;
-    return socket;
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    if (address.socket.size() >= sizeof name.sun_path) return failed("the path is too long");
+    std::copy(address.socket.begin(), address.socket.end(), name.sun_path);
+    std::memcpy(&endpoints.emplace_back().name, &name, sizeof name);
+    endpoints.back().size = sizeof name;
+    return endpoints;
   }
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const int error = getaddrinfo(address.host.c_str(), address.port.c_str(), &hints, &found);
-  if (error != 0) return socket->Error(gai_strerror(error));
-  socket->found_.reset(found);
-  socket->next_ = found;
+  if (error != 0) return failed(gai_strerror(error));
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    std::memcpy(&endpoints.emplace_back().name, one->ai_addr, one->ai_addrlen);
+    endpoints.back().size = one->ai_addrlen;
+  }
+  freeaddrinfo(found);
+  return endpoints;
+}
+
+StatusOr<std::unique_ptr<RedisSocket>> RedisSocket::Connect(const RedisAddress& address,
+                                                            std::vector<RedisEndpoint> endpoints, size_t first) {
+  std::unique_ptr<RedisSocket> socket(new RedisSocket(address, std::move(endpoints), first));
   if (Status status = socket->Begin(); !status.ok()) return status;
   return socket;
 }
@@ -73,32 +107,31 @@ Status RedisSocket::Error(std::string_view what) const {
   return Unavailable(fmt::format("no connection to Redis at {}: {}", address_.Name(), what));
 }
 
-Status RedisSocket::BeginUnix() {
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  if (address_.socket.size() >= sizeof name.sun_path) return Error("the path is too long");
-  std::copy(address_.socket.begin(), address_.socket.end(), name.sun_path);
-  fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0 || connect(fd_, reinterpret_cast<sockaddr*>(&name), sizeof name) != 0) {
-    return Error(std::strerror(errno));
-  }
-  return {};
+Status RedisSocket::Refusal(std::string_view what) const {
+  return FailedPrecondition(fmt::format("no connection to Redis at {}: {}", address_.Name(), what));
 }
 
 Status RedisSocket::Begin() {
-  int error = EADDRNOTAVAIL;
-  while (next_ != nullptr) {
-    const addrinfo& to = *std::exchange(next_, next_->ai_next);
+  int error = ETIMEDOUT;
+  tls_.reset();
+  connected_ = false;
+  wants_write_ = true;
+  while (left_ > 0) {
+    --left_;
+    endpoint_ = next_++ % endpoints_.size();
+    const RedisEndpoint& to = endpoints_[endpoint_];
     if (fd_ >= 0) close(fd_);
-    fd_ = socket(to.ai_family, to.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, to.ai_protocol);
+    fd_ = socket(to.name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd_ < 0) {
       error = errno;
       continue;
     }
-    const int on = 1;
-    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    SetKeepAlive(fd_);
-    if (connect(fd_, to.ai_addr, to.ai_addrlen) == 0 || errno == EINPROGRESS) return {};
+    if (to.name.ss_family != AF_UNIX) {
+      const int on = 1;
+      setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      SetKeepAlive(fd_);
+    }
+    if (connect(fd_, reinterpret_cast<const sockaddr*>(&to.name), to.size) == 0 || errno == EINPROGRESS) return {};
     error = errno;
   }
   return Error(std::strerror(error));
@@ -112,7 +145,7 @@ StatusOr<bool> RedisSocket::Finish() {
     socklen_t size = sizeof error;
     getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) {
-      if (next_ == nullptr) return Error(std::strerror(error));
+      if (left_ == 0) return Error(std::strerror(error));
       if (Status status = Begin(); !status.ok()) return status;
       return false;
     }
@@ -138,7 +171,15 @@ Status RedisSocket::StartTls() {
   const std::string& ca = address_.ca_file;
   const int trusted = ca.empty() ? SSL_CTX_set_default_verify_paths(context_.get())
                                  : SSL_CTX_load_verify_file(context_.get(), ca.c_str());
-  if (trusted != 1) return Error(fmt::format("certificates of {}: {}", ca, TlsError()));
+  if (trusted != 1) return Refusal(fmt::format("certificates of {}: {}", ca, TlsError()));
+  const std::string& cert = address_.cert_file;
+  const std::string& key = address_.key_file;
+  if (!cert.empty() && SSL_CTX_use_certificate_chain_file(context_.get(), cert.c_str()) != 1) {
+    return Refusal(fmt::format("this client's certificate of {}: {}", cert, TlsError()));
+  }
+  if (!key.empty() && SSL_CTX_use_PrivateKey_file(context_.get(), key.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return Refusal(fmt::format("the key {} of this client's certificate: {}", key, TlsError()));
+  }
   tls_.reset(SSL_new(context_.get()));
   if (tls_ == nullptr || SSL_set_fd(tls_.get(), fd_) != 1) return Error(TlsError());
   if (IsIpAddress(address_.host)) {
@@ -164,8 +205,12 @@ StatusOr<size_t> RedisSocket::TlsResult(int result, const char* what) {
       const long verified = SSL_get_verify_result(tls_.get());
       if (verified != X509_V_OK) {
         ERR_clear_error();
-        return Error(fmt::format("its certificate is not trusted: {}",
-                                 X509_verify_cert_error_string(verified)));
+        return Refusal(fmt::format("its certificate is not trusted: {}",
+                                   X509_verify_cert_error_string(verified)));
+      }
+      if (IsAboutOurCertificate()) {
+        return Refusal(fmt::format("it does not accept this client's certificate ({}): give it one that it trusts with "
+                                   "cert=FILE and key=FILE", TlsError()));
       }
       return Error(fmt::format("{} failed: {}", what, TlsError()));
     }

@@ -282,10 +282,15 @@ void RedisStore::SpreadInStep(RedisTransaction& tx) {
   for (const RunKey& run : tx.effects.closed) tell("CLOSED", run);
 }
 
+void RedisStore::Publish(Effects&& effects) {
+  effects.due = InCommonTime(effects.due);
+  hub_.Publish(std::move(effects));
+}
+
 void RedisStore::SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) {
   const std::vector<RunKey> closed = std::move(effects.closed);
   const bool hinted = !effects.hints.empty();
-  hub_.Publish(std::move(effects));
+  Publish(std::move(effects));
   if (hinted) ReturnStranded();
   for (const Awaited& one : awaited) hub_.AnswerAwaiters(one);
   for (const RunKey& run : closed) LookAtAwaited(run);  // whose awaiters came after that

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -38,6 +39,12 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// So long after a poll that failed in part, what is due is asked for again.
+inline constexpr Duration kDueAfterError{1'000};
+
+// So often a store looks for what it would be told, while nothing is told to it.
+inline constexpr RedisLoop::Micros kLookAgain = 2'000'000;
+
 // What the partitions of a namespace have in common.
 struct RedisShared {
   const RedisAddress address;
@@ -46,6 +53,8 @@ struct RedisShared {
   Runtime& runtime;
   RedisNodes nodes;
   std::set<std::string> warned;  // about what; the loop's
+  // By which the namespace goes, of the first partition's server: those of a cluster have a clock each.
+  const RedisClock* clock = nullptr;
   LocalHub hub;
   StreamReaders readers;
   RedisLoop loop;
@@ -138,8 +147,9 @@ class RedisStore final : public StateStore,
   void LookAtServer();
   void LookAtSettings();
   void ListenToOthers();
-  Status CheckServer(std::string_view info);
+  Status CheckServer(const RedisReply& reply);
   void Warn(std::string_view what);
+  void WarnOf(const std::string& text);
   void FinishOpening(Status status);
 
   // ---- Operations (operation.h)
@@ -156,6 +166,11 @@ class RedisStore final : public StateStore,
       done(std::move(reply));
     };
   }
+  // An instant of this partition's server, by the clock of the namespace.
+  Time InCommonTime(Time at) const {
+    return clock_.is_servers() && shared_.clock != &clock_ ? InClock(at, clock_.Now(), shared_.clock->Now()) : at;
+  }
+  void Publish(Effects&& effects);
   void SpreadInStep(RedisTransaction& transaction) override;
   void SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) override;
   void EndSession(SessionId session, bool died, DoneStatus done);
@@ -174,6 +189,8 @@ class RedisStore final : public StateStore,
   void FetchFor(TaskKind kind, const std::string& task_queue);
   void ReturnOwnQueues(const SessionId& session);
   void LookAtDue();
+  void LookForAll();
+  void LookAgain();
   void ListenToFrames(const std::string& stream);
   void LookForFrames(const StreamReaders::Reader& reader);
   std::string LimitTime() const;  // for the script; empty: the server's
@@ -186,6 +203,10 @@ class RedisStore final : public StateStore,
   RedisClock clock_;
   RedisWriter writer_;
   RedisConnection commands_, subscriber_;
+  RedisTimer look_again_;
+  bool hears_ = false;    // what others push
+  int deaf_looks_ = 0;    // without hearing it
+  std::string deaf_for_;  // what was logged of that it does not; empty: nothing
   RedisScript script_;
   RedisLanes lanes_;
   std::unordered_map<std::string, Listener> listeners_;  // by channel

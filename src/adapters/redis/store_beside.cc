@@ -120,7 +120,7 @@ void RedisStore::ListenToFrames(const std::string& stream) {
     std::erase_if(streams_, [&](const std::string& one) {
       if (one == stream || !shared_.readers.Of(one).empty()) return false;
       listeners_.erase(keys_.FrameChannel(one));
-      subscriber_.SendUnanswered(RedisCommand("UNSUBSCRIBE", keys_.FrameChannel(one)));
+      subscriber_.SendForPushes(RedisCommand("UNSUBSCRIBE", keys_.FrameChannel(one)), 1);
       return true;
     });
     streams_max_ = 2 * streams_.size();

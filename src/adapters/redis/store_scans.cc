@@ -131,14 +131,14 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
     AddHeads(step);
     store_->script_.Send(std::move(step), std::nullopt,
                          [self = shared_from_this()](const StatusOr<RedisStepReply>& reply) {
-                           if (!reply.ok()) return self->Finish({}, {});
+                           if (!reply.ok()) return self->Finish({}, {}, reply.status());
                            self->Finish(reply->replies[0], reply->replies[1]);
                          });
   }
 
-  void Finish(const RedisReply& runs, const RedisReply& sessions) {
+  // `error`: of what has been left out.
+  void Finish(const RedisReply& runs, const RedisReply& sessions, Status error = {}) {
     DueReply reply;
-    Status error;
     bool any = parts_.empty();
     for (Part& part : parts_) {
       if (!part.status.ok() && part.status.code() != StatusCode::kDataLoss) {
@@ -155,11 +155,13 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
       Append(part.ended, reply.expired_sessions);
     }
     if (!any) return done_(std::move(error));
-    reply.now = store_->Now();
+    reply.now = store_->shared_.clock->Now();
     for (const RedisReply* head : {&runs, &sessions}) {
-      if (head->size() > 1) reply.next_due = std::min(reply.next_due, (*head)[1].time());
+      if (head->size() > 1) reply.next_due = std::min(reply.next_due, store_->InCommonTime((*head)[1].time()));
     }
-    if (!error.ok() || more_excess_) reply.next_due = reply.now;  // what failed is still due
+    if (more_excess_) reply.next_due = reply.now;
+    // What failed is still due, and first: asked at once, it would be asked without a pause.
+    if (!error.ok()) reply.next_due = reply.now + kDueAfterError;
     done_(std::move(reply));
   }
 

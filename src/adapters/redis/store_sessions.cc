@@ -28,7 +28,7 @@ void RedisStore::OpenSession(SessionRow row, std::weak_ptr<StoreWatcher>, Done<T
             if (!activity) return;
             Effects effects;
             effects.canceled.emplace_back(id, *std::move(activity));
-            hub_.Publish(std::move(effects));
+            Publish(std::move(effects));
           });
         }
         done(std::move(now));
@@ -59,7 +59,7 @@ void RedisStore::Forget(const SessionId& session) {
   receiving_.erase(session);
   const std::string channel = keys_.CancelChannel(session);
   if (listeners_.erase(channel) > 0) {
-    subscriber_.SendUnanswered(RedisCommand("UNSUBSCRIBE", channel));
+    subscriber_.SendForPushes(RedisCommand("UNSUBSCRIBE", channel), 1);
   }
 }
 

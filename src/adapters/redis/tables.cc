@@ -196,9 +196,10 @@ RedisTables::Run& RedisTables::InsertRun(RunRow row) {
   run.name = RedisName(run.key);
   Expect(RedisStep::Check::kAbsent, keys_.Run(run.name), "s", "", nullptr);
   const std::string workflow = keys_.Workflow(run.key.workflow_id);
-  writes_.Write("HSET", workflow, "n", run.key.run_id);
-  if (!run.request_id.empty()) {
-    writes_.Write("HSET", workflow, "q" + run.request_id, run.key.run_id);
+  if (run.request_id.empty()) {
+    writes_.Write("HSET", workflow, "n", run.key.run_id);
+  } else {
+    writes_.Write("HSET", workflow, "n", run.key.run_id, "q" + run.request_id, run.key.run_id);
   }
   writes_.Write("ENTER", keys_.runs, writes_.Key(keys_.run_counter), run.name);
   newest_ = run.key.run_id;

@@ -66,9 +66,16 @@ bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
 
-// An error raised inside a script keeps its code in front; what follows differs between versions.
+// An error raised inside a script keeps its code in front, from Redis 7 on. Before, there are words of Redis's own:
+// "ERR Error running script (call to f_…): @user_script:7: @user_script: 7: -READONLY You can't …".
+std::string_view WithoutPlace(std::string_view error) {
+  const size_t dash = StartsWith(error, "ERR Error running script") ? error.find(": -") : error.npos;
+  return dash == error.npos ? error : error.substr(dash + 3);
+}
+
 template <size_t N>
 bool IsOneOf(std::string_view error, const std::string_view (&codes)[N]) {
+  error = WithoutPlace(error);
   for (const std::string_view code : codes) {
     if (StartsWith(error, code) &&
         (error.size() == code.size() || error[code.size()] == ' ')) {
@@ -85,7 +92,7 @@ Status StatusOfError(std::string_view error) {
       "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
       "MOVED", "ASK", "NOREPLICAS", "UNBLOCKED", "NOSCRIPT"};
   static constexpr std::string_view kFull[] = {"OOM", "MISCONF"};
-  static constexpr std::string_view kForbidden[] = {"NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT"};
+  static constexpr std::string_view kForbidden[] = {"NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT", "DENIED"};
   const std::string message = fmt::format("Redis answered: {}", error);
   if (IsOneOf(error, kLater)) return Unavailable(message);
   if (IsOneOf(error, kFull)) return ResourceExhausted(message);

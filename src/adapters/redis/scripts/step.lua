@@ -14,10 +14,8 @@
 
 local STALE_MICROS = 5000000
 
-local verbs = setmetatable({}, {__newindex = function(all, name, verb)
-  if rawget(all, name) then error(name .. ' is there twice') end
-  rawset(all, name, verb)
-end})
+-- A call runs all this from the top, so only what most steps need is defined at once.
+local verbs = {}
 
 -- Entries of a stream behind id `after`: no more than `count`, and after the first one no more than `bytes`.
 -- {1 if there are more, id, first value, second value, id, …}
@@ -75,20 +73,6 @@ function verbs.HINT(queue, hint, priority, place, channel, counter, receivers, s
   end
 end
 
--- What waits for a session that no longer receives goes to anyone, and keeps its place: (own queue, queue), as many as
--- there are.
-function verbs.RETURN(index, channel, ...)
-  local pairs_ = {...}
-  for i = 1, #pairs_, 2 do
-    local own, queue = KEYS[tonumber(pairs_[i])], KEYS[tonumber(pairs_[i + 1])]
-    local hints = redis.call('ZRANGE', own, 0, -1, 'WITHSCORES')
-    for j = 1, #hints, 2 do redis.call('ZADD', queue, 'NX', hints[j + 1], hints[j]) end
-    redis.call('DEL', own)
-    redis.call('SREM', index, own)
-    redis.call('PUBLISH', channel, queue)
-  end
-end
-
 -- Enters a member in a due index, and tells everybody when nothing in it was due sooner.
 function verbs.DUE(index, at, member, channel, sender)
   local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
@@ -98,44 +82,9 @@ function verbs.DUE(index, at, member, channel, sender)
   end
 end
 
--- Counts a closed run among those that are kept, once; tells everybody when they take more than they may.
-function verbs.KEEP(closed, counter, member, at, bytes, most, channel)
-  if redis.call('ZADD', closed, 'NX', at, member) == 0 then return end
-  if redis.call('INCRBY', KEYS[tonumber(counter)], bytes) > tonumber(most) then redis.call('PUBLISH', channel, '- 0') end
-end
-
--- … and no more.
-function verbs.UNKEEP(closed, counter, member, bytes)
-  if redis.call('ZREM', closed, member) == 1 then redis.call('INCRBY', KEYS[tonumber(counter)], '-' .. bytes) end
-end
-
--- The oldest of them, but never the newest, while all together take more than `most`: a thirty-second more than there must be,
--- so that not every end of a run makes some. Up to `count`.
-function verbs.EXCESS(closed, counter, most, count)
-  local over = tonumber(redis.call('GET', KEYS[tonumber(counter)]) or '0') - tonumber(most)
-  if over <= 0 then return {} end
-  local members, excess = redis.call('ZRANGE', closed, 0, tonumber(count)), {}
-  for i = 1, math.min(#members - 1, tonumber(count)) do
-    if over + tonumber(most) / 32 <= 0 then break end
-    excess[i] = members[i]
-    over = over - tonumber(string.match(members[i], '^c(%d+):'))
-  end
-  return excess
-end
-
 -- Enters a member under the next number.
 function verbs.ENTER(index, counter, member)
   redis.call('ZADD', index, redis.call('INCR', KEYS[tonumber(counter)]), member)
-end
-
--- … under the number that it has in `index`.
-function verbs.FILE(file, index, member)
-  redis.call('ZADD', file, redis.call('ZSCORE', KEYS[tonumber(index)], member), member)
-end
-
--- Removes a field that has this value.
-function verbs.UNNAME(names, field, value)
-  if redis.call('HGET', names, field) == value then redis.call('HDEL', names, field) end
 end
 
 -- Whether a dedupe key is remembered: seen no earlier than `before`, and among the `kept` newest.
@@ -159,28 +108,11 @@ function verbs.TRIM(keys, before, kept, answers)
   redis.call('ZREMRANGEBYRANK', keys, 0, -1 - tonumber(kept))
 end
 
--- All of them become another run's; answers go the same way.
-function verbs.MOVEKEYS(keys, to)
-  if redis.call('EXISTS', keys) == 1 then redis.call('RENAME', keys, KEYS[tonumber(to)]) end
-end
-
--- Answers of one kind become one of another, as of `seen`.
-function verbs.REPLACE(answers, keys, from, to, seen)
-  local all = redis.call('HGETALL', answers)
-  for i = 1, #all, 2 do
-    if all[i + 1] == from then
-      redis.call('HSET', answers, all[i], to)
-      redis.call('ZADD', KEYS[tonumber(keys)], seen, all[i])
-    end
-  end
-end
-
 -- Takes a run's timers out of the due index.
 function verbs.TIMERS(timers, due, run)
-  for _, id in ipairs(redis.call('HKEYS', timers)) do
-    redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run)
-  end
-  redis.call('DEL', timers)
+  local ids = redis.call('HKEYS', timers)
+  for _, id in ipairs(ids) do redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run) end
+  if #ids > 0 then redis.call('DEL', timers) end
 end
 
 -- Notes in `field` that store `id` awaits the end of a run ('w'), or something that may come before it ('e').
@@ -192,125 +124,49 @@ function verbs.AWAIT(run, id, field)
   end
 end
 
--- Tells the stores noted in `field`, but for `sender`, which knows. Whoever is told and still waits enters itself again,
--- so that no store stays that has gone.
-local function tell_awaiting(run, field, prefix, name, sender)
-  local awaiting = redis.call('HGET', run, field) or ''
-  local stays = false
-  for id in string.gmatch(awaiting, '%S+') do
-    if id == sender then stays = true else redis.call('PUBLISH', prefix .. id, name) end
+-- Tells the stores of `awaiting`, but for `sender`, which knows. Whether that is one of them.
+local function tell_awaiting(awaiting, prefix, name, sender)
+  local is_one = false
+  for id in string.gmatch(awaiting or '', '%S+') do
+    if id == sender then is_one = true else redis.call('PUBLISH', prefix .. id, name) end
   end
-  if stays then
-    redis.call('HSET', run, field, ' ' .. sender .. ' ')
-  elseif awaiting ~= '' then
-    redis.call('HDEL', run, field)
-  end
+  return is_one
 end
 
--- Something of a run has come that may be awaited before its end.
-function verbs.ANSWERED(run, prefix, name, sender) tell_awaiting(run, 'e', prefix, name, sender) end
+-- Something of a run has come that may be awaited before its end. Whoever is told and still waits enters itself again, so
+-- that no store stays that has gone.
+function verbs.ANSWERED(run, prefix, name, sender)
+  local awaiting = redis.call('HGET', run, 'e')
+  if not awaiting then return end
+  if tell_awaiting(awaiting, prefix, name, sender) then
+    redis.call('HSET', run, 'e', ' ' .. sender .. ' ')
+  else
+    redis.call('HDEL', run, 'e')
+  end
+end
 
 -- It has ended, and nothing more will come.
 function verbs.CLOSED(run, prefix, name, sender)
-  for _, field in ipairs{'w', 'e'} do
-    tell_awaiting(run, field, prefix, name, sender)
-    redis.call('HDEL', run, field)
-  end
+  local awaiting = redis.call('HMGET', run, 'w', 'e')
+  if not awaiting[1] and not awaiting[2] then return end
+  tell_awaiting(awaiting[1], prefix, name, sender)
+  tell_awaiting(awaiting[2], prefix, name, sender)
+  redis.call('HDEL', run, 'w', 'e')
 end
-
--- A stream that begins, or begins anew: its numbers are behind the time, and so behind all that it ever had.
-local function begin_stream(stream, frames)
-  local clock = redis.call('TIME')
-  local before = clock[1] * 1000000 + clock[2]
-  redis.call('DEL', frames)
-  redis.call('HSET', stream, 'first', string.format('%.0f', before + 1))
-  return before
-end
-
--- Forgets the frames from number `from` on, chunk by chunk: a page of them may be large.
-local function forget_from(frames, from)
-  repeat
-    local entries = redis.call('XRANGE', frames, from .. '-0', '+', 'COUNT', 64)
-    local ids = {}
-    for i, entry in ipairs(entries) do ids[i] = entry[1] end
-    if #ids > 0 then redis.call('XDEL', frames, unpack(ids)) end
-  until #entries < 64
-end
-
--- Appends frames of `step` to a stream, but for those that it has written under this fence already; tells readers.
--- `written`: how many the caller knows of. Fences are of 20 digits, and so compared as text.
--- {0, number of the step's newest frame}, {1} if a higher fence has written, {2, frames there are} if there is a gap
--- `replaces`: a number from which on older frames are forgotten for the new ones; 0: none.
-function verbs.APPEND(stream, frames, channel, keep, step, fence, written, replaces, ...)
-  frames = KEYS[tonumber(frames)]
-  local held, there, newest = fence, 0, '0'
-  local mark = redis.call('HGET', stream, 'step:' .. step)
-  if mark then held, there, newest = string.match(mark, '^(%d+) (%d+) (%d+)$') end
-  if fence < held then return {1} end
-  there, written = fence == held and tonumber(there) or 0, tonumber(written)
-  if written > there then return {2, there} end
-  local last = tonumber(redis.call('HGET', stream, 'last') or begin_stream(stream, frames))
-  local new, first = {...}, there - written + 1
-  if replaces ~= '0' and first == 1 and #new > 0 then forget_from(frames, replaces) end
-  for i = first, #new do
-    last = last + 1
-    newest = string.format('%.0f', last)
-    redis.call('XADD', frames, newest .. '-0', 'step', step, 'bytes', new[i])
-  end
-  there = string.format('%.0f', math.max(there, written + #new))
-  redis.call('HSET', stream, 'last', string.format('%.0f', last), 'step:' .. step,
-             fence .. ' ' .. there .. ' ' .. newest)
-  redis.call('PEXPIRE', stream, keep)
-  redis.call('PEXPIRE', frames, keep)
-  if first <= #new then redis.call('PUBLISH', channel, newest) end
-  return {0, tonumber(newest)}
-end
-
--- Forgets the frames of a stream up to `seq`.
-function verbs.TRIMFRAMES(stream, frames, seq)
-  local bounds = redis.call('HMGET', stream, 'first', 'last')
-  local first = math.min(tonumber(seq), tonumber(bounds[2] or '0')) + 1
-  if first <= tonumber(bounds[1] or '1') then return end
-  first = string.format('%.0f', first)
-  redis.call('XTRIM', KEYS[tonumber(frames)], 'MINID', first .. '-0')
-  redis.call('HSET', stream, 'first', first)
-end
-
--- (limiter.lua)
-
--- (places.lua)
 
 function verbs.TELL(_, channel, message)
   redis.call('PUBLISH', channel, message)
 end
 
--- Does once, with a key of its own, all that steps ever do: a user who may not do some of it is found out
--- before that can tear a step. Answers with the first error, or with nothing.
-function verbs.PROBE(key)
-  local failed
-  local function try(command, ...)
-    local reply = redis.pcall(command, ...)
-    if not failed and type(reply) == 'table' and reply.err then
-      failed = redis.error_reply('NOPERM ' .. command .. ': ' .. reply.err)
-    end
-  end
-  local function all(commands)
-    try('DEL', key)
-    for _, command in ipairs(commands) do try(command[1], key, unpack(command, 2)) end
-  end
-  all{{'HSET', 'a', '1'}, {'HSETNX', 'b', '1'}, {'HGET', 'a'}, {'HMGET', 'a'}, {'HEXISTS', 'a'}, {'HKEYS'},
-      {'HGETALL'}, {'HDEL', 'b'}, {'HINCRBY', 'c', '1'}}
-  all{{'SADD', 'a', 'b'}, {'SREM', 'b'}, {'SMEMBERS'}, {'SCARD'}, {'SISMEMBER', 'a'}}
-  all{{'ZADD', '1', 'a'}, {'ZADD', '2', 'b'}, {'ZSCORE', 'a'}, {'ZREVRANK', 'a'}, {'ZCARD'},
-      {'ZRANGE', '0', '0'}, {'ZRANGEBYSCORE', '5', '6'}, {'ZREM', 'b'}, {'ZREMRANGEBYSCORE', '5', '6'},
-      {'ZREMRANGEBYRANK', '5', '6'}, {'ZPOPMIN'}}
-  all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
-      {'XTRIM', 'MINID', '2-0'}}
-  all{{'SET', 'a', 'PX', '9'}, {'GETEX', 'PX', '9'}, {'PEXPIRE', '9'}}
-  all{{'INCR'}, {'INCRBY', '1'}, {'GET'}, {'EXISTS'}, {'RENAME', key}}
-  try('DEL', key)
-  try('PUBLISH', key, '')
-  return failed
+-- Those of seldom.lua.
+local seldom = {ACQUIRE = true, APPEND = true, ENTERPLACE = true, EXCESS = true, FILE = true, KEEP = true,
+                LEAVEPLACE = true, MOVEKEYS = true, PROBE = true, REPLACE = true, RETURN = true, SETTLE = true,
+                TRIMFRAMES = true, UNKEEP = true, UNNAME = true}
+
+local function define_seldom()
+
+-- (seldom.lua)
+
 end
 
 local function holds(kind, key, field, value)
@@ -338,6 +194,7 @@ local function execute()
   local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
   local from, to = at + 3, at + 2 + count
   at = to + 1
+  if seldom[name] and not verbs[name] then define_seldom() end
   local verb = verbs[name]
   if verb then return verb(key, unpack(ARGV, from, to)) end
   return redis.call(name, key, unpack(ARGV, from, to))
