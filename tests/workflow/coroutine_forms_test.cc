@@ -78,6 +78,19 @@ constexpr ActivityDef<Point(Point)> kPoint{"Point"};
 constexpr ActivityDef<int(int)> kInt{"Int"};
 constexpr ActivityDef<Tracked(Tracked)> kFail{"Fail"};
 constexpr ActivityDef<void()> kRing{"Ring"};
+constexpr WorkflowDef<Tracked(Tracked)> kChild{"Child"};
+constexpr WorkflowDef<void()> kNap{"Nap"};
+constexpr SignalDef<Tracked> kWord{"s"};
+constexpr SignalDef<void> kGo{"s"};
+
+// An awaiter stays where it was made: others point to it.
+template <class... Awaiters>
+inline constexpr bool kStay = (!std::is_move_constructible_v<Awaiters> && ...) && (!std::is_move_assignable_v<Awaiters> && ...);
+static_assert(kStay<detail::JoinAwaiter<int>, detail::TryAwaiter<int>, detail::ReceiveAwaiter<int>,
+                    detail::ReceiveForAwaiter<int>, detail::ReceiveForAwaiter<void>, detail::AnyAwaiter,
+                    detail::AllAwaiter<int, void>, detail::AllVectorAwaiter<int>, detail::AllVectorAwaiter<void>,
+                    detail::ConditionAwaiter<bool (*)()>, detail::ConditionForAwaiter<bool (*)()>,
+                    detail::SideEffectAwaiter<int (*)()>, detail::ContinueAsNewAwaiter, detail::InlineAwaiter<int>>);
 
 // ---- The driver
 
@@ -126,6 +139,9 @@ class Driver {
         answers_.push_back(TimerFired{event.id});
       }
       history_.push_back(std::move(event));
+    }
+    for (const detail::LocalTask& task : replayer_->TakeLocals()) {
+      answers_.push_back(ActivityCompleted{task.id, task.call.input, 1});
     }
   }
 
@@ -257,6 +273,81 @@ std::vector<Form> Calls() {
                  Outcome<Tracked> b = co_await ctx.TryRun(kEcho, Tracked("b"));
                  const Outcome<Tracked> c = co_await ctx.TryRun(kFail, Tracked("c"));
                  co_return a.text() + b.value().text() + std::to_string(c.ok()) + c.failure().type;
+               }),
+      MakeForm("ByNameEveryWay", "abcdef",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Outcome<Tracked> a = co_await ctx.TryRun<Tracked>("Echo", Tracked("a"));
+                 auto started = ctx.Start<Tracked>("Echo", Tracked("b"), {.heartbeat_timeout = 1s});
+                 const Tracked b = co_await started;
+                 auto local = ctx.StartLocal<Tracked>("Echo", Tracked("c"));
+                 const Tracked c = co_await local;
+                 const Tracked d = co_await ctx.RunLocal<Tracked>("Echo", Tracked("d"), {.start_to_close_timeout = 1s});
+                 auto child = ctx.StartChild<Tracked>("Child", Tracked("e"));
+                 const Tracked e = co_await child;
+                 const Tracked f = co_await ctx.RunChild<Tracked>("Child", Tracked("f"), {.workflow_id = "f"});
+                 co_return Join(a.value(), b, c, d, e, f);
+               }),
+      MakeForm("ByNameWithoutInput", "done",
+               [](WorkflowContext& ctx) -> Texts {
+                 const ActivityOptions options{.heartbeat_timeout = 1s};
+                 co_await ctx.Run<void>("Ring");
+                 co_await ctx.Run<void>("Ring", {.start_to_close_timeout = 1s});
+                 co_await ctx.Run<void>("Ring", options);
+                 const Outcome<void> tried = co_await ctx.TryRun<void>("Ring", options);
+                 auto started = ctx.Start<void>("Ring");
+                 auto local = ctx.StartLocal<void>("Ring");
+                 co_await ctx.RunLocal<void>("Ring", {.start_to_close_timeout = 1s});
+                 auto child = ctx.StartChild<void>("Nap", {.workflow_id = "n"});
+                 co_await ctx.RunChild<void>("Nap");
+                 co_await ctx.All(started, local, child);
+                 co_return tried.ok() ? "done" : "failed";
+               }),
+      MakeForm("ByDefinitionEveryWay", "abcde",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Outcome<Tracked> a = co_await ctx.TryRun(kEcho, Tracked("a"));
+                 const Outcome<void> none = co_await ctx.TryRun(kRing);
+                 auto b = ctx.Start(kEcho, Tracked("b"));
+                 auto ring = ctx.Start(kRing, {.heartbeat_timeout = 1s});
+                 auto c = ctx.StartLocal(kEcho, Tracked("c"));
+                 co_await ctx.RunLocal(kRing);
+                 auto d = ctx.StartChild(kChild, Tracked("d"));
+                 auto nap = ctx.StartChild(kNap);
+                 co_await ctx.RunChild(kNap, {.workflow_id = "n"});
+                 const Tracked e = co_await ctx.RunChild(kChild, Tracked("e"));
+                 co_await ctx.All(ring, nap);
+                 auto [texts, second] = co_await ctx.All(b, c);
+                 const Tracked fourth = co_await d;
+                 co_return (none.ok() ? a.value().text() : "") + Join(texts, second, fourth, e);
+               }),
+      MakeForm("SignalsToOthersEveryWay", "sent",
+               [](WorkflowContext& ctx) -> Texts {
+                 auto child = ctx.StartChild(kNap);
+                 co_await ctx.SignalRun("w2", kWord, Tracked("a"));
+                 co_await ctx.SignalRun("w2", kGo);
+                 co_await ctx.SignalRun("w2", kGo, {.run_id = "r2"});
+                 co_await ctx.SignalRun("w2", "s", Tracked("b"), {.run_id = "r2"});
+                 co_await ctx.SignalRun("w2", "s");
+                 co_await ctx.SignalRun("w2", "s", {.run_id = "r2"});
+                 co_await ctx.SignalRun(child, kWord, Tracked("c"));
+                 co_await ctx.SignalRun(child, kGo);
+                 co_await ctx.SignalRun(child, "s", Tracked("d"));
+                 co_await ctx.SignalRun(child, "s");
+                 co_await child;
+                 co_return "sent";
+               }),
+      MakeForm("SignalsWithoutAValue", "no2",
+               [](WorkflowContext& ctx) -> Texts {
+                 int heard = 0;
+                 co_await ctx.Receive(kGo);
+                 co_await ctx.Receive<void>("s");
+                 const bool no = co_await ctx.Receive(SignalDef<void>{"t"}, 1ms);
+                 {
+                   auto hears = ctx.OnSignal(kGo, [&heard] { ++heard; });
+                   co_await ctx.WaitUntil([&heard] { return heard == 1; });
+                 }
+                 auto hears = ctx.OnSignal("s", [&heard] { ++heard; });
+                 co_await ctx.WaitUntil([&heard] { return heard == 2; });
+                 co_return (no ? "" : "no") + std::to_string(heard);
                }),
       MakeForm("NamedAwaiter", "a",
                [](WorkflowContext& ctx) -> Texts {
