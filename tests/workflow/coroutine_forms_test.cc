@@ -8,8 +8,10 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "marathon/engine/replayer.h"
 #include "marathon/marathon.h"
@@ -190,6 +192,10 @@ Workflow<void> Void(WorkflowContext& ctx, std::string* out) {
 template <class T>
 Workflow<T> Generic(WorkflowContext& ctx, const ActivityDef<T(T)>& def, T value) {
   co_return co_await ctx.Run(def, value);
+}
+Workflow<Order> ReturnsAnAggregate(WorkflowContext& ctx, Tracked id) {
+  co_await ctx.Run(kRing);
+  co_return Order{id, {1, 2}};
 }
 Order MakeOrder(std::string id) { return Order{std::move(id), {1, 2}}; }
 template <class... T>
@@ -432,6 +438,35 @@ std::vector<Form> Composition() {
                  const Tracked a = "a";
                  co_return co_await [&]() -> Texts { co_return (co_await ctx.Run(kEcho, a)).text(); }();
                }),
+#if defined(__clang__) || __GNUC__ > 12  // g++ 12 destroys the closure twice, and nothing can refuse it
+      MakeForm("LambdaThatCapturesInPlace", "a",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Tracked a = "a";
+                 co_return co_await [&ctx, a]() -> Texts { co_return (co_await ctx.Run(kEcho, a)).text(); }();
+               }),
+#endif
+      MakeForm("LambdaOfParametersInPlace", "ab",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Tracked a = "a";
+                 const std::string first = co_await [](WorkflowContext& own, Tracked copy) -> Texts {
+                   co_return (co_await own.Run(kEcho, copy)).text();
+                 }(ctx, a);
+                 auto branch = ctx.Spawn([](WorkflowContext& own, Tracked copy) -> Texts {
+                   co_return (co_await own.Run(kEcho, copy)).text();
+                 }(ctx, Tracked("b")));
+                 co_return first + co_await branch;
+               }),
+      MakeForm("AggregateReturnedByAHelper", "o-32",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Order order = co_await ReturnsAnAggregate(ctx, Tracked("o-3"));
+                 auto branch = ctx.Spawn(ReturnsAnAggregate(ctx, Tracked("o-4")));
+                 const Order other = co_await branch;
+                 co_return order.id.text() + std::to_string(other.lines.size());
+               }),
+      MakeForm("StandardFunction", "a",
+               std::function<Texts(WorkflowContext&)>([kept = Tracked("a")](WorkflowContext& ctx) -> Texts {
+                 co_return (co_await ctx.Run(kEcho, kept)).text();
+               })),
       MakeForm("GenericHelpers", "a7",
                [](WorkflowContext& ctx) -> Texts {
                  const Tracked a = co_await Generic(ctx, kEcho, Tracked("a"));
@@ -561,7 +596,7 @@ std::vector<Form> Control() {
                  for (const auto& [key, value] : map) text += (co_await ctx.Run(kEcho, value)).text();
                  co_return text;
                }),
-      MakeForm("Operands", "if while switch",
+      MakeForm("Operands", "if while for switch",
                [](WorkflowContext& ctx) -> Texts {
                  std::string text;
                  if (co_await ctx.Run(kInt, 1) == 1 && co_await ctx.Run(kInt, 2) == 2) text += "if";
@@ -569,6 +604,11 @@ std::vector<Form> Control() {
                  int n = 0;
                  while (co_await ctx.Run(kInt, n) < 2) ++n;
                  if (n == 2) text += " while";
+                 for (n = 0; co_await ctx.Run(kInt, n) < 3; n += co_await ctx.Run(kInt, 1)) {
+                   const Tracked local = "l";
+                   co_await ctx.Run(kRing);
+                 }
+                 if (n == 3) text += " for";
                  switch (co_await ctx.Run(kInt, 5)) {
                    case 5: {
                      const Tracked local = " switch";
@@ -628,6 +668,13 @@ std::vector<Form> Control() {
                  maybe = co_await ctx.Run(kEcho, *owned);
                  co_return std::to_string(values.size()) + Join(pair[0], pair[1]);
                }),
+      MakeForm("AllocatesAfterTheAwait", "a",
+               [](WorkflowContext& ctx) -> Texts {  // `new T{co_await …}` allocates before, and leaks if it is evicted
+                 Tracked value = co_await ctx.Run(kEcho, Tracked("a"));
+                 const auto owned = std::make_unique<Tracked>(std::move(value));
+                 co_await ctx.Sleep(1ms);
+                 co_return owned->text();
+               }),
       MakeForm("ThrowsAfterAnAwait", "",
                [](WorkflowContext& ctx) -> Texts {
                  const Tracked local = "l";
@@ -675,6 +722,35 @@ TEST_P(CoroutineFormsTest, RunsAndCanBeDestroyedAtEachWait) {
     }
     EXPECT_EQ(Tracked::Living(), before) << "leaked, destroyed after " << stop_after;
   }
+}
+
+thread_local int of_the_thread = 0;
+
+// clang 14 kept a thread's id and the addresses of its variables across a co_await.
+TEST(CoroutineThreadTest, SeesTheThreadThatResumesIt) {
+  using Seen = std::pair<std::thread::id, const int*>;
+  const auto here = [] { return Seen(std::this_thread::get_id(), &of_the_thread); };
+  std::vector<Seen> seen;
+  const auto workflow = [&seen, here](WorkflowContext& ctx) -> Workflow<void> {
+    for (int i = 0; i < 2; ++i) {
+      seen.emplace_back(std::this_thread::get_id(), &of_the_thread);
+      co_await ctx.Run(kRing);
+    }
+    seen.push_back(here());
+  };
+  const detail::WorkflowFactory factory = detail::MakeWorkflow<void()>(workflow);
+  Driver driver(factory);
+  std::vector<Seen> expected = {here()};
+  std::thread other([&] {
+    driver.Step();
+    expected.push_back(here());
+  });
+  other.join();
+  driver.Step();
+  expected.push_back(here());
+  EXPECT_TRUE(driver.closed());
+  EXPECT_EQ(seen, expected);
+  EXPECT_NE(seen[0].first, seen[1].first);
 }
 
 // Not as deep as a stack: helpers that never wait, a million of them.
