@@ -78,6 +78,62 @@ TEST_P(EngineTest, AClosedRunGivesItsIdAwayByPolicy) {
   EXPECT_EQ(start("bad", IdReusePolicy::kAllowDuplicateFailedOnly), StatusCode::kOk);
 }
 
+// ---- Signals
+
+constexpr WorkflowDef<int(int)> kAdds{"Adds"};
+constexpr WorkflowDef<int()> kTakes{"Takes"};
+constexpr SignalDef<int> kNumber{"number"};
+constexpr SignalDef<void> kGoOn{"go on"};
+
+Registry Signaled() {
+  Registry registry;
+  registry.Bind(kAdds, [](WorkflowContext& ctx, int x) -> Workflow<int> {
+    x += co_await ctx.Receive(kNumber);
+    co_await ctx.Receive(kGoOn);
+    co_return x;
+  });
+  registry.Bind(kTakes, [](WorkflowContext& ctx) -> Workflow<int> {
+    co_await ctx.Receive(kGoOn);
+    const bool again = co_await ctx.Receive(kGoOn, 1h);
+    const bool more = co_await ctx.Receive(kGoOn, 0ms);
+    const std::optional<int> number = co_await ctx.Receive(kNumber, 0ms);
+    co_return number.value_or(0) + (again ? 100 : 0) + (more ? 1'000 : 0);
+  });
+  return registry;
+}
+
+TEST_P(EngineTest, SignalWithStartByDefinition) {
+  Engine engine = Open(Signaled());
+  const auto first = engine.SignalWithStart(kAdds, 10, kNumber, 1, {.workflow_id = "w"});
+  const auto second = engine.SignalWithStart(kAdds, 20, kGoOn, {.workflow_id = "w"});
+  ASSERT_TRUE(first.ok() && second.ok()) << first.status() << second.status();
+  EXPECT_EQ(first->run_id(), second->run_id());
+  EXPECT_EQ(ResultOf<int>(first).value_or(0), 11);
+
+  const auto without_input = engine.SignalWithStart(kTakes, kNumber, 5, {.workflow_id = "x"});
+  const auto without_value = engine.SignalWithStart(kTakes, kGoOn, {.workflow_id = "x"}, {.request_id = "r"});
+  const auto repeated = engine.SignalWithStart(kTakes, kGoOn, {.workflow_id = "x"}, {.request_id = "r"});
+  ASSERT_TRUE(without_input.ok() && without_value.ok() && repeated.ok());
+  const auto by_name = engine.SignalWithStartPayload("Takes", Payload(), "go on", Payload(), {.workflow_id = "x"});
+  ASSERT_TRUE(by_name.ok()) << by_name.status();
+  EXPECT_EQ(by_name->run_id(), without_input->run_id());
+  EXPECT_EQ(ResultOf<int>(without_input).value_or(0), 105);
+}
+
+TEST_P(EngineTest, SignalsWithoutAValue) {
+  Engine engine = Open(Signaled());
+  const auto run = engine.Start(kTakes);
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(run->Signal(kGoOn, {.request_id = "once"}).ok());
+  ASSERT_TRUE(run->Signal("go on", {.request_id = "once"}).ok());
+  ASSERT_TRUE(run->Signal("go on").ok());
+  EXPECT_EQ(ResultOf<int>(run).value_or(0), 100);
+  const auto wants_one = engine.Start(kAdds, 1);
+  ASSERT_TRUE(wants_one.ok()) << wants_one.status();
+  ASSERT_TRUE(wants_one->Signal("number").ok());
+  EXPECT_EQ(FailureOf(ResultOf<int>(wants_one).status()).type, failure_type::kDecode);
+}
+
 // ---- Looking
 
 TEST_P(EngineTest, DescribesListsAndReadsRuns) {
