@@ -12,8 +12,8 @@
 // until it comes back. The watchdog (EngineOptions::watchdog) reports it, blocks the run, and keeps later
 // calls of Start away from that workflow's code: they return, and leave the first turn to the engine's threads.
 //
-// Thread rule: safe to call from any thread and from activities; refused in workflow bodies and, with
-// kFailedPrecondition, after fork() in the child. Calls block until the store has answered; what the
+// Thread rule: safe to call from any thread and, but for Shutdown, from activities; refused with
+// kFailedPrecondition in workflow bodies and, after fork(), in the child. Calls block until the store has answered; what the
 // store could not do for a moment is tried again inside.
 #pragma once
 
@@ -259,12 +259,14 @@ class Engine {
 
   Engine(Engine&&) noexcept = default;
   Engine& operator=(Engine&&) noexcept;
-  ~Engine();  // Shutdown()
+  // Shutdown(). Where that is refused the engine cannot be ended: it logs an error, and works on until the process ends.
+  ~Engine();
 
   // Stops taking work, fires the stop tokens of running activities, waits for them and for turns, gives
   // leases back, and joins all threads. Whoever waits in Result gets kCancelled. An activity that goes
-  // on for longer than `patience` is logged every 5 s, and waited for.
-  void Shutdown(Duration patience = Duration(10'000));
+  // on for longer than `patience` is logged every 5 s, and waited for. kFailedPrecondition, and nothing is done, where it
+  // would wait for its caller: in a workflow's body, an activity or a callback of this engine, and after fork().
+  Status Shutdown(Duration patience = Duration(10'000));
 
   // Starts a run. kAlreadyExists: the id policies forbid it; kNotFound: no such workflow type.
   template <class In>

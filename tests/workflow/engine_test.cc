@@ -1,6 +1,7 @@
 // The engine as its program sees it: starting, finding, describing, ending; ids, deadlines, shutdown,
 // several engines on one store, and what it refuses.
 // labels: threads
+// needs: testing
 // program: engine
 #include <gmock/gmock.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 
 #include "fixture.h"
 #include "marathon/testing/forwarding_state_store.h"
+#include "marathon/testing/test_environment.h"
 
 namespace marathon::tests::engine_test {
 namespace {
@@ -234,9 +236,9 @@ TEST_P(EngineTest, ShutdownAnswersWhoWaits) {
   ASSERT_TRUE(run.ok()) << run.status();
   Mailbox<StatusCode> code;
   std::jthread waits([&] { code.Put(run->Result<int>().status().code()); });
-  engine.Shutdown();
+  EXPECT_TRUE(engine.Shutdown().ok());
   EXPECT_THAT(code.Get(), ::testing::AnyOf(StatusCode::kCancelled, StatusCode::kFailedPrecondition));
-  engine.Shutdown();  // again: nothing happens
+  EXPECT_TRUE(engine.Shutdown().ok()) << "again: nothing happens";
   EXPECT_EQ(run->Describe().status().code(), StatusCode::kFailedPrecondition);
 }
 
@@ -290,8 +292,8 @@ TEST_P(EngineTest, AForkedChildMayNotUseTheEngine) {
         run->Describe().status().code() == StatusCode::kFailedPrecondition &&
         run->Signal("go", 1).code() == StatusCode::kFailedPrecondition &&
         engine.Start("WaitForGo").status().code() == StatusCode::kFailedPrecondition &&
-        run->Result<int>().status().code() == StatusCode::kFailedPrecondition;
-    engine.Shutdown();  // leaves the parent's alone
+        run->Result<int>().status().code() == StatusCode::kFailedPrecondition &&
+        engine.Shutdown().code() == StatusCode::kFailedPrecondition;  // leaves the parent's alone
     _exit(refused ? 0 : 1);
   }
   int status = -1;
@@ -299,6 +301,123 @@ TEST_P(EngineTest, AForkedChildMayNotUseTheEngine) {
   EXPECT_EQ(status, 0);
   ASSERT_TRUE(run->Signal("go", 4).ok());
   EXPECT_EQ(ResultOf<int>(run).value_or(0), 4);
+}
+
+TEST_P(EngineTest, IsNotEndedByWhatItWouldWaitFor) {
+  Engine* engine_of_run = nullptr;
+  const auto end = [&] { return engine_of_run->Shutdown().raw_code(); };
+  Registry registry = Workflows();
+  registry.Bind("End", [&] { return end(); });
+  registry.Bind("EndLater", [&](ActivityCompletion<int> done) { done.Complete(end()); });
+  registry.Bind("W", [&](WorkflowContext& ctx) -> Workflow<std::vector<int>> {
+    std::vector<int> codes = {end()};
+    codes.push_back(co_await ctx.Run<int>("End"));
+    codes.push_back(co_await ctx.RunLocal<int>("End"));
+    codes.push_back(co_await ctx.Run<int>("EndLater"));
+    codes.push_back(end());
+    co_return codes;
+  });
+  Engine engine = Open(registry);
+  engine_of_run = &engine;
+  const int refused = static_cast<int>(StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ResultOf<std::vector<int>>(engine.Start("W")).value_or(std::vector<int>()),
+            std::vector<int>(5, refused));
+  EXPECT_EQ(ResultOf<int>(engine.Start("AtOnce", 3)).value_or(0), 3) << "it works on";
+  EXPECT_TRUE(engine.Shutdown().ok());
+}
+
+TEST(ShutdownTest, AnActivityMayEndAnotherEngine) {
+  auto other = Engine::Open("memory:", Workflows());
+  ASSERT_TRUE(other.ok()) << other.status();
+  Registry registry;
+  registry.Bind("End", [&] { return other->Shutdown().raw_code(); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("End"); });
+  auto engine = Engine::Open("memory:", registry);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ(ResultOf<int>(engine->Start("W")).value_or(-1), 0);
+  EXPECT_EQ(other->Start("AtOnce", 1).status().code(), StatusCode::kFailedPrecondition);
+}
+
+TEST(ShutdownTest, InVirtualTimeToo) {
+  Engine* engine_of_run = nullptr;
+  Registry registry;
+  registry.Bind("End", [&] { return engine_of_run->Shutdown().raw_code(); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("End"); });
+  testing::TestEnvironment env(registry);
+  engine_of_run = &env.engine();
+  EXPECT_EQ(ResultOf<int>(env.engine().Start("W")).value_or(0), static_cast<int>(StatusCode::kFailedPrecondition));
+  bool ended = false;
+  env.After(1h, [&] { ended = env.engine().Shutdown().ok(); });
+  env.Advance(2h);
+  EXPECT_TRUE(ended);
+}
+
+// A worker whose last owner is one of its own activities.
+TEST(ShutdownTest, AnEngineDestroyedByItsActivityWorksOn) {
+  if (kSanitized) GTEST_SKIP() << "its threads are left";
+  std::optional<Engine> engine;
+  Mailbox<int> opened;
+  Registry registry;
+  registry.Bind("Drop", [&] {
+    opened.Get();
+    engine.reset();
+    return 7;
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Drop"); });
+  const auto log = std::make_shared<CollectingLog>();
+  auto made = Engine::Open("memory:", registry, {.log = log});
+  ASSERT_TRUE(made.ok()) << made.status();
+  engine.emplace(*std::move(made));
+  const auto run = engine->Start("W");
+  opened.Put(1);
+  EXPECT_EQ(ResultOf<int>(run).value_or(0), 7);
+  EXPECT_EQ(log->Count("~Engine: an engine cannot be shut down by"), 1);
+}
+
+// ---- Activities that ignore their stop_token
+
+TEST(ShutdownTest, NamesEveryFiveSecondsWhatItWaitsFor) {
+  std::optional<ActivityCompletion<int>> kept;
+  Registry registry;
+  registry.Bind("Ignores", [&](ActivityContext&, ActivityCompletion<int> done) { kept.emplace(std::move(done)); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Ignores"); });
+  const auto log = std::make_shared<CollectingLog>();
+  testing::TestEnvironment env(registry, {.log = log});
+  ASSERT_TRUE(env.engine().Start("W", {.workflow_id = "w"}).ok());
+  env.RunUntilIdle();
+  ASSERT_TRUE(kept);
+  const Time begin = env.Now();
+  env.After(26s, [&] { kept->Complete(7); });
+  EXPECT_TRUE(env.engine().Shutdown(10s).ok());
+  EXPECT_EQ(env.Now() - begin, 26s) << "it is waited for";
+  EXPECT_EQ(log->Count("waiting for activities that ignore their stop_token: \"Ignores\" of workflow \"w\""), 4)
+      << "after 10, 15, 20 and 25 seconds";
+}
+
+TEST_P(EngineTest, ShutdownWaitsForWhatIgnoresItsStopToken) {
+  Mailbox<int> begun;
+  Mailbox<int> go;
+  Registry registry;
+  registry.Bind("Ignores", [&] {
+    begun.Put(1);
+    return go.Get();
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Ignores"); });
+  Engine engine = Open(registry);
+  const auto run = engine.Start("W", {.workflow_id = "w"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  begun.Get();
+  std::atomic<bool> ended{false};
+  std::jthread ends([&] {
+    EXPECT_TRUE(engine.Shutdown(1ms).ok());
+    ended = true;
+  });
+  EXPECT_TRUE(log_->WaitFor("waiting for activities that ignore their stop_token: \"Ignores\" of workflow \"w\""));
+  EXPECT_FALSE(ended);
+  go.Put(7);
+  ends.join();
+  Engine next = Open(registry);
+  EXPECT_EQ(next.Find("w").Result<int>(kPatience).value_or(0), 7) << "what it did counts, or is done again";
 }
 
 TEST(OpenTest, AnUnknownSchemeListsThoseThereAre) {
