@@ -503,18 +503,79 @@ TEST(AwayTest, ResultAsksAgain) {
 
 // ---- Many
 
+template <class Keep>
+std::vector<Setup> SetupsWhere(Keep&& keep) {
+  std::vector<Setup> setups = AllSetups();
+  std::erase_if(setups, [&](const Setup& setup) { return !keep(setup); });
+  return setups;
+}
+
+// Starts "Sleeper" with the inputs 0, 1, 2 …, each under its own workflow id.
+void StartSleepers(Engine& engine, int count) {
+  constexpr int kThreads = 8;
+  std::atomic<int> next{0};
+  std::atomic<int> failed{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        for (int n = next++; n < count; n = next++) {
+          if (!engine.Start("Sleeper", n, {.workflow_id = "s" + std::to_string(n)}).ok()) ++failed;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(failed, 0);
+}
+
+class TimedSleepersTest : public WorkflowTest {};
+INSTANTIATE_TEST_SUITE_P(, TimedSleepersTest, ::testing::ValuesIn(SetupsWhere([](const Setup& setup) {
+                           return setup.store == StoreKind::kMemory || setup.store == StoreKind::kSqlite;
+                         })),
+                         SetupName);
+
+// They go to sleep in one process. An hour later another one comes, and has all of them wake.
+TEST_P(TimedSleepersTest, AHundredThousandWakeInTime) {
+  constexpr int kSleepers = kSanitized ? 10'000 : 100'000;
+  std::vector<std::atomic<int>> woken(kSleepers);
+  std::atomic<int> count{0};
+  Mailbox<int> all;
+  Registry registry;
+  registry.Bind("Sleeper", [&](WorkflowContext& ctx, int x) -> Workflow<int> {
+    co_await ctx.Sleep(1h);
+    // Live, once: nobody else takes its turns.
+    if (!ctx.is_replaying() && woken[static_cast<size_t>(x)]++ == 0 && ++count == kSleepers) all.Put(1);
+    co_return x + 1;
+  });
+  EngineOptions options = Options();
+  options.verify_determinism = false;
+  {
+    Engine engine = Open(registry, options);
+    StartSleepers(engine, kSleepers);
+    EXPECT_EQ(engine.Count({.status = RunStatus::kRunning}).value_or(0), kSleepers);
+  }
+  EXPECT_EQ(count, 0);
+  store_.Turn(1h);
+  Engine engine = Open(registry, options);
+  EXPECT_EQ(all.Get(), 1);
+  EXPECT_TRUE(Eventually([&] { return engine.Count({.status = RunStatus::kRunning}).value_or(-1) == 0; }));
+  EXPECT_EQ(engine.Count({.status = RunStatus::kCompleted}).value_or(0), kSleepers);
+  for (int n = 0; n < kSleepers; n += 101) {
+    EXPECT_EQ(engine.Find("s" + std::to_string(n)).Result<int>(kPatience).value_or(0), n + 1);
+  }
+}
+
+// The same in one process, and on the other stores.
 class SleepersTest : public WorkflowTest {};
-INSTANTIATE_TEST_SUITE_P(, SleepersTest, ::testing::ValuesIn([] {
-                           std::vector<Setup> setups = AllSetups();
-                           std::erase_if(setups, [](const Setup& s) { return s.cache_runs == 0; });
-                           return setups;
-                         }()),
+INSTANTIATE_TEST_SUITE_P(, SleepersTest, ::testing::ValuesIn(SetupsWhere([](const Setup& setup) {
+                           const bool timed = setup.store == StoreKind::kMemory || setup.store == StoreKind::kSqlite;
+                           return !timed && setup.cache_runs != 0;
+                         })),
                          SetupName);
 
 // Most of them do not fit into the cache: those woken are replayed.
 TEST_P(SleepersTest, AHundredThousandSleep) {
   constexpr int kSleepers = kSanitized ? 20'000 : 100'000;
-  constexpr int kThreads = 8;
   Registry registry;
   registry.Bind("Sleeper", [](WorkflowContext& ctx, int x) -> Workflow<int> {
     const std::optional<int> woken = co_await ctx.Receive<int>("wake", 24h);
@@ -523,19 +584,7 @@ TEST_P(SleepersTest, AHundredThousandSleep) {
   EngineOptions options = Options();
   options.verify_determinism = false;
   Engine engine = Open(registry, options);
-  std::atomic<int> next{0};
-  std::atomic<int> failed{0};
-  {
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&] {
-        for (int n = next++; n < kSleepers; n = next++) {
-          if (!engine.Start("Sleeper", n, {.workflow_id = "s" + std::to_string(n)}).ok()) ++failed;
-        }
-      });
-    }
-  }
-  ASSERT_EQ(failed, 0);
+  StartSleepers(engine, kSleepers);
   for (int n = 0; n < kSleepers; n += 1'000) {
     const auto run = engine.Find("s" + std::to_string(n));
     ASSERT_TRUE(run.Signal("wake", 1).ok());
