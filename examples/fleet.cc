@@ -66,7 +66,7 @@ int Work(const std::string& url, marathon::Registry& registry) {
   std::cout << "worker " << getpid() << " is ready" << std::endl;
   int signal = 0;
   sigwait(&end, &signal);
-  engine->Shutdown();  // what it was doing, others have at once
+  engine->Shutdown().IgnoreError();  // what it was doing, others have at once
   return 0;
 }
 

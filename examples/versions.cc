@@ -52,7 +52,7 @@ int main() {
     if (absl::Status status = finish(id); !status.ok()) return Complain(status);
   }
 
-  one->Shutdown();
+  one->Shutdown().IgnoreError();
   const auto left = two->List({.status = marathon::RunStatus::kRunning, .pinned_to = "one"});
   if (!left.ok()) return Complain(left.status());
   for (const marathon::RunRow& row : left->runs) {

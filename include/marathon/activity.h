@@ -164,11 +164,21 @@ class ActivityContext {
 };
 
 namespace detail {
-// The asynchronous activity whose callable this thread is in.
+// The activity whose callable this thread is in.
 inline const ActivityAttempt*& CalledOnThisThread() {
   thread_local const ActivityAttempt* called = nullptr;
   return called;
 }
+class CalledHere {
+ public:
+  explicit CalledHere(const ActivityAttempt* attempt) : before_(std::exchange(CalledOnThisThread(), attempt)) {}
+  CalledHere(const CalledHere&) = delete;
+  CalledHere& operator=(const CalledHere&) = delete;
+  ~CalledHere() { CalledOnThisThread() = before_; }
+
+ private:
+  const ActivityAttempt* const before_;
+};
 }  // namespace detail
 
 // How an asynchronous activity ends: exactly one of Complete, Fail and Postpone, once, from any thread. One that is

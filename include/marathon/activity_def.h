@@ -26,6 +26,7 @@ struct ActivityDef<Out()> {
   std::string_view name;
 };
 
+// `SignalDef<T>`, or `SignalDef<void>` for one without a value.
 template <class T>
 struct SignalDef {
   std::string_view name;

@@ -13,6 +13,7 @@
 #include <optional>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "marathon/adapters/memory.h"
 #include "marathon/engine/checks.h"
@@ -129,6 +130,18 @@ class EngineImpl {
     return {};
   }
 
+  // Whether the engine may be ended here: not where that would wait for the caller.
+  Status CheckShutdown() const {
+    if (ForkCount() != forks) {
+      return FailedPrecondition("this engine belongs to the parent process: after fork() its child cannot end it");
+    }
+    const bool inside = threads ? threads->IsOwnThread() : CalledOnThisThread() != nullptr;
+    if (!inside && !InTurnOnThisThread()) return {};
+    return FailedPrecondition(
+        "an engine cannot be shut down by a workflow, an activity or a callback of its own, for which it would wait "
+        "for ever: have the thread do it that opened it");
+  }
+
   // Makes an asynchronous call and waits for its answer.
   template <class T, class Call>
   StatusOr<T> Await(Call&& call) {
@@ -172,7 +185,7 @@ class EngineImpl {
   }
 
   StatusOr<RunEnd> Await(AwaitRequest request, Duration timeout);
-  void Shutdown(Duration patience);
+  Status Shutdown(Duration patience);
 
   const std::shared_ptr<ThreadRuntime> threads;  // null: somebody else drives the runtime
   const std::shared_ptr<Runtime> held;
@@ -307,9 +320,9 @@ MARATHON_INLINE void EngineImpl::OnEnd(const std::shared_ptr<Host>& host, const 
   host->AfterBackoff(failed, [host, waiter] { AskForEnd(host, waiter); });
 }
 
-MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
-  if (ForkCount() != forks) return;  // a child after fork(): its parent's engine is not its own
-  if (shut_down.exchange(true)) return;
+MARATHON_INLINE Status EngineImpl::Shutdown(Duration patience) {
+  if (Status status = CheckShutdown(); !status.ok()) return status;
+  if (shut_down.exchange(true)) return {};
   {
     std::lock_guard lock(waiters_mutex_);
     for (const auto& waiter : waiters_) waiter->Answer(Cancelled("the engine is shutting down"));
@@ -321,6 +334,18 @@ MARATHON_INLINE void EngineImpl::Shutdown(Duration patience) {
     host->Log(LogLevel::kWarning, host->activities().DescribeRunning());
   }
   if (threads) threads->Stop();
+  return {};
+}
+
+// What becomes of an engine that nobody holds any more.
+MARATHON_INLINE void CloseEngine(std::shared_ptr<EngineImpl> impl) {
+  const Status status = impl->Shutdown(Duration(10'000));
+  if (status.ok() || ForkCount() != impl->forks || impl->shut_down) return;
+  impl->host->Log(LogLevel::kError, fmt::format("~Engine: {}. It works on until the process ends", MessageOf(status)));
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<std::shared_ptr<EngineImpl>>;
+  std::lock_guard lock(mutex);
+  kept->push_back(std::move(impl));
 }
 
 }  // namespace detail
@@ -387,17 +412,17 @@ MARATHON_INLINE StatusOr<Engine> Engine::OpenImpl(std::shared_ptr<detail::Engine
 
 MARATHON_INLINE Engine& Engine::operator=(Engine&& other) noexcept {
   if (this != &other) {
-    if (impl_) impl_->Shutdown(Duration(10'000));
+    if (impl_) detail::CloseEngine(std::move(impl_));
     impl_ = std::move(other.impl_);
   }
   return *this;
 }
 
 MARATHON_INLINE Engine::~Engine() {
-  if (impl_) impl_->Shutdown(Duration(10'000));
+  if (impl_) detail::CloseEngine(std::move(impl_));
 }
 
-MARATHON_INLINE void Engine::Shutdown(Duration patience) { impl_->Shutdown(patience); }
+MARATHON_INLINE Status Engine::Shutdown(Duration patience) { return impl_->Shutdown(patience); }
 
 MARATHON_INLINE BlobStore& Engine::blobs() const { return impl_->host->blobs(); }
 

@@ -12,8 +12,8 @@
 // until it comes back. The watchdog (EngineOptions::watchdog) reports it, blocks the run, and keeps later
 // calls of Start away from that workflow's code: they return, and leave the first turn to the engine's threads.
 //
-// Thread rule: safe to call from any thread and from activities; refused in workflow bodies and, with
-// kFailedPrecondition, after fork() in the child. Calls block until the store has answered; what the
+// Thread rule: safe to call from any thread and, but for Shutdown, from activities; refused with
+// kFailedPrecondition in workflow bodies and, after fork(), in the child. Calls block until the store has answered; what the
 // store could not do for a moment is tried again inside.
 #pragma once
 
@@ -76,15 +76,22 @@ class Run {
 
   // To the run, or to the one of its chain that goes on. kFailedPrecondition: that is closed.
   template <class T>
+    requires(!std::is_same_v<T, SignalOptions>)
   Status Signal(std::string_view name, const T& value, SignalOptions options = {}) const {
     StatusOr<Payload> payload = Encode<T>(value);
     return payload.ok() ? SignalPayload(name, *std::move(payload), std::move(options))
                         : payload.status();
   }
+  Status Signal(std::string_view name, SignalOptions options = {}) const {
+    return SignalPayload(name, Payload(), std::move(options));
+  }
   template <class T>
   Status Signal(const SignalDef<T>& signal, const std::type_identity_t<T>& value,
                 SignalOptions options = {}) const {
     return Signal<T>(signal.name, value, std::move(options));
+  }
+  Status Signal(const SignalDef<void>& signal, SignalOptions options = {}) const {
+    return SignalPayload(signal.name, Payload(), std::move(options));
   }
   Status SignalPayload(std::string_view name, Payload value, SignalOptions options = {}) const;
 
@@ -252,12 +259,14 @@ class Engine {
 
   Engine(Engine&&) noexcept = default;
   Engine& operator=(Engine&&) noexcept;
-  ~Engine();  // Shutdown()
+  // Shutdown(). Where that is refused the engine cannot be ended: it logs an error, and works on until the process ends.
+  ~Engine();
 
   // Stops taking work, fires the stop tokens of running activities, waits for them and for turns, gives
   // leases back, and joins all threads. Whoever waits in Result gets kCancelled. An activity that goes
-  // on for longer than `patience` is logged every 5 s, and waited for.
-  void Shutdown(Duration patience = Duration(10'000));
+  // on for longer than `patience` is logged every 5 s, and waited for. kFailedPrecondition, and nothing is done, where it
+  // would wait for its caller: in a workflow's body, an activity or a callback of this engine, and after fork().
+  Status Shutdown(Duration patience = Duration(10'000));
 
   // Starts a run. kAlreadyExists: the id policies forbid it; kNotFound: no such workflow type.
   template <class In>
@@ -281,21 +290,46 @@ class Engine {
   StatusOr<Run> StartPayload(std::string_view workflow_type, Payload input, StartOptions options = {});
 
   // Starts a run with a signal waiting for it; if one with the workflow id is open, signals that one.
-  // One atomic step.
+  // One atomic step. Workflow and signal by their definitions, with what these take …
+  template <class Out, class In, class T>
+  StatusOr<Run> SignalWithStart(const WorkflowDef<Out(In)>& def, const std::type_identity_t<In>& input,
+                                const SignalDef<T>& signal, const std::type_identity_t<T>& value,
+                                StartOptions options = {}, SignalOptions signal_options = {}) {
+    return SignalWithStartEncoded(def.name, Encode<In>(input), signal.name, Encode<T>(value),
+                                  std::move(options), std::move(signal_options));
+  }
+  template <class Out, class In>
+  StatusOr<Run> SignalWithStart(const WorkflowDef<Out(In)>& def, const std::type_identity_t<In>& input,
+                                const SignalDef<void>& signal, StartOptions options = {},
+                                SignalOptions signal_options = {}) {
+    return SignalWithStartEncoded(def.name, Encode<In>(input), signal.name, Payload(), std::move(options),
+                                  std::move(signal_options));
+  }
+  template <class Out, class T>
+  StatusOr<Run> SignalWithStart(const WorkflowDef<Out()>& def, const SignalDef<T>& signal,
+                                const std::type_identity_t<T>& value, StartOptions options = {},
+                                SignalOptions signal_options = {}) {
+    return SignalWithStartEncoded(def.name, Payload(), signal.name, Encode<T>(value), std::move(options),
+                                  std::move(signal_options));
+  }
+  template <class Out>
+  StatusOr<Run> SignalWithStart(const WorkflowDef<Out()>& def, const SignalDef<void>& signal,
+                                StartOptions options = {}, SignalOptions signal_options = {}) {
+    return SignalWithStartPayload(def.name, Payload(), signal.name, Payload(), std::move(options),
+                                  std::move(signal_options));
+  }
+  // … or by their names, with an input and a value.
   template <class In, class T>
   StatusOr<Run> SignalWithStart(std::string_view workflow_type, const In& input,
                                 std::string_view signal, const T& value,
                                 StartOptions options = {}, SignalOptions signal_options = {}) {
-    StatusOr<Payload> in = Encode<In>(input);
-    if (!in.ok()) return in.status();
-    StatusOr<Payload> signal_value = Encode<T>(value);
-    if (!signal_value.ok()) return signal_value.status();
-    return SignalWithStartPayload(workflow_type, *std::move(in), signal, *std::move(signal_value),
+    return SignalWithStartEncoded(workflow_type, Encode<In>(input), signal, Encode<T>(value),
                                   std::move(options), std::move(signal_options));
   }
+  // As they are: by name where there is no input, or no value, which is Payload() then.
   StatusOr<Run> SignalWithStartPayload(std::string_view workflow_type, Payload input,
-                                       std::string_view signal, Payload value, StartOptions options,
-                                       SignalOptions signal_options);
+                                       std::string_view signal, Payload value, StartOptions options = {},
+                                       SignalOptions signal_options = {});
 
   // Starts a run with an update waiting for it; if one with the workflow id is open, that one gets it. One
   // atomic step. Then waits until the update has come to `update_options.wait`.
@@ -385,6 +419,14 @@ class Engine {
  private:
   StatusOr<Run> StartWith(std::string_view workflow_type, Payload input, StartOptions options,
                           std::vector<Message> messages);
+  StatusOr<Run> SignalWithStartEncoded(std::string_view workflow_type, StatusOr<Payload> input,
+                                       std::string_view signal, StatusOr<Payload> value,
+                                       StartOptions options, SignalOptions signal_options) {
+    if (!input.ok()) return input.status();
+    if (!value.ok()) return value.status();
+    return SignalWithStartPayload(workflow_type, *std::move(input), signal, *std::move(value),
+                                  std::move(options), std::move(signal_options));
+  }
   explicit Engine(std::shared_ptr<detail::EngineImpl> impl) : impl_(std::move(impl)) {}
   static StatusOr<Engine> OpenImpl(std::shared_ptr<detail::EngineImpl> impl, Ports ports,
                                    const Registry& registry, EngineOptions options);

@@ -152,6 +152,7 @@ class [[nodiscard]] InlineAwaiter : public Awaitable {
  public:
   explicit InlineAwaiter(std::coroutine_handle<WorkflowPromise<T>> child) : child_(child) {}
   InlineAwaiter(const InlineAwaiter&) = delete;
+  InlineAwaiter& operator=(const InlineAwaiter&) = delete;
   ~InlineAwaiter() {
     if (child_) child_.destroy();
   }

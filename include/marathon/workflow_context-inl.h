@@ -185,12 +185,12 @@ inline Headers TargetHeaders(std::string_view workflow_id, std::string_view run_
 
 }  // namespace detail
 
-MARATHON_INLINE detail::OperationRef WorkflowContext::SendSignalEncoded(
-    std::string_view workflow_id, std::string_view run_id, EventId child, std::string_view signal,
-    Payload value, std::source_location where) {
+MARATHON_INLINE detail::OperationRef WorkflowContext::SendSignalEncoded(const Target& target,
+                                                                        std::string_view signal, Payload value,
+                                                                        std::source_location where) {
   detail::CheckName("a signal's name", signal);
-  Headers headers = detail::TargetHeaders(workflow_id, run_id);
-  if (child != 0) headers.emplace_back(detail::header::kEvent, std::to_string(child));
+  Headers headers = detail::TargetHeaders(target.workflow_id, target.run_id);
+  if (target.child != 0) headers.emplace_back(detail::header::kEvent, std::to_string(target.child));
   return core_.ScheduleActivity(fmt::format("{}{}", detail::kSignalRun, signal), std::move(value), "",
                                 ActivityPolicy(), ActivityCancellation::kTry, where,
                                 std::move(headers));

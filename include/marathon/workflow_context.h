@@ -119,6 +119,17 @@ struct ContinueAsNewOptions {
   bool upgrade = false;
 };
 
+// Made in place, in an expression with co_await, they survive what g++ 12 does to temporaries there.
+static_assert(std::is_trivially_destructible_v<ActivityOptions> && std::is_trivially_destructible_v<LocalOptions> &&
+              std::is_trivially_destructible_v<ChildOptions> && std::is_trivially_destructible_v<TargetOptions> &&
+              std::is_trivially_destructible_v<ContinueAsNewOptions> && std::is_trivially_destructible_v<RetryPolicy>);
+
+namespace detail {
+// Whether an argument is an input, where options without an input may stand.
+template <class Arg, class Options>
+concept IsInput = !std::is_same_v<std::remove_cvref_t<Arg>, Options>;
+}  // namespace detail
+
 class WorkflowContext {
  public:
   explicit WorkflowContext(detail::WorkflowCore& core) : core_(core) {}
@@ -140,13 +151,20 @@ class WorkflowContext {
       std::source_location where = std::source_location::current()) {
     return detail::JoinAwaiter<Out>(ScheduleEncoded(def.name, Payload(), options, where));
   }
-  // By name: `co_await ctx.Run<std::string>("Charge", order)`.
+  // By name: `co_await ctx.Run<std::string>("Charge", order)`, or `ctx.Run<int>("Now")`.
   template <class Out, class Arg>
+    requires detail::IsInput<Arg, ActivityOptions>
   [[nodiscard]] detail::JoinAwaiter<Out> Run(
       std::string_view activity, Arg&& input, ActivityOptions options = {},
       std::source_location where = std::source_location::current()) {
     return detail::JoinAwaiter<Out>(
         Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<Out> Run(
+      std::string_view activity, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(ScheduleEncoded(activity, Payload(), options, where));
   }
 
   // The same, but the co_await gives an Outcome<Out> instead of throwing.
@@ -161,6 +179,20 @@ class WorkflowContext {
       const ActivityDef<Out()>& def, ActivityOptions options = {},
       std::source_location where = std::source_location::current()) {
     return detail::TryAwaiter<Out>(ScheduleEncoded(def.name, Payload(), options, where));
+  }
+  template <class Out, class Arg>
+    requires detail::IsInput<Arg, ActivityOptions>
+  [[nodiscard]] detail::TryAwaiter<Out> TryRun(
+      std::string_view activity, Arg&& input, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::TryAwaiter<Out>(
+        Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::TryAwaiter<Out> TryRun(
+      std::string_view activity, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::TryAwaiter<Out>(ScheduleEncoded(activity, Payload(), options, where));
   }
 
   // The same, but without waiting: the handle is awaited later, alone or through All and Any.
@@ -177,11 +209,18 @@ class WorkflowContext {
     return ActivityHandle<Out>(ScheduleEncoded(def.name, Payload(), options, where));
   }
   template <class Out, class Arg>
+    requires detail::IsInput<Arg, ActivityOptions>
   [[nodiscard]] ActivityHandle<Out> Start(
       std::string_view activity, Arg&& input, ActivityOptions options = {},
       std::source_location where = std::source_location::current()) {
     return ActivityHandle<Out>(
         Schedule<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] ActivityHandle<Out> Start(
+      std::string_view activity, ActivityOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(ScheduleEncoded(activity, Payload(), options, where));
   }
 
   // ---- Local activities
@@ -204,11 +243,18 @@ class WorkflowContext {
     return detail::JoinAwaiter<Out>(StartLocalEncoded(def.name, Payload(), options, where));
   }
   template <class Out, class Arg>
+    requires detail::IsInput<Arg, LocalOptions>
   [[nodiscard]] detail::JoinAwaiter<Out> RunLocal(
       std::string_view activity, Arg&& input, LocalOptions options = {},
       std::source_location where = std::source_location::current()) {
     return detail::JoinAwaiter<Out>(
         StartLocalWith<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunLocal(
+      std::string_view activity, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(StartLocalEncoded(activity, Payload(), options, where));
   }
   // The same, but without waiting: several run side by side.
   template <class Out, class In, class Arg>
@@ -224,11 +270,18 @@ class WorkflowContext {
     return ActivityHandle<Out>(StartLocalEncoded(def.name, Payload(), options, where));
   }
   template <class Out, class Arg>
+    requires detail::IsInput<Arg, LocalOptions>
   [[nodiscard]] ActivityHandle<Out> StartLocal(
       std::string_view activity, Arg&& input, LocalOptions options = {},
       std::source_location where = std::source_location::current()) {
     return ActivityHandle<Out>(
         StartLocalWith<std::remove_cvref_t<Arg>>(activity, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] ActivityHandle<Out> StartLocal(
+      std::string_view activity, LocalOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ActivityHandle<Out>(StartLocalEncoded(activity, Payload(), options, where));
   }
 
   // ---- Other runs
@@ -251,11 +304,18 @@ class WorkflowContext {
   }
   // By name: `co_await ctx.RunChild<std::string>("Ship", order)`.
   template <class Out, class Arg>
+    requires detail::IsInput<Arg, ChildOptions>
   [[nodiscard]] detail::JoinAwaiter<Out> RunChild(
       std::string_view workflow, Arg&& input, ChildOptions options = {},
       std::source_location where = std::source_location::current()) {
     return detail::JoinAwaiter<Out>(ScheduleChild<std::remove_cvref_t<Arg>>(
         workflow, std::forward<Arg>(input), options, where));
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<Out> RunChild(
+      std::string_view workflow, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return detail::JoinAwaiter<Out>(ScheduleChildEncoded(workflow, Payload(), options, where));
   }
 
   // The same, but without waiting. The child starts even if this run ends at once, unless it is to end with it.
@@ -273,6 +333,7 @@ class WorkflowContext {
     return ChildHandleOf<Out>(ScheduleChildEncoded(def.name, Payload(), options, where), options);
   }
   template <class Out, class Arg>
+    requires detail::IsInput<Arg, ChildOptions>
   [[nodiscard]] ChildHandle<Out> StartChild(
       std::string_view workflow, Arg&& input, ChildOptions options = {},
       std::source_location where = std::source_location::current()) {
@@ -280,29 +341,66 @@ class WorkflowContext {
                                   workflow, std::forward<Arg>(input), options, where),
                               options);
   }
+  template <class Out>
+  [[nodiscard]] ChildHandle<Out> StartChild(
+      std::string_view workflow, ChildOptions options = {},
+      std::source_location where = std::source_location::current()) {
+    return ChildHandleOf<Out>(ScheduleChildEncoded(workflow, Payload(), options, where), options);
+  }
 
   // Signals another run, and waits until it has the signal; one sent after that comes after it. Throws
-  // DeliveryError if there is no such run, or it is closed.
+  // DeliveryError if there is no such run, or it is closed. A SignalDef<void> has no value.
   template <class T, class Arg>
+    requires(!std::is_void_v<T>)
   [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
       std::string_view workflow_id, const SignalDef<T>& signal, Arg&& value,
       TargetOptions target = {}, std::source_location where = std::source_location::current()) {
-    return SendSignal<T>(workflow_id, target.run_id, 0, signal.name, std::forward<Arg>(value), where);
+    return SendSignal<T>(Target(workflow_id, target), signal.name, std::forward<Arg>(value), where);
+  }
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      std::string_view workflow_id, const SignalDef<void>& signal, TargetOptions target = {},
+      std::source_location where = std::source_location::current()) {
+    return SendSignal(Target(workflow_id, target), signal.name, where);
   }
   template <class Arg>
+    requires detail::IsInput<Arg, TargetOptions>
   [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
       std::string_view workflow_id, std::string_view signal, Arg&& value, TargetOptions target = {},
       std::source_location where = std::source_location::current()) {
-    return SendSignal<std::remove_cvref_t<Arg>>(workflow_id, target.run_id, 0, signal,
+    return SendSignal<std::remove_cvref_t<Arg>>(Target(workflow_id, target), signal,
                                                 std::forward<Arg>(value), where);
+  }
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      std::string_view workflow_id, std::string_view signal, TargetOptions target = {},
+      std::source_location where = std::source_location::current()) {
+    return SendSignal(Target(workflow_id, target), signal, where);
   }
   // … and a child, which may still be about to start.
   template <class Out, class T, class Arg>
+    requires(!std::is_void_v<T>)
   [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
       const ChildHandle<Out>& child, const SignalDef<T>& signal, Arg&& value,
       std::source_location where = std::source_location::current()) {
-    return SendSignal<T>(child.run().workflow_id.view(), child.run().run_id.view(),
-                         child.operation()->id, signal.name, std::forward<Arg>(value), where);
+    return SendSignal<T>(Target(child), signal.name, std::forward<Arg>(value), where);
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      const ChildHandle<Out>& child, const SignalDef<void>& signal,
+      std::source_location where = std::source_location::current()) {
+    return SendSignal(Target(child), signal.name, where);
+  }
+  template <class Out, class Arg>
+    requires detail::IsInput<Arg, std::source_location>
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      const ChildHandle<Out>& child, std::string_view signal, Arg&& value,
+      std::source_location where = std::source_location::current()) {
+    return SendSignal<std::remove_cvref_t<Arg>>(Target(child), signal, std::forward<Arg>(value), where);
+  }
+  template <class Out>
+  [[nodiscard]] detail::JoinAwaiter<void> SignalRun(
+      const ChildHandle<Out>& child, std::string_view signal,
+      std::source_location where = std::source_location::current()) {
+    return SendSignal(Target(child), signal, where);
   }
   // Asks another run to end, as Run::Cancel does, and waits until it has been told. Throws DeliveryError.
   [[nodiscard]] detail::JoinAwaiter<void> CancelRun(
@@ -360,7 +458,7 @@ class WorkflowContext {
   // ---- Signals and conditions
 
   // The next signal of this name, in the order acknowledged; waits if there is none. One that is not a
-  // T is thrown as ApplicationError.
+  // T is thrown as ApplicationError; a `void` takes any, and drops its value.
   template <class T>
   [[nodiscard]] detail::ReceiveAwaiter<T> Receive(std::string_view signal) {
     return detail::ReceiveAwaiter<T>(core_.Receive(signal));
@@ -369,7 +467,7 @@ class WorkflowContext {
   [[nodiscard]] detail::ReceiveAwaiter<T> Receive(const SignalDef<T>& signal) {
     return detail::ReceiveAwaiter<T>(core_.Receive(signal.name));
   }
-  // The same, or nothing once `timeout` has passed: std::optional<T>.
+  // The same, or nothing once `timeout` has passed: std::optional<T>; of `void`, whether it came.
   template <class T>
   [[nodiscard]] detail::ReceiveForAwaiter<T> Receive(
       std::string_view signal, Duration timeout,
@@ -612,20 +710,34 @@ class WorkflowContext {
     const ActivityKey key{core_.facts().key, operation->id};
     return ChildHandle<Out>(std::move(operation), detail::ChildKey(key, options.workflow_id));
   }
+  // Whom a signal is for. The views are those of the call's arguments.
+  struct Target {
+    Target(std::string_view id, const TargetOptions& options) : workflow_id(id), run_id(options.run_id) {}
+    template <class Out>
+    explicit Target(const ChildHandle<Out>& handle)
+        : workflow_id(handle.run().workflow_id.view()),
+          run_id(handle.run().run_id.view()),
+          child(handle.operation()->id) {}
+
+    std::string_view workflow_id;
+    std::string_view run_id;
+    EventId child = 0;  // the event that scheduled it; 0: it is none
+  };
   template <class T, class Arg>
-  detail::JoinAwaiter<void> SendSignal(std::string_view workflow_id, std::string_view run_id,
-                                       EventId child, std::string_view signal, Arg&& value,
+  detail::JoinAwaiter<void> SendSignal(const Target& target, std::string_view signal, Arg&& value,
                                        std::source_location where) {
     static_assert(std::is_convertible_v<Arg&&, T>,
                   "Marathon: the value is not what the signal's definition takes");
     detail::CheckSafeArgument<Arg>();
     StatusOr<Payload> payload = Encode<T>(std::forward<Arg>(value));
     if (!payload.ok()) detail::ThrowEncodeError(signal, payload.status());
-    return detail::JoinAwaiter<void>(
-        SendSignalEncoded(workflow_id, run_id, child, signal, *std::move(payload), where));
+    return detail::JoinAwaiter<void>(SendSignalEncoded(target, signal, *std::move(payload), where));
   }
-  detail::OperationRef SendSignalEncoded(std::string_view workflow_id, std::string_view run_id,
-                                         EventId child, std::string_view signal, Payload value,
+  detail::JoinAwaiter<void> SendSignal(const Target& target, std::string_view signal,
+                                       std::source_location where) {
+    return detail::JoinAwaiter<void>(SendSignalEncoded(target, signal, Payload(), where));
+  }
+  detail::OperationRef SendSignalEncoded(const Target& target, std::string_view signal, Payload value,
                                          std::source_location where);
 
   detail::WorkflowCore& core_;

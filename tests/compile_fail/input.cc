@@ -10,8 +10,23 @@ constexpr marathon::ActivityDef<int()> kNone{"None"};
 constexpr marathon::SignalDef<int> kNumber{"number"};
 constexpr marathon::WorkflowDef<int(std::string)> kMeasure{"Measure"};
 
+constexpr marathon::WorkflowDef<int()> kRest{"Rest"};
+constexpr marathon::SignalDef<void> kGo{"go"};
+
 marathon::Workflow<int> Good(marathon::WorkflowContext& ctx) {
-  co_return co_await ctx.Run(kLength, "text") + co_await ctx.Run(kNone);
+  co_await ctx.SignalRun("w", kGo);
+  co_await ctx.SignalRun("w", "go");
+  co_return co_await ctx.Run(kLength, "text") + co_await ctx.Run(kNone) + co_await ctx.Run<int>("None");
+}
+absl::Status Good(marathon::Engine& engine) {
+  auto run = engine.SignalWithStart(kMeasure, "text", kNumber, 1);
+  if (run.ok()) run = engine.SignalWithStart(kMeasure, "text", kGo, {.workflow_id = "w"});
+  if (run.ok()) run = engine.SignalWithStart(kRest, kNumber, 1);
+  if (run.ok()) run = engine.SignalWithStart(kRest, kGo);
+  if (run.ok()) run = engine.SignalWithStart("Measure", "text", "number", 1);
+  if (!run.ok()) return run.status();
+  if (auto status = run->Signal(kGo); !status.ok()) return status;
+  return run->Signal("go", {.request_id = "r"});
 }
 
 #ifdef CASE_run
@@ -39,4 +54,24 @@ absl::Status Bad(const marathon::Run& run) { return run.Signal(kNumber, std::str
 #endif
 #ifdef CASE_start_workflow  // expect: convert|conversion|no matching
 auto Bad(marathon::Engine& engine) { return engine.Start(kMeasure, std::vector<int>()); }
+#endif
+#ifdef CASE_options_where_an_input_is_taken  // expect: no matching
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.Run(kLength, {.heartbeat_timeout = marathon::Duration(1)});
+}
+#endif
+#ifdef CASE_no_input_where_one_is_taken  // expect: no matching
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) { co_return co_await ctx.Run(kLength); }
+#endif
+#ifdef CASE_value_of_a_signal_without_one  // expect: no matching
+marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx) { co_await ctx.SignalRun("w", kGo, 1); }
+#endif
+#ifdef CASE_no_value_of_a_signal_with_one  // expect: no matching
+absl::Status Bad(const marathon::Run& run) { return run.Signal(kNumber); }
+#endif
+#ifdef CASE_signal_with_start  // expect: convert|conversion|no matching
+auto Bad(marathon::Engine& engine) { return engine.SignalWithStart(kMeasure, std::vector<int>(), kNumber, 1); }
+#endif
+#ifdef CASE_signal_with_start_value  // expect: convert|conversion|no matching
+auto Bad(marathon::Engine& engine) { return engine.SignalWithStart(kRest, kNumber, std::string("text")); }
 #endif

@@ -17,6 +17,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Point, x, y)
 
 constexpr marathon::ActivityDef<int(Order)> kCharge{"Charge"};
 constexpr marathon::ActivityDef<int(Point)> kPaint{"Paint"};
+constexpr marathon::WorkflowDef<int(Order)> kShip{"Ship"};
+constexpr marathon::SignalDef<Order> kChanged{"changed"};
 
 marathon::Workflow<int> Good(marathon::WorkflowContext& ctx) {
   const Order order{"o-1", 9.5};
@@ -26,7 +28,9 @@ marathon::Workflow<int> Good(marathon::WorkflowContext& ctx) {
   sum += static_cast<int>((co_await ctx.SideEffect(named)).size());
   sum += static_cast<int>((co_await ctx.SideEffect([&] { return text; })).size());
   co_await ctx.WaitUntil([&] { return !text.empty(); });
-  co_return sum;
+  co_await ctx.SignalRun("w", kChanged, order);
+  auto awaiter = ctx.Run(kCharge, order);
+  co_return sum + co_await awaiter + co_await ctx.RunChild(kShip, order);
 }
 
 #ifdef CASE_aggregate  // gcc-only
@@ -42,6 +46,46 @@ marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
 #ifdef CASE_local  // gcc-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.RunLocal(kCharge, Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_start  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.Start(kCharge, Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_start_local  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.StartLocal(kCharge, Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_child  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.RunChild(kShip, Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_child_by_name  // gcc-only
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  co_return co_await ctx.StartChild<int>("Ship", Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_signal  // gcc-only
+marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx) {
+  co_await ctx.SignalRun("w", kChanged, Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_signal_by_name  // gcc-only
+marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx) {
+  co_await ctx.SignalRun("w", "changed", Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_continue_as_new  // gcc-only
+marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx, Order) {
+  co_await ctx.ContinueAsNew(Order{"o-1", 9.5});
+}
+#endif
+#ifdef CASE_try_by_name  // gcc-only
+marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx) {
+  co_return (co_await ctx.TryRun<int>("Charge", Order{"o-1", 9.5})).ok();
 }
 #endif
 #ifdef CASE_try  // gcc-only
@@ -62,5 +106,26 @@ marathon::Workflow<std::string> Bad(marathon::WorkflowContext& ctx, std::string 
 #ifdef CASE_closure_in_condition  // gcc-only
 marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx, std::string text) {
   co_await ctx.WaitUntil([text] { return !text.empty(); });
+}
+#endif
+#ifdef CASE_closure_in_condition_with_timeout  // gcc-only
+marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx, std::string text) {
+  co_return co_await ctx.WaitUntil([text] { return !text.empty(); }, marathon::Duration(1));
+}
+#endif
+#ifdef CASE_moved_awaiter  // expect: deleted
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  const Order order{"o-1", 9.5};
+  auto awaiter = ctx.Run(kCharge, order);
+  auto moved = std::move(awaiter);
+  co_return co_await moved;
+}
+#endif
+#ifdef CASE_kept_awaiters  // expect: deleted|no matching|construct
+marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
+  const Order order{"o-1", 9.5};
+  std::vector<marathon::detail::JoinAwaiter<int>> awaiters;
+  awaiters.push_back(ctx.Run(kCharge, order));
+  co_return co_await awaiters.front();
 }
 #endif

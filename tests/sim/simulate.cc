@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -31,6 +32,9 @@ constexpr uint64_t kCoveringSeeds = 2'000;  // so many must have used every oper
 constexpr size_t kTraceLines = 200;     // shown of a failure
 constexpr size_t kFailuresShown = 20;
 constexpr size_t kWholeTrace = 10'000'000;
+// How the hunt for a mutant exits.
+constexpr int kCaught = 0;
+constexpr int kNotCaught = 3;  // not 1: sanitizers and the like exit with that
 
 struct Totals {
   uint64_t seeds = 0;
@@ -174,7 +178,7 @@ int RunOne(uint64_t seed) {
 }
 
 // In a process of its own, because a mutant may well bring the process down. Writes what it found.
-void HuntMutant(std::string_view name, bool loses_tail, int out) {
+[[noreturn]] void HuntMutant(std::string_view name, bool loses_tail, int out) {
   std::fclose(stderr);  // the engine's complaints about its broken self
   marathon::testing::SetMutant(name);
   for (uint64_t seed = 1; seed <= kMutantSeeds; ++seed) {
@@ -184,9 +188,9 @@ void HuntMutant(std::string_view name, bool loses_tail, int out) {
     const SimReport report = Simulate(options);
     if (report.violation.empty()) continue;
     dprintf(out, "%s\n", report.violation.c_str());
-    _exit(0);
+    _exit(kCaught);
   }
-  _exit(1);
+  _exit(kNotCaught);
 }
 
 bool FindMutant(std::string_view name, bool loses_tail) {
@@ -205,17 +209,21 @@ bool FindMutant(std::string_view name, bool loses_tail) {
   int status = 0;
   waitpid(child, &status, 0);
   const auto seeds = std::count(text.begin(), text.end(), '\n');
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 1) {
-    fmt::print("{:<28} {:>5}  NOT CAUGHT\n", name, seeds);
-    return false;
-  }
-  if (WIFSIGNALED(status)) {
-    fmt::print("{:<28} {:>5}  the process died of signal {}\n", name, seeds, WTERMSIG(status));
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kCaught) {
+    text.pop_back();
+    fmt::print("{:<28} {:>5}  {}\n", name, seeds - 1, text.substr(text.rfind('\n') + 1));
     return true;
   }
-  text.pop_back();
-  fmt::print("{:<28} {:>5}  {}\n", name, seeds - 1, text.substr(text.rfind('\n') + 1));
-  return true;
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
+    fmt::print("{:<28} {:>5}  an assertion or a sanitizer ended the process\n", name, seeds);
+    return true;
+  }
+  fmt::print("{:<28} {:>5}  NOT CAUGHT", name, seeds);
+  // Whatever else ends a process, such as the kernel for want of memory, has found nothing.
+  if (WIFSIGNALED(status)) fmt::print(": it died of signal {}", WTERMSIG(status));
+  if (WIFEXITED(status) && WEXITSTATUS(status) != kNotCaught) fmt::print(": it exited with {}", WEXITSTATUS(status));
+  fmt::print("\n");
+  return false;
 }
 
 bool FindMutants() {

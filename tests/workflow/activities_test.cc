@@ -719,7 +719,7 @@ TEST_P(ActivitiesTest, ShutdownGivesBackWhatRunsAndAnotherEngineGoesOn) {
     Engine engine = Open(registry);
     ASSERT_TRUE(engine.Start("W", {.workflow_id = "w"}).ok());
     begun.Get();
-    engine.Shutdown();
+    EXPECT_TRUE(engine.Shutdown().ok());
     EXPECT_EQ(engine.Start("W").status().code(), StatusCode::kFailedPrecondition);
   }
   hang = false;

@@ -463,7 +463,7 @@ TEST_P(ControlTest, AQueryEndsWithItsEngine) {
   ASSERT_TRUE(run.ok()) << run.status();
   Status status;
   std::jthread asks([&] { status = run->Query(kLog, {.patience = kPatience}).status(); });
-  engine.Shutdown();
+  EXPECT_TRUE(engine.Shutdown().ok());
   asks.join();
   EXPECT_THAT(status.code(), ::testing::AnyOf(StatusCode::kCancelled, StatusCode::kFailedPrecondition));
 }

@@ -8,8 +8,10 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "marathon/engine/replayer.h"
 #include "marathon/marathon.h"
@@ -78,6 +80,19 @@ constexpr ActivityDef<Point(Point)> kPoint{"Point"};
 constexpr ActivityDef<int(int)> kInt{"Int"};
 constexpr ActivityDef<Tracked(Tracked)> kFail{"Fail"};
 constexpr ActivityDef<void()> kRing{"Ring"};
+constexpr WorkflowDef<Tracked(Tracked)> kChild{"Child"};
+constexpr WorkflowDef<void()> kNap{"Nap"};
+constexpr SignalDef<Tracked> kWord{"s"};
+constexpr SignalDef<void> kGo{"s"};
+
+// An awaiter stays where it was made: others point to it.
+template <class... Awaiters>
+inline constexpr bool kStay = (!std::is_move_constructible_v<Awaiters> && ...) && (!std::is_move_assignable_v<Awaiters> && ...);
+static_assert(kStay<detail::JoinAwaiter<int>, detail::TryAwaiter<int>, detail::ReceiveAwaiter<int>,
+                    detail::ReceiveForAwaiter<int>, detail::ReceiveForAwaiter<void>, detail::AnyAwaiter,
+                    detail::AllAwaiter<int, void>, detail::AllVectorAwaiter<int>, detail::AllVectorAwaiter<void>,
+                    detail::ConditionAwaiter<bool (*)()>, detail::ConditionForAwaiter<bool (*)()>,
+                    detail::SideEffectAwaiter<int (*)()>, detail::ContinueAsNewAwaiter, detail::InlineAwaiter<int>>);
 
 // ---- The driver
 
@@ -127,6 +142,9 @@ class Driver {
       }
       history_.push_back(std::move(event));
     }
+    for (const detail::LocalTask& task : replayer_->TakeLocals()) {
+      answers_.push_back(ActivityCompleted{task.id, task.call.input, 1});
+    }
   }
 
   const detail::WorkflowFactory& factory_;
@@ -174,6 +192,10 @@ Workflow<void> Void(WorkflowContext& ctx, std::string* out) {
 template <class T>
 Workflow<T> Generic(WorkflowContext& ctx, const ActivityDef<T(T)>& def, T value) {
   co_return co_await ctx.Run(def, value);
+}
+Workflow<Order> ReturnsAnAggregate(WorkflowContext& ctx, Tracked id) {
+  co_await ctx.Run(kRing);
+  co_return Order{id, {1, 2}};
 }
 Order MakeOrder(std::string id) { return Order{std::move(id), {1, 2}}; }
 template <class... T>
@@ -258,6 +280,81 @@ std::vector<Form> Calls() {
                  const Outcome<Tracked> c = co_await ctx.TryRun(kFail, Tracked("c"));
                  co_return a.text() + b.value().text() + std::to_string(c.ok()) + c.failure().type;
                }),
+      MakeForm("ByNameEveryWay", "abcdef",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Outcome<Tracked> a = co_await ctx.TryRun<Tracked>("Echo", Tracked("a"));
+                 auto started = ctx.Start<Tracked>("Echo", Tracked("b"), {.heartbeat_timeout = 1s});
+                 const Tracked b = co_await started;
+                 auto local = ctx.StartLocal<Tracked>("Echo", Tracked("c"));
+                 const Tracked c = co_await local;
+                 const Tracked d = co_await ctx.RunLocal<Tracked>("Echo", Tracked("d"), {.start_to_close_timeout = 1s});
+                 auto child = ctx.StartChild<Tracked>("Child", Tracked("e"));
+                 const Tracked e = co_await child;
+                 const Tracked f = co_await ctx.RunChild<Tracked>("Child", Tracked("f"), {.workflow_id = "f"});
+                 co_return Join(a.value(), b, c, d, e, f);
+               }),
+      MakeForm("ByNameWithoutInput", "done",
+               [](WorkflowContext& ctx) -> Texts {
+                 const ActivityOptions options{.heartbeat_timeout = 1s};
+                 co_await ctx.Run<void>("Ring");
+                 co_await ctx.Run<void>("Ring", {.start_to_close_timeout = 1s});
+                 co_await ctx.Run<void>("Ring", options);
+                 const Outcome<void> tried = co_await ctx.TryRun<void>("Ring", options);
+                 auto started = ctx.Start<void>("Ring");
+                 auto local = ctx.StartLocal<void>("Ring");
+                 co_await ctx.RunLocal<void>("Ring", {.start_to_close_timeout = 1s});
+                 auto child = ctx.StartChild<void>("Nap", {.workflow_id = "n"});
+                 co_await ctx.RunChild<void>("Nap");
+                 co_await ctx.All(started, local, child);
+                 co_return tried.ok() ? "done" : "failed";
+               }),
+      MakeForm("ByDefinitionEveryWay", "abcde",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Outcome<Tracked> a = co_await ctx.TryRun(kEcho, Tracked("a"));
+                 const Outcome<void> none = co_await ctx.TryRun(kRing);
+                 auto b = ctx.Start(kEcho, Tracked("b"));
+                 auto ring = ctx.Start(kRing, {.heartbeat_timeout = 1s});
+                 auto c = ctx.StartLocal(kEcho, Tracked("c"));
+                 co_await ctx.RunLocal(kRing);
+                 auto d = ctx.StartChild(kChild, Tracked("d"));
+                 auto nap = ctx.StartChild(kNap);
+                 co_await ctx.RunChild(kNap, {.workflow_id = "n"});
+                 const Tracked e = co_await ctx.RunChild(kChild, Tracked("e"));
+                 co_await ctx.All(ring, nap);
+                 auto [texts, second] = co_await ctx.All(b, c);
+                 const Tracked fourth = co_await d;
+                 co_return (none.ok() ? a.value().text() : "") + Join(texts, second, fourth, e);
+               }),
+      MakeForm("SignalsToOthersEveryWay", "sent",
+               [](WorkflowContext& ctx) -> Texts {
+                 auto child = ctx.StartChild(kNap);
+                 co_await ctx.SignalRun("w2", kWord, Tracked("a"));
+                 co_await ctx.SignalRun("w2", kGo);
+                 co_await ctx.SignalRun("w2", kGo, {.run_id = "r2"});
+                 co_await ctx.SignalRun("w2", "s", Tracked("b"), {.run_id = "r2"});
+                 co_await ctx.SignalRun("w2", "s");
+                 co_await ctx.SignalRun("w2", "s", {.run_id = "r2"});
+                 co_await ctx.SignalRun(child, kWord, Tracked("c"));
+                 co_await ctx.SignalRun(child, kGo);
+                 co_await ctx.SignalRun(child, "s", Tracked("d"));
+                 co_await ctx.SignalRun(child, "s");
+                 co_await child;
+                 co_return "sent";
+               }),
+      MakeForm("SignalsWithoutAValue", "no2",
+               [](WorkflowContext& ctx) -> Texts {
+                 int heard = 0;
+                 co_await ctx.Receive(kGo);
+                 co_await ctx.Receive<void>("s");
+                 const bool no = co_await ctx.Receive(SignalDef<void>{"t"}, 1ms);
+                 {
+                   auto hears = ctx.OnSignal(kGo, [&heard] { ++heard; });
+                   co_await ctx.WaitUntil([&heard] { return heard == 1; });
+                 }
+                 auto hears = ctx.OnSignal("s", [&heard] { ++heard; });
+                 co_await ctx.WaitUntil([&heard] { return heard == 2; });
+                 co_return (no ? "" : "no") + std::to_string(heard);
+               }),
       MakeForm("NamedAwaiter", "a",
                [](WorkflowContext& ctx) -> Texts {
                  auto awaiter = ctx.Run(kEcho, Tracked("a"));
@@ -341,6 +438,35 @@ std::vector<Form> Composition() {
                  const Tracked a = "a";
                  co_return co_await [&]() -> Texts { co_return (co_await ctx.Run(kEcho, a)).text(); }();
                }),
+#if defined(__clang__) || __GNUC__ > 12  // g++ 12 destroys the closure twice, and nothing can refuse it
+      MakeForm("LambdaThatCapturesInPlace", "a",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Tracked a = "a";
+                 co_return co_await [&ctx, a]() -> Texts { co_return (co_await ctx.Run(kEcho, a)).text(); }();
+               }),
+#endif
+      MakeForm("LambdaOfParametersInPlace", "ab",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Tracked a = "a";
+                 const std::string first = co_await [](WorkflowContext& own, Tracked copy) -> Texts {
+                   co_return (co_await own.Run(kEcho, copy)).text();
+                 }(ctx, a);
+                 auto branch = ctx.Spawn([](WorkflowContext& own, Tracked copy) -> Texts {
+                   co_return (co_await own.Run(kEcho, copy)).text();
+                 }(ctx, Tracked("b")));
+                 co_return first + co_await branch;
+               }),
+      MakeForm("AggregateReturnedByAHelper", "o-32",
+               [](WorkflowContext& ctx) -> Texts {
+                 const Order order = co_await ReturnsAnAggregate(ctx, Tracked("o-3"));
+                 auto branch = ctx.Spawn(ReturnsAnAggregate(ctx, Tracked("o-4")));
+                 const Order other = co_await branch;
+                 co_return order.id.text() + std::to_string(other.lines.size());
+               }),
+      MakeForm("StandardFunction", "a",
+               std::function<Texts(WorkflowContext&)>([kept = Tracked("a")](WorkflowContext& ctx) -> Texts {
+                 co_return (co_await ctx.Run(kEcho, kept)).text();
+               })),
       MakeForm("GenericHelpers", "a7",
                [](WorkflowContext& ctx) -> Texts {
                  const Tracked a = co_await Generic(ctx, kEcho, Tracked("a"));
@@ -470,7 +596,7 @@ std::vector<Form> Control() {
                  for (const auto& [key, value] : map) text += (co_await ctx.Run(kEcho, value)).text();
                  co_return text;
                }),
-      MakeForm("Operands", "if while switch",
+      MakeForm("Operands", "if while for switch",
                [](WorkflowContext& ctx) -> Texts {
                  std::string text;
                  if (co_await ctx.Run(kInt, 1) == 1 && co_await ctx.Run(kInt, 2) == 2) text += "if";
@@ -478,6 +604,11 @@ std::vector<Form> Control() {
                  int n = 0;
                  while (co_await ctx.Run(kInt, n) < 2) ++n;
                  if (n == 2) text += " while";
+                 for (n = 0; co_await ctx.Run(kInt, n) < 3; n += co_await ctx.Run(kInt, 1)) {
+                   const Tracked local = "l";
+                   co_await ctx.Run(kRing);
+                 }
+                 if (n == 3) text += " for";
                  switch (co_await ctx.Run(kInt, 5)) {
                    case 5: {
                      const Tracked local = " switch";
@@ -537,6 +668,13 @@ std::vector<Form> Control() {
                  maybe = co_await ctx.Run(kEcho, *owned);
                  co_return std::to_string(values.size()) + Join(pair[0], pair[1]);
                }),
+      MakeForm("AllocatesAfterTheAwait", "a",
+               [](WorkflowContext& ctx) -> Texts {  // `new T{co_await …}` allocates before, and leaks if it is evicted
+                 Tracked value = co_await ctx.Run(kEcho, Tracked("a"));
+                 const auto owned = std::make_unique<Tracked>(std::move(value));
+                 co_await ctx.Sleep(1ms);
+                 co_return owned->text();
+               }),
       MakeForm("ThrowsAfterAnAwait", "",
                [](WorkflowContext& ctx) -> Texts {
                  const Tracked local = "l";
@@ -584,6 +722,35 @@ TEST_P(CoroutineFormsTest, RunsAndCanBeDestroyedAtEachWait) {
     }
     EXPECT_EQ(Tracked::Living(), before) << "leaked, destroyed after " << stop_after;
   }
+}
+
+thread_local int of_the_thread = 0;
+
+// clang 14 kept a thread's id and the addresses of its variables across a co_await.
+TEST(CoroutineThreadTest, SeesTheThreadThatResumesIt) {
+  using Seen = std::pair<std::thread::id, const int*>;
+  const auto here = [] { return Seen(std::this_thread::get_id(), &of_the_thread); };
+  std::vector<Seen> seen;
+  const auto workflow = [&seen, here](WorkflowContext& ctx) -> Workflow<void> {
+    for (int i = 0; i < 2; ++i) {
+      seen.emplace_back(std::this_thread::get_id(), &of_the_thread);
+      co_await ctx.Run(kRing);
+    }
+    seen.push_back(here());
+  };
+  const detail::WorkflowFactory factory = detail::MakeWorkflow<void()>(workflow);
+  Driver driver(factory);
+  std::vector<Seen> expected = {here()};
+  std::thread other([&] {
+    driver.Step();
+    expected.push_back(here());
+  });
+  other.join();
+  driver.Step();
+  expected.push_back(here());
+  EXPECT_TRUE(driver.closed());
+  EXPECT_EQ(seen, expected);
+  EXPECT_NE(seen[0].first, seen[1].first);
 }
 
 // Not as deep as a stack: helpers that never wait, a million of them.

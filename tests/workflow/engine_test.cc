@@ -1,6 +1,7 @@
 // The engine as its program sees it: starting, finding, describing, ending; ids, deadlines, shutdown,
 // several engines on one store, and what it refuses.
 // labels: threads
+// needs: testing
 // program: engine
 #include <gmock/gmock.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 
 #include "fixture.h"
 #include "marathon/testing/forwarding_state_store.h"
+#include "marathon/testing/test_environment.h"
 
 namespace marathon::tests::engine_test {
 namespace {
@@ -76,6 +78,62 @@ TEST_P(EngineTest, AClosedRunGivesItsIdAwayByPolicy) {
             StatusCode::kAborted);
   EXPECT_EQ(start("bad", IdReusePolicy::kRejectDuplicate), StatusCode::kAlreadyExists);
   EXPECT_EQ(start("bad", IdReusePolicy::kAllowDuplicateFailedOnly), StatusCode::kOk);
+}
+
+// ---- Signals
+
+constexpr WorkflowDef<int(int)> kAdds{"Adds"};
+constexpr WorkflowDef<int()> kTakes{"Takes"};
+constexpr SignalDef<int> kNumber{"number"};
+constexpr SignalDef<void> kGoOn{"go on"};
+
+Registry Signaled() {
+  Registry registry;
+  registry.Bind(kAdds, [](WorkflowContext& ctx, int x) -> Workflow<int> {
+    x += co_await ctx.Receive(kNumber);
+    co_await ctx.Receive(kGoOn);
+    co_return x;
+  });
+  registry.Bind(kTakes, [](WorkflowContext& ctx) -> Workflow<int> {
+    co_await ctx.Receive(kGoOn);
+    const bool again = co_await ctx.Receive(kGoOn, 1h);
+    const bool more = co_await ctx.Receive(kGoOn, 0ms);
+    const std::optional<int> number = co_await ctx.Receive(kNumber, 0ms);
+    co_return number.value_or(0) + (again ? 100 : 0) + (more ? 1'000 : 0);
+  });
+  return registry;
+}
+
+TEST_P(EngineTest, SignalWithStartByDefinition) {
+  Engine engine = Open(Signaled());
+  const auto first = engine.SignalWithStart(kAdds, 10, kNumber, 1, {.workflow_id = "w"});
+  const auto second = engine.SignalWithStart(kAdds, 20, kGoOn, {.workflow_id = "w"});
+  ASSERT_TRUE(first.ok() && second.ok()) << first.status() << second.status();
+  EXPECT_EQ(first->run_id(), second->run_id());
+  EXPECT_EQ(ResultOf<int>(first).value_or(0), 11);
+
+  const auto without_input = engine.SignalWithStart(kTakes, kNumber, 5, {.workflow_id = "x"});
+  const auto without_value = engine.SignalWithStart(kTakes, kGoOn, {.workflow_id = "x"}, {.request_id = "r"});
+  const auto repeated = engine.SignalWithStart(kTakes, kGoOn, {.workflow_id = "x"}, {.request_id = "r"});
+  ASSERT_TRUE(without_input.ok() && without_value.ok() && repeated.ok());
+  const auto by_name = engine.SignalWithStartPayload("Takes", Payload(), "go on", Payload(), {.workflow_id = "x"});
+  ASSERT_TRUE(by_name.ok()) << by_name.status();
+  EXPECT_EQ(by_name->run_id(), without_input->run_id());
+  EXPECT_EQ(ResultOf<int>(without_input).value_or(0), 105);
+}
+
+TEST_P(EngineTest, SignalsWithoutAValue) {
+  Engine engine = Open(Signaled());
+  const auto run = engine.Start(kTakes);
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(run->Signal(kGoOn, {.request_id = "once"}).ok());
+  ASSERT_TRUE(run->Signal("go on", {.request_id = "once"}).ok());
+  ASSERT_TRUE(run->Signal("go on").ok());
+  EXPECT_EQ(ResultOf<int>(run).value_or(0), 100);
+  const auto wants_one = engine.Start(kAdds, 1);
+  ASSERT_TRUE(wants_one.ok()) << wants_one.status();
+  ASSERT_TRUE(wants_one->Signal("number").ok());
+  EXPECT_EQ(FailureOf(ResultOf<int>(wants_one).status()).type, failure_type::kDecode);
 }
 
 // ---- Looking
@@ -178,9 +236,9 @@ TEST_P(EngineTest, ShutdownAnswersWhoWaits) {
   ASSERT_TRUE(run.ok()) << run.status();
   Mailbox<StatusCode> code;
   std::jthread waits([&] { code.Put(run->Result<int>().status().code()); });
-  engine.Shutdown();
+  EXPECT_TRUE(engine.Shutdown().ok());
   EXPECT_THAT(code.Get(), ::testing::AnyOf(StatusCode::kCancelled, StatusCode::kFailedPrecondition));
-  engine.Shutdown();  // again: nothing happens
+  EXPECT_TRUE(engine.Shutdown().ok()) << "again: nothing happens";
   EXPECT_EQ(run->Describe().status().code(), StatusCode::kFailedPrecondition);
 }
 
@@ -234,8 +292,8 @@ TEST_P(EngineTest, AForkedChildMayNotUseTheEngine) {
         run->Describe().status().code() == StatusCode::kFailedPrecondition &&
         run->Signal("go", 1).code() == StatusCode::kFailedPrecondition &&
         engine.Start("WaitForGo").status().code() == StatusCode::kFailedPrecondition &&
-        run->Result<int>().status().code() == StatusCode::kFailedPrecondition;
-    engine.Shutdown();  // leaves the parent's alone
+        run->Result<int>().status().code() == StatusCode::kFailedPrecondition &&
+        engine.Shutdown().code() == StatusCode::kFailedPrecondition;  // leaves the parent's alone
     _exit(refused ? 0 : 1);
   }
   int status = -1;
@@ -243,6 +301,123 @@ TEST_P(EngineTest, AForkedChildMayNotUseTheEngine) {
   EXPECT_EQ(status, 0);
   ASSERT_TRUE(run->Signal("go", 4).ok());
   EXPECT_EQ(ResultOf<int>(run).value_or(0), 4);
+}
+
+TEST_P(EngineTest, IsNotEndedByWhatItWouldWaitFor) {
+  Engine* engine_of_run = nullptr;
+  const auto end = [&] { return engine_of_run->Shutdown().raw_code(); };
+  Registry registry = Workflows();
+  registry.Bind("End", [&] { return end(); });
+  registry.Bind("EndLater", [&](ActivityCompletion<int> done) { done.Complete(end()); });
+  registry.Bind("W", [&](WorkflowContext& ctx) -> Workflow<std::vector<int>> {
+    std::vector<int> codes = {end()};
+    codes.push_back(co_await ctx.Run<int>("End"));
+    codes.push_back(co_await ctx.RunLocal<int>("End"));
+    codes.push_back(co_await ctx.Run<int>("EndLater"));
+    codes.push_back(end());
+    co_return codes;
+  });
+  Engine engine = Open(registry);
+  engine_of_run = &engine;
+  const int refused = static_cast<int>(StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ResultOf<std::vector<int>>(engine.Start("W")).value_or(std::vector<int>()),
+            std::vector<int>(5, refused));
+  EXPECT_EQ(ResultOf<int>(engine.Start("AtOnce", 3)).value_or(0), 3) << "it works on";
+  EXPECT_TRUE(engine.Shutdown().ok());
+}
+
+TEST(ShutdownTest, AnActivityMayEndAnotherEngine) {
+  auto other = Engine::Open("memory:", Workflows());
+  ASSERT_TRUE(other.ok()) << other.status();
+  Registry registry;
+  registry.Bind("End", [&] { return other->Shutdown().raw_code(); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("End"); });
+  auto engine = Engine::Open("memory:", registry);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ(ResultOf<int>(engine->Start("W")).value_or(-1), 0);
+  EXPECT_EQ(other->Start("AtOnce", 1).status().code(), StatusCode::kFailedPrecondition);
+}
+
+TEST(ShutdownTest, InVirtualTimeToo) {
+  Engine* engine_of_run = nullptr;
+  Registry registry;
+  registry.Bind("End", [&] { return engine_of_run->Shutdown().raw_code(); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("End"); });
+  testing::TestEnvironment env(registry);
+  engine_of_run = &env.engine();
+  EXPECT_EQ(ResultOf<int>(env.engine().Start("W")).value_or(0), static_cast<int>(StatusCode::kFailedPrecondition));
+  bool ended = false;
+  env.After(1h, [&] { ended = env.engine().Shutdown().ok(); });
+  env.Advance(2h);
+  EXPECT_TRUE(ended);
+}
+
+// A worker whose last owner is one of its own activities.
+TEST(ShutdownTest, AnEngineDestroyedByItsActivityWorksOn) {
+  if (kSanitized) GTEST_SKIP() << "its threads are left";
+  std::optional<Engine> engine;
+  Mailbox<int> opened;
+  Registry registry;
+  registry.Bind("Drop", [&] {
+    opened.Get();
+    engine.reset();
+    return 7;
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Drop"); });
+  const auto log = std::make_shared<CollectingLog>();
+  auto made = Engine::Open("memory:", registry, {.log = log});
+  ASSERT_TRUE(made.ok()) << made.status();
+  engine.emplace(*std::move(made));
+  const auto run = engine->Start("W");
+  opened.Put(1);
+  EXPECT_EQ(ResultOf<int>(run).value_or(0), 7);
+  EXPECT_EQ(log->Count("~Engine: an engine cannot be shut down by"), 1);
+}
+
+// ---- Activities that ignore their stop_token
+
+TEST(ShutdownTest, NamesEveryFiveSecondsWhatItWaitsFor) {
+  std::optional<ActivityCompletion<int>> kept;
+  Registry registry;
+  registry.Bind("Ignores", [&](ActivityContext&, ActivityCompletion<int> done) { kept.emplace(std::move(done)); });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Ignores"); });
+  const auto log = std::make_shared<CollectingLog>();
+  testing::TestEnvironment env(registry, {.log = log});
+  ASSERT_TRUE(env.engine().Start("W", {.workflow_id = "w"}).ok());
+  env.RunUntilIdle();
+  ASSERT_TRUE(kept);
+  const Time begin = env.Now();
+  env.After(26s, [&] { kept->Complete(7); });
+  EXPECT_TRUE(env.engine().Shutdown(10s).ok());
+  EXPECT_EQ(env.Now() - begin, 26s) << "it is waited for";
+  EXPECT_EQ(log->Count("waiting for activities that ignore their stop_token: \"Ignores\" of workflow \"w\""), 4)
+      << "after 10, 15, 20 and 25 seconds";
+}
+
+TEST_P(EngineTest, ShutdownWaitsForWhatIgnoresItsStopToken) {
+  Mailbox<int> begun;
+  Mailbox<int> go;
+  Registry registry;
+  registry.Bind("Ignores", [&] {
+    begun.Put(1);
+    return go.Get();
+  });
+  registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Ignores"); });
+  Engine engine = Open(registry);
+  const auto run = engine.Start("W", {.workflow_id = "w"});
+  ASSERT_TRUE(run.ok()) << run.status();
+  begun.Get();
+  std::atomic<bool> ended{false};
+  std::jthread ends([&] {
+    EXPECT_TRUE(engine.Shutdown(1ms).ok());
+    ended = true;
+  });
+  EXPECT_TRUE(log_->WaitFor("waiting for activities that ignore their stop_token: \"Ignores\" of workflow \"w\""));
+  EXPECT_FALSE(ended);
+  go.Put(7);
+  ends.join();
+  Engine next = Open(registry);
+  EXPECT_EQ(next.Find("w").Result<int>(kPatience).value_or(0), 7) << "what it did counts, or is done again";
 }
 
 TEST(OpenTest, AnUnknownSchemeListsThoseThereAre) {
@@ -328,18 +503,79 @@ TEST(AwayTest, ResultAsksAgain) {
 
 // ---- Many
 
+template <class Keep>
+std::vector<Setup> SetupsWhere(Keep&& keep) {
+  std::vector<Setup> setups = AllSetups();
+  std::erase_if(setups, [&](const Setup& setup) { return !keep(setup); });
+  return setups;
+}
+
+// Starts "Sleeper" with the inputs 0, 1, 2 …, each under its own workflow id.
+void StartSleepers(Engine& engine, int count) {
+  constexpr int kThreads = 8;
+  std::atomic<int> next{0};
+  std::atomic<int> failed{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        for (int n = next++; n < count; n = next++) {
+          if (!engine.Start("Sleeper", n, {.workflow_id = "s" + std::to_string(n)}).ok()) ++failed;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(failed, 0);
+}
+
+class TimedSleepersTest : public WorkflowTest {};
+INSTANTIATE_TEST_SUITE_P(, TimedSleepersTest, ::testing::ValuesIn(SetupsWhere([](const Setup& setup) {
+                           return setup.store == StoreKind::kMemory || setup.store == StoreKind::kSqlite;
+                         })),
+                         SetupName);
+
+// They go to sleep in one process. An hour later another one comes, and has all of them wake.
+TEST_P(TimedSleepersTest, AHundredThousandWakeInTime) {
+  constexpr int kSleepers = kSanitized ? 10'000 : 100'000;
+  std::vector<std::atomic<int>> woken(kSleepers);
+  std::atomic<int> count{0};
+  Mailbox<int> all;
+  Registry registry;
+  registry.Bind("Sleeper", [&](WorkflowContext& ctx, int x) -> Workflow<int> {
+    co_await ctx.Sleep(1h);
+    // Live, once: nobody else takes its turns.
+    if (!ctx.is_replaying() && woken[static_cast<size_t>(x)]++ == 0 && ++count == kSleepers) all.Put(1);
+    co_return x + 1;
+  });
+  EngineOptions options = Options();
+  options.verify_determinism = false;
+  {
+    Engine engine = Open(registry, options);
+    StartSleepers(engine, kSleepers);
+    EXPECT_EQ(engine.Count({.status = RunStatus::kRunning}).value_or(0), kSleepers);
+  }
+  EXPECT_EQ(count, 0);
+  store_.Turn(1h);
+  Engine engine = Open(registry, options);
+  EXPECT_EQ(all.Get(), 1);
+  EXPECT_TRUE(Eventually([&] { return engine.Count({.status = RunStatus::kRunning}).value_or(-1) == 0; }));
+  EXPECT_EQ(engine.Count({.status = RunStatus::kCompleted}).value_or(0), kSleepers);
+  for (int n = 0; n < kSleepers; n += 101) {
+    EXPECT_EQ(engine.Find("s" + std::to_string(n)).Result<int>(kPatience).value_or(0), n + 1);
+  }
+}
+
+// The same in one process, and on the other stores.
 class SleepersTest : public WorkflowTest {};
-INSTANTIATE_TEST_SUITE_P(, SleepersTest, ::testing::ValuesIn([] {
-                           std::vector<Setup> setups = AllSetups();
-                           std::erase_if(setups, [](const Setup& s) { return s.cache_runs == 0; });
-                           return setups;
-                         }()),
+INSTANTIATE_TEST_SUITE_P(, SleepersTest, ::testing::ValuesIn(SetupsWhere([](const Setup& setup) {
+                           const bool timed = setup.store == StoreKind::kMemory || setup.store == StoreKind::kSqlite;
+                           return !timed && setup.cache_runs != 0;
+                         })),
                          SetupName);
 
 // Most of them do not fit into the cache: those woken are replayed.
 TEST_P(SleepersTest, AHundredThousandSleep) {
   constexpr int kSleepers = kSanitized ? 20'000 : 100'000;
-  constexpr int kThreads = 8;
   Registry registry;
   registry.Bind("Sleeper", [](WorkflowContext& ctx, int x) -> Workflow<int> {
     const std::optional<int> woken = co_await ctx.Receive<int>("wake", 24h);
@@ -348,19 +584,7 @@ TEST_P(SleepersTest, AHundredThousandSleep) {
   EngineOptions options = Options();
   options.verify_determinism = false;
   Engine engine = Open(registry, options);
-  std::atomic<int> next{0};
-  std::atomic<int> failed{0};
-  {
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&] {
-        for (int n = next++; n < kSleepers; n = next++) {
-          if (!engine.Start("Sleeper", n, {.workflow_id = "s" + std::to_string(n)}).ok()) ++failed;
-        }
-      });
-    }
-  }
-  ASSERT_EQ(failed, 0);
+  StartSleepers(engine, kSleepers);
   for (int n = 0; n < kSleepers; n += 1'000) {
     const auto run = engine.Find("s" + std::to_string(n));
     ASSERT_TRUE(run.Signal("wake", 1).ok());

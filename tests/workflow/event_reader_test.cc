@@ -149,7 +149,7 @@ TEST_P(EventReaderTest, AShutdownEndsTheWait) {
     const StatusCode code = events.status().code();
     EXPECT_TRUE(code == StatusCode::kCancelled || code == StatusCode::kFailedPrecondition) << events.status();
   });
-  worker.Shutdown();
+  EXPECT_TRUE(worker.Shutdown().ok());
   waiter.join();
 }
 

@@ -134,6 +134,34 @@ class CollectingLog : public LogSink {
   std::vector<std::string> lines_;
 };
 
+// The threads of production, and its clock turned: what is due in a store that was kept must not depend on the
+// date of the test, and what is due in an hour should not take one.
+class TurnedRuntime final : public Runtime {
+ public:
+  TurnedRuntime(int turn_threads, int activity_threads) : threads_(turn_threads, activity_threads) {}
+  explicit TurnedRuntime(Time now) : TurnedRuntime(2, 4) { by_ = now - threads_.Now(); }
+  ~TurnedRuntime() override { Stop(); }
+  void Stop() { threads_.Stop(); }
+
+  // Alarms that are set already do not ring the sooner.
+  void Turn(Duration by) { by_ = by_.load() + by; }
+
+  Time Now() const override { return threads_.Now() + by_.load(); }
+  int64_t MonotonicMicros() const override { return threads_.MonotonicMicros(); }
+  uint64_t Random() override { return threads_.Random(); }
+  void Post(Lane lane, Callback<void()> work) override { threads_.Post(lane, std::move(work)); }
+  void PostWhenIdle(Callback<void()> work) override { threads_.PostWhenIdle(std::move(work)); }
+  AlarmId SetAlarm(Duration delay, Callback<void()> work) override {
+    return threads_.SetAlarm(delay, std::move(work));
+  }
+  void CancelAlarm(AlarmId alarm) override { threads_.CancelAlarm(alarm); }
+  std::shared_ptr<OneShot> NewOneShot() override { return threads_.NewOneShot(); }
+
+ private:
+  ThreadRuntime threads_;
+  std::atomic<Time::duration> by_{Time::duration(0)};
+};
+
 enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kSqliteSqs, kRedisSqs };
 
 inline bool HasSqs(StoreKind kind) { return kind == StoreKind::kSqliteSqs || kind == StoreKind::kRedisSqs; }
@@ -223,6 +251,9 @@ class TestStore {
   TestStore(const TestStore&) = delete;
   TestStore& operator=(const TestStore&) = delete;
 
+  // Turns the clock of a store that has none of its own.
+  void Turn(Duration by) { runtime_.Turn(by); }
+
   // An engine over this store, as another process would open it.
   StatusOr<Engine> OpenByUrl(Registry registry, EngineOptions options) {
     if (url_.empty()) return Engine::Open(ports, registry, std::move(options));
@@ -286,7 +317,7 @@ class TestStore {
     if (opened.ok()) ports = *std::move(opened);
   }
 
-  ThreadRuntime runtime_{1, 1};
+  TurnedRuntime runtime_{1, 1};
   std::filesystem::path file_;
   std::string url_;
 

@@ -121,7 +121,7 @@ TEST_P(FleetTest, ARollingRestartLosesNothingAndWaitsForNoLease) {
     size_t done = 0;
     for (size_t i = 0; !stop.stop_requested(); ++i) {
       done = ledger_.WaitForMore(done, stop);
-      fleet[i % 2].Shutdown();
+      EXPECT_TRUE(fleet[i % 2].Shutdown().ok());
       fleet[i % 2] = Join(registry);
     }
   });
@@ -193,7 +193,7 @@ TEST_P(FleetTest, APinnedRunStaysWithItsBuildThroughARollingRestart) {
     for (const marathon::Run& run : runs) {
       ASSERT_EQ((round % 2 == 0 ? client : fresh).Find(run.workflow_id()).Signal("go", true), Status());
     }
-    old.Shutdown();
+    EXPECT_TRUE(old.Shutdown().ok());
     old = Join(code(1), "old");
   }
   for (const marathon::Run& run : runs) EXPECT_EQ(run.Result<int>(limits::kResendFirst - 10s).value_or(0), kRounds);

@@ -287,6 +287,34 @@ TEST_P(ForkTest, ContinuesAsAnyRunDoes) {
   EXPECT_NE(*second, *first) << "the next run keeps nothing";
 }
 
+// Whom a command is for is compared in a replay. In turns that are kept, it may be made of the other run's id.
+TEST_P(ForkTest, KeptTurnsMayReachWhatIsNamedAfterTheRun) {
+  Engine engine = Open(With([](WorkflowContext& ctx, int) -> Workflow<Strings> {
+    Strings log;
+    const std::string mine = "log of " + ctx.run_id().str();
+    for (int i = 0; i < 2; ++i) {
+      try {
+        co_await ctx.SignalRun(mine, "note");
+      } catch (const DeliveryError& error) {
+        log.push_back(error.failure().type);
+      }
+      log.push_back(co_await ctx.Receive<std::string>("go"));
+    }
+    co_return log;
+  }));
+  auto run = engine.Start("W", 1);
+  ASSERT_TRUE(run.ok()) << run.status();
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(run->Signal("go", std::string("on")), Status());
+  const auto whole = run->Result<Strings>(kPatience);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ForkOptions options;
+  options.keep = FindEvent(*run, EventType::kActivityFailed);
+  const auto fork = run->Fork(options);
+  ASSERT_TRUE(fork.ok()) << fork.status();
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(fork->Signal("go", std::string("on")), Status());
+  EXPECT_EQ(fork->Result<Strings>(kPatience).value_or(Strings()), *whole);
+}
+
 TEST_P(ForkTest, CanceledActivitiesAreCanceledThereToo) {
   Mailbox<int> began;
   Registry registry = With([](WorkflowContext& ctx, int) -> Workflow<Strings> {
@@ -354,7 +382,7 @@ TEST_P(ForkTest, OtherCodeBlocksIt) {
   ASSERT_TRUE(ResultOf<Strings>(run).ok());
   ForkOptions options;
   options.keep = FindEvent(*run, EventType::kActivityScheduled, 2);
-  engine.Shutdown();
+  EXPECT_TRUE(engine.Shutdown().ok());
   Engine next = Open(other);
   const auto fork = next.Find(run->workflow_id(), run->run_id()).Fork(options);
   ASSERT_TRUE(fork.ok()) << fork.status();

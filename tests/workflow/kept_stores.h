@@ -16,29 +16,6 @@
 
 namespace marathon::tests {
 
-// The threads of production, and its clock turned: what is due in a store that was kept must not depend on the
-// date of the test.
-class TurnedRuntime final : public Runtime {
- public:
-  explicit TurnedRuntime(Time now) : by_(now - threads_.Now()) {}
-  ~TurnedRuntime() override { threads_.Stop(); }
-
-  Time Now() const override { return threads_.Now() + by_; }
-  int64_t MonotonicMicros() const override { return threads_.MonotonicMicros(); }
-  uint64_t Random() override { return threads_.Random(); }
-  void Post(Lane lane, Callback<void()> work) override { threads_.Post(lane, std::move(work)); }
-  void PostWhenIdle(Callback<void()> work) override { threads_.PostWhenIdle(std::move(work)); }
-  AlarmId SetAlarm(Duration delay, Callback<void()> work) override {
-    return threads_.SetAlarm(delay, std::move(work));
-  }
-  void CancelAlarm(AlarmId alarm) override { threads_.CancelAlarm(alarm); }
-  std::shared_ptr<OneShot> NewOneShot() override { return threads_.NewOneShot(); }
-
- private:
-  ThreadRuntime threads_{2, 4};
-  const Time::duration by_;
-};
-
 // A store in a folder of its own: a copy of `kept`, or empty if there is no such file.
 class SqliteCopy {
  public:

@@ -286,7 +286,7 @@ TEST(LlmActivityTest, ShutdownGivesTheCallBack) {
   const auto run = first->Start("Chat", std::string("x"));
   const std::string id(run->workflow_id());
   ASSERT_TRUE(server.WaitForWaiting(1));
-  first->Shutdown(kPatience);
+  EXPECT_TRUE(first->Shutdown(kPatience).ok());
   auto second = Engine::Open(ports, registry, {});
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(second->Find(id).Result<std::string>(kPatience).value_or("no result"), "hi");

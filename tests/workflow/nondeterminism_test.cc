@@ -280,7 +280,7 @@ TEST_P(NondeterminismTest, AHangingTurnIsBlockedAndOthersGoOn) {
     changed.notify_all();
   }
   sender.join();
-  engine.Shutdown();
+  EXPECT_TRUE(engine.Shutdown().ok());
   Engine next = Open(registry);  // tries it again
   EXPECT_EQ(next.Find("hangs").Result<int>(kPatience).value_or(0), 1);
 }

@@ -351,13 +351,19 @@ class [[nodiscard]] ReceiveForAwaiter : public Awaitable {
                    : std::vector<OperationRef>{receive, core.StartTimer(timeout, where)}) {}
   bool await_ready() const noexcept { return group_.CountDone() > 0; }
   void await_suspend(std::coroutine_handle<> self) { group_.Suspend(self, 1); }
-  std::optional<T> await_resume() {
+  // Of a signal without a value: whether it came.
+  std::conditional_t<std::is_void_v<T>, bool, std::optional<NonVoid<T>>> await_resume() {
     group_.StopWaiting();
     const auto& operations = group_.operations();
     const bool received = group_.First() == 0;
     if (operations.size() == 2) core_.Cancel(*operations[received ? 1 : 0], where_);
-    if (!received) return std::nullopt;
-    return TakeResult<T>(*operations[0]);
+    if constexpr (std::is_void_v<T>) {
+      if (received) TakeResult<void>(*operations[0]);  // or throws: it was canceled
+      return received;
+    } else {
+      if (!received) return std::nullopt;
+      return TakeResult<T>(*operations[0]);
+    }
   }
 
  private:

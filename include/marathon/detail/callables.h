@@ -304,18 +304,17 @@ auto MakeActivity(Fn fn) {
   entry.asynchronous = kAsynchronous;
   entry.run = [fn = std::move(fn)](ActivityContext& ctx, const Payload& payload,
                                    std::shared_ptr<ActivityAttempt> attempt) {
+    const CalledHere called(attempt.get());
     auto input = DecodeInput<In>(payload);
     if (auto* failure = std::get_if<Failure>(&input)) {
       attempt->Finish(std::move(*failure));
     } else if constexpr (kAsynchronous) {
       ActivityCompletion<Out> completion(attempt);
-      const ActivityAttempt* const caller = std::exchange(CalledOnThisThread(), attempt.get());
       try {
         Call<In>(fn, ctx, std::move(std::get<0>(input)), std::move(completion));
       } catch (...) {
         attempt->Finish(FailureFrom(std::current_exception()));
       }
-      CalledOnThisThread() = caller;
     } else {
       attempt->Finish(RunBlocking<Out, In>(fn, ctx, std::move(std::get<0>(input))));
     }

@@ -122,6 +122,8 @@ class WorkflowCore final : private EndListener {
   bool replaying() const { return replaying_; }
   bool closed() const { return closed_; }
   bool has_code() const { return root_.handle != nullptr; }
+  // Whether the turn is one that a fork has kept of another run.
+  bool in_kept_turn() const { return !forks_.empty(); }
   EventId last_event_id() const { return last_id_; }
   std::optional<Mismatch>& mismatch() { return mismatch_; }
   void SetLog(Callback<void(LogLevel, std::string_view)> log) { log_ = std::move(log); }

@@ -7,11 +7,36 @@
 #include <algorithm>
 #include <utility>
 
+#include "marathon/detail/run_messages.h"
 #include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
+
+// Whom a command reaches: for a child, the workflow id it was given; for a signal or a cancel, another run's, or one of
+// the run's own children.
+struct CommandTarget {
+  std::string_view child;  // the event that scheduled it
+  std::string_view workflow_id;
+
+  friend bool operator==(const CommandTarget&, const CommandTarget&) = default;
+};
+MARATHON_INLINE CommandTarget TargetOf(const EventBody& body) {
+  const auto* scheduled = std::get_if<ActivityScheduled>(&body);
+  if (scheduled == nullptr || scheduled->headers.empty()) return {};
+  // The id of a child that was given none is made of the run's own, which is another in a fork. The event tells which it is.
+  if (const auto child = HeaderOf(scheduled->headers, header::kEvent); !child.empty()) return {child, {}};
+  return {{}, HeaderOf(scheduled->headers, header::kWorkflowId)};
+}
+
+// A command for people, with its target.
+MARATHON_INLINE std::string DescribeCommand(const EventBody& body) {
+  const CommandTarget target = TargetOf(body);
+  if (!target.child.empty()) return fmt::format("{} for child {}", Describe(body), target.child);
+  if (!target.workflow_id.empty()) return fmt::format("{} for \"{}\"", Describe(body), target.workflow_id);
+  return Describe(body);
+}
 
 // Whether the code's command is the one history has. Inputs and durations may differ between builds.
 MARATHON_INLINE bool SameCommand(const EventBody& recorded, const EventBody& issued) {
@@ -146,10 +171,14 @@ MARATHON_INLINE size_t Replayer::Match(EventId after, std::span<const Event> rec
     }
     const size_t at = i + unread;
     const bool exists = at < recorded.size() && detail::IssuedByCode(recorded[at].body);
-    if (exists && detail::SameCommand(recorded[at].body, issued[i].event.body)) continue;
+    const EventBody& body = issued[i].event.body;
+    // In a turn that a fork has kept, what was made of the other run's id is made of the fork's.
+    const bool same = exists && detail::SameCommand(recorded[at].body, body) &&
+                      (core_.in_kept_turn() || detail::TargetOf(recorded[at].body) == detail::TargetOf(body));
+    if (same) continue;
     mismatch = Mismatch{issued[i].event.id,
-                        exists ? Describe(recorded[at].body) : "no further command in this turn",
-                        "issued " + Describe(issued[i].event.body), issued[i].where};
+                        exists ? detail::DescribeCommand(recorded[at].body) : "no further command in this turn",
+                        "issued " + detail::DescribeCommand(body), issued[i].where};
     return i;
   }
   const size_t count = issued.size() + unread;

@@ -126,6 +126,11 @@ MARATHON_INLINE bool ThreadRuntime::Summon(Pool& pool) {
   return false;
 }
 
+MARATHON_INLINE bool ThreadRuntime::IsOwnThread() const {
+  const void* const pool = detail::ThisPoolThread().pool;
+  return pool == &turn_pool_ || pool == &activity_pool_;
+}
+
 // What this thread has posted to its own pool it will not run soon, after all.
 MARATHON_INLINE void ThreadRuntime::AboutToWait() {
   detail::PoolThread& self = detail::ThisPoolThread();

@@ -43,6 +43,9 @@ class ThreadRuntime final : public Runtime {
   void ReplaceStuckThread() override;
   std::shared_ptr<OneShot> NewOneShot() override;
 
+  // Whether the caller is one of its threads.
+  bool IsOwnThread() const;
+
   // For a OneShot: this thread is about to wait.
   void AboutToWait();
   // Spins for a moment until `done()`, unless a core has better to do. Answers whether it is done.
