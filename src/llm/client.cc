@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <set>
 #include <utility>
@@ -312,6 +313,21 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   bool closed_ = false;
   HttpLoop loop_;
 };
+
+StatusOr<Endpoint> EndpointFromEnvironment() {
+  const auto value_of = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  Endpoint endpoint{.base_url = value_of("OPENAI_BASE_URL"), .api_key = value_of("OPENAI_API_KEY")};
+  if (endpoint.base_url.empty() && endpoint.api_key.empty()) {
+    endpoint = {.protocol = Protocol::kAnthropic, .base_url = value_of("ANTHROPIC_BASE_URL"),
+                .api_key = value_of("ANTHROPIC_API_KEY")};
+  }
+  if (!endpoint.base_url.empty() || !endpoint.api_key.empty()) return endpoint;
+  return NotFound("the environment names no models: set OPENAI_API_KEY or ANTHROPIC_API_KEY, or OPENAI_BASE_URL "
+                  "for a server of your own");
+}
 
 StatusOr<std::shared_ptr<Client>> Client::Open(Endpoint endpoint) {
   if (Status status = CheckEndpoint(&endpoint); !status.ok()) return status;

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -446,6 +447,34 @@ TEST(LlmClientTest, SaysWhatIsWrongWithAnEndpoint) {
   EXPECT_TRUE(Client::Open({.base_url = "http://example.com", .api_key = "k", .insecure = true}).ok());
   EXPECT_TRUE(Client::Open({.base_url = "http://example.com"}).ok());
   EXPECT_TRUE(Client::Open({}).ok());
+}
+
+TEST(LlmClientTest, AnEndpointFromTheEnvironment) {
+  const std::vector<std::string> names = {"OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"};
+  std::map<std::string, std::string> before;
+  for (const std::string& name : names) {
+    if (const char* value = std::getenv(name.c_str())) before[name] = value;
+  }
+  const auto endpoint_of = [&](const std::map<std::string, std::string>& environment) {
+    for (const std::string& name : names) unsetenv(name.c_str());
+    for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+    return EndpointFromEnvironment();
+  };
+  EXPECT_EQ(endpoint_of({}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(endpoint_of({{"OPENAI_API_KEY", ""}}).status().code(), StatusCode::kNotFound);
+  const auto local = endpoint_of({{"OPENAI_BASE_URL", "http://localhost:1/v1"}, {"ANTHROPIC_API_KEY", "k"}});
+  ASSERT_TRUE(local.ok()) << local.status();
+  EXPECT_EQ(local->protocol, Protocol::kOpenAi);
+  EXPECT_EQ(local->base_url, "http://localhost:1/v1");
+  EXPECT_EQ(local->api_key, "");
+  const auto openai = endpoint_of({{"OPENAI_API_KEY", "sk-1"}});
+  ASSERT_TRUE(openai.ok()) << openai.status();
+  EXPECT_EQ(openai->base_url + openai->api_key, "sk-1");
+  const auto anthropic = endpoint_of({{"ANTHROPIC_BASE_URL", "https://x"}, {"ANTHROPIC_API_KEY", "sk-2"}});
+  ASSERT_TRUE(anthropic.ok()) << anthropic.status();
+  EXPECT_EQ(anthropic->protocol, Protocol::kAnthropic);
+  EXPECT_EQ(anthropic->base_url + anthropic->api_key, "https://xsk-2");
+  static_cast<void>(endpoint_of(before));
 }
 
 // Some providers repeat the key that they refuse.

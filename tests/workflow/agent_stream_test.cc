@@ -444,5 +444,61 @@ TEST(AgentStreamFaults, AReaderThatWaitsIsTold) {
   EXPECT_EQ(view.Text(), "Hello you");
 }
 
+class AgentWatchTest : public ::testing::Test {
+ protected:
+  AgentWatchTest() {
+    agent_.tools = {MakeTool("add", "Adds.", [](const agent_test::Sum& sum) { return sum.a + 1; },
+                             {.approve = Always()})};
+    model_->CallsTool("add", R"({"a": 1})").Says("It is two");
+    Registry registry;
+    Bind(registry, agent_, model_);
+    engine_.emplace(Engine::Open("memory:", registry).value());
+  }
+  marathon::Run Start() { return engine_->Start("A", Ask("hi")).value(); }
+
+  Agent agent_{.name = "A", .model = "m"};
+  std::shared_ptr<llm::ScriptedModel> model_ = std::make_shared<llm::ScriptedModel>();
+  std::optional<Engine> engine_;
+};
+
+TEST_F(AgentWatchTest, ShowsAllToTheEndAndTheRestToOneThatComesBack) {
+  const marathon::Run run = Start();
+  std::vector<StreamEvent> seen;
+  const Status watched = Watch(*engine_, run, [&](const StreamEvent& event) {
+    seen.push_back(event);
+    if (event.kind == Kind::kApproval) EXPECT_TRUE(Approve(run, AsPending(event)).ok());
+  });
+  EXPECT_TRUE(watched.ok()) << watched;
+  EXPECT_EQ(ViewOf(seen).Text(), "It is two");
+  ASSERT_FALSE(seen.empty());
+  EXPECT_EQ(seen.back().kind, Kind::kDone);
+  EXPECT_EQ(run.Result<Result>(Duration(0))->text, "It is two") << "it ends with the run";
+
+  std::vector<StreamEvent> rest;
+  const uint64_t cursor = seen[seen.size() - 2].seq;
+  const Status again = Watch(*engine_, engine_->Find(run.workflow_id().str()),
+                             [&](const StreamEvent& event) { rest.push_back(event); }, cursor);
+  EXPECT_TRUE(again.ok()) << again;
+  EXPECT_THAT(rest, ElementsAre(seen.back()));
+}
+
+// Its stream has no end.
+TEST_F(AgentWatchTest, EndsWithARunThatIsTerminated) {
+  const marathon::Run run = Start();
+  bool asked = false;
+  const Status watched = Watch(*engine_, run, [&](const StreamEvent& event) {
+    if (event.kind != Kind::kApproval) return;
+    asked = true;
+    EXPECT_TRUE(run.Terminate("enough").ok());
+  });
+  EXPECT_TRUE(watched.ok()) << watched;
+  EXPECT_TRUE(asked);
+}
+
+TEST_F(AgentWatchTest, TellsThatThereIsNoSuchRun) {
+  const Status watched = Watch(*engine_, engine_->Find("nobody"), [](const StreamEvent&) {});
+  EXPECT_EQ(watched.code(), StatusCode::kNotFound) << watched;
+}
+
 }  // namespace
 }  // namespace marathon::agent::agent_stream_test
