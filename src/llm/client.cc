@@ -67,7 +67,10 @@ Status CheckEndpoint(Endpoint* endpoint) {
 struct Call {
   // A client that has closed drops what it has not begun.
   ~Call() {
-    if (done) done(MakeError(ErrorClass::kCanceled, "the client is closed"));
+    if (!done) return;
+    Error closed = MakeError(ErrorClass::kCanceled, "the client is closed");
+    closed.sent = sent;
+    done(std::move(closed));
   }
 
   // Told of an error, or of none: then the reader has the answer.
@@ -83,6 +86,7 @@ struct Call {
   // The loop's own.
   HttpLoop::Id http = 0;  // or the timer of a short wait
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
+  bool sent = false;   // the provider may have seen it
   bool started = false;
   bool whole = false;  // the answer is no stream
   std::string request_id;
@@ -211,13 +215,17 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
 
   void OnPermit(const CallPtr& call, const StatusOr<Permit>& permit) {
     auto next = call->paced->Take(permit);
-    if (auto* error = std::get_if<Error>(&next)) return Finish(call, std::move(*error));
+    if (auto* error = std::get_if<Error>(&next)) {
+      error->sent = false;
+      return Finish(call, std::move(*error));
+    }
     const Duration wait = std::get<Duration>(next);
     if (wait == Duration(0)) return Send(call);
     call->http = loop_.After(wait, [this, call] { Ask(call); });
   }
 
   void Send(const CallPtr& call) {
+    call->sent = true;
     if (call->paced) call->paced->Sent();
     call->request.on_bytes = [this, call](const HttpReply& head, std::string_view bytes) {
       return OnBytes(*call, head, bytes);
@@ -234,6 +242,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     Error error = MakeError(ErrorClass::kCanceled,
                             closed_ ? "the client is closed" : "the call was canceled");
     error.partial = call->reader->begun();
+    error.sent = call->sent;
     Finish(call, std::move(error));
   }
 

@@ -228,6 +228,7 @@ TEST(LlmClientTest, AnAnswerThatHasItsEndMayLoseItsConnection) {
 TEST(LlmClientTest, TimesOut) {
   const StreamReply silent{.end = StreamEnd::kStall};
   EXPECT_EQ(ErrorOfReply(silent, {.idle_timeout = 50ms}).error_class, ErrorClass::kTimeout);
+  EXPECT_TRUE(ErrorOfReply(silent, {.idle_timeout = 50ms}).sent);
   EXPECT_EQ(ErrorOfReply(silent, {.idle_timeout = 0ms, .total_timeout = 50ms}).error_class,
             ErrorClass::kTimeout);
   const Error error = ErrorOfReply({.pieces = {"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"},
@@ -252,6 +253,7 @@ TEST(LlmClientTest, WhatAKeptConnectionLosesIsNotSentAgain) {
     const Error error = second.ErrorOf();
     EXPECT_EQ(error.error_class, ErrorClass::kTransient) << error.message;
     EXPECT_FALSE(error.partial);
+    EXPECT_TRUE(error.sent);
     EXPECT_EQ(asked, 2) << error.message;
     EXPECT_NE(error.message.find("rewind"), error.message.npos)
         << "the library did not want to send it again, perhaps because it kept no connection: " << error.message;
@@ -268,7 +270,9 @@ TEST(LlmClientTest, NobodyThereIsTransient) {
   const auto client = Open({.base_url = url});
   Caller caller;
   caller.Start(*client);
-  EXPECT_EQ(caller.ErrorOf().error_class, ErrorClass::kTransient);
+  const Error error = caller.ErrorOf();
+  EXPECT_EQ(error.error_class, ErrorClass::kTransient);
+  EXPECT_FALSE(error.sent);
 }
 
 TEST(LlmClientTest, BoundsTheAnswer) {
@@ -359,11 +363,14 @@ TEST(LlmClientTest, CancelClosesTheConnection) {
   const Error error = caller.ErrorOf();
   EXPECT_EQ(error.error_class, ErrorClass::kCanceled);
   EXPECT_TRUE(error.partial);
+  EXPECT_TRUE(error.sent);
   EXPECT_TRUE(server.WaitForClosed(1));
 
   Caller never;
   never.Start(*client, stop.get_token());
-  EXPECT_EQ(never.ErrorOf().error_class, ErrorClass::kCanceled);
+  const Error unsent = never.ErrorOf();
+  EXPECT_EQ(unsent.error_class, ErrorClass::kCanceled);
+  EXPECT_FALSE(unsent.sent);
   EXPECT_EQ(server.requests().size(), 1u) << "it was not even sent";
 }
 
