@@ -114,11 +114,9 @@ marathon::Workflow<void> CallAlone(agent::Loop& loop, llm::ToolCall call) { co_a
 // Whatever the editor wants, all files are read, and something is published.
 marathon::Workflow<Report> Research(marathon::WorkflowContext& ctx, const agent::Agent& editor, Job job) {
   agent::Loop loop(ctx, editor, agent::Ask("Digest each of these files:\n" + Lines(job.files)));
-  std::vector<llm::ToolCall> rest = CallsOfTheRest(job, {});
-  if (co_await loop.Ask() && !loop.calls().empty()) {
-    rest = CallsOfTheRest(job, loop.calls());
-    co_await loop.CallTools();
-  }
+  if (!co_await loop.Ask()) throw marathon::ApplicationError("nothing is read: " + loop.result().message);
+  const std::vector<llm::ToolCall> rest = CallsOfTheRest(job, loop.calls());
+  if (!loop.calls().empty()) co_await loop.CallTools();
   std::vector<marathon::BranchHandle<void>> branches;
   for (const llm::ToolCall& call : rest) branches.push_back(ctx.Spawn(CallAlone(loop, call)));
   co_await ctx.All(branches);

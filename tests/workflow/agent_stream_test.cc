@@ -110,6 +110,22 @@ class SilentModel final : public llm::Model {
   std::optional<std::stop_callback<std::function<void()>>> stop_;
 };
 
+// Says something, and goes on when it has long been given up.
+class DeafModel final : public llm::Model {
+ public:
+  void Chat(llm::ChatRequest, std::stop_token, OnDelta on_delta, OnResult done) override {
+    on_delta({.text = "Hello, wor"});
+    on_delta_ = std::move(on_delta);
+    done_ = std::move(done);
+  }
+  void GoOn() { on_delta_({.text = "ld"}); }
+  void End() { std::exchange(done_, {})(llm::MakeError(llm::ErrorClass::kCanceled, "at last")); }
+
+ private:
+  OnDelta on_delta_;
+  OnResult done_;
+};
+
 class AgentStreamTest : public ::testing::TestWithParam<size_t> {
  protected:
   AgentStreamTest() {
@@ -276,6 +292,23 @@ TEST_P(AgentStreamTest, AStopIsSeenBehindWhatWasSaid) {
 }
 
 // Each call has one, whoever makes it.
+// Behind the end there is nothing, whoever still speaks.
+TEST_P(AgentStreamTest, AWorkerThatWasGivenUpIsNotHeardBehindTheEnd) {
+  const auto deaf = std::make_shared<DeafModel>();
+  const marathon::Run run = Start(deaf);
+  env_->RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  EXPECT_EQ(ResultOf(run).stop, StopReason::kStopped);
+  const auto before = EventsOf(run);
+  ASSERT_FALSE(before.empty());
+  EXPECT_EQ(before.back().kind, Kind::kDone);
+  EXPECT_EQ(ViewOf(before).Text(), "Hello, wor");
+  deaf->GoOn();
+  env_->RunUntilIdle();
+  EXPECT_EQ(Lines(EventsOf(run)), Lines(before));
+  deaf->End();
+}
+
 TEST_P(AgentStreamTest, ResultsThatNoToolHasGivenAreSeen) {
   agent_.tools.push_back(MakeTool("wait", "Waits.", [](const agent_test::Sum&) { return 0; },
                                   {.approve = Always(), .approval_timeout = std::chrono::hours(1)}));
@@ -415,6 +448,10 @@ TEST(AgentStreamFaults, AShutdownIsNoStop) {
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->stop, StopReason::kDone);
     EXPECT_EQ(result->text, "Hello, world");
+    model->Says("Hello, world");
+    const auto other = engine->Start("A", Ask("hi"))->Result<Result>(kPatience);
+    ASSERT_TRUE(other.ok()) << other.status();
+    EXPECT_EQ(result->spent.usage.input, 2 * other->spent.usage.input) << "the half answer has cost, too";
     EXPECT_EQ(ViewOf(EventsOf(engine->streams(), engine->Find("w", run_id.str()))).Text(), "Hello, world");
   }
   runtime.Stop();
