@@ -455,7 +455,7 @@ TEST_F(ReaderTest, ASnapshotIsSkippedOverPages) {
   log().Append({"s", "step", 1, 1,
                 {EncodeEvent({.kind = Kind::kSnapshot, .step = 1}), EncodeEvent({.step = 1, .text = "a"}),
                  EncodeEvent({.kind = Kind::kStepDone, .step = 1}), EncodeEvent({.step = 2, .text = "b"})},
-                before_ + 1},
+                before_ + 1, before_ + 1},
                [](const StatusOr<uint64_t>& last) { ASSERT_TRUE(last.ok()); });
   ShortPages pages(log());
   StreamReader reader(pages, "s", before_ + 1);
@@ -476,7 +476,7 @@ TEST_F(ReaderTest, WhoStartsOverSkipsNothing) {
     log().Append({stream, "step", 1, 3,
                   {EncodeEvent({.kind = Kind::kSnapshot, .step = 1}), EncodeEvent({.step = 1, .text = "abc"}),
                    EncodeEvent({.kind = Kind::kStepDone, .step = 1})},
-                  before_ + 1},
+                  before_ + 1, before_ + 3},
                  [](const StatusOr<uint64_t>& last) { ASSERT_TRUE(last.ok()); });
     StreamView view;
     const auto events = reader.Next(Duration(0));

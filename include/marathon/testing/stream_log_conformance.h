@@ -411,7 +411,7 @@ TEST_P(StreamLogConformance, ASweepGoesAsFarAsItIsAllowedAndAppendsSweepALittle)
 
 TEST_P(StreamLogConformance, StreamsOutliveTheProcess) {
   ASSERT_TRUE(Append(3, 0, {"a", "b", "c"}).ok());
-  ASSERT_TRUE(Append({"s", "step", 3, 3, {"C"}, NumberOf("s", 3)}).ok());
+  ASSERT_TRUE(Append({"s", "step", 3, 3, {"C"}, NumberOf("s", 3), NumberOf("s", 3)}).ok());
   Trim(1);
   if (!harness_->Reopen()) GTEST_SKIP() << "not a durable store";
   EXPECT_EQ(Text(), "2:b 4:C");
