@@ -1,11 +1,12 @@
-// The main job: reads real files, lets an editor publish what they say, and survives SIGKILL on the way.
+// The main job: an editor, which is an agent, reads real files through a tool and publishes what they say once a person
+// agrees. It survives SIGKILL on the way, and so does whoever reads along.
 //
-//   file ─► Digest ─┐
-//   file ─► Digest ─┼─► Condense ─► a second's ─► signal ─────► Editor: model ─► publish ─► model
-//   file ─► Digest ─┘               sleep         "approved"    (an agent)       (its tool) ─► report
+//                   ┌─► digest ─► file ─┐
+//   Editor: model ──┼─► digest ─► file ─┼─► Condense ─► a second's ─► Editor: model ─► publish ─► model
+//                   └─► digest ─► file ─┘               sleep                          waits for a person
 //
-//   research run DB LEDGER REPORT FILE...   starts it in the SQLite file DB, or goes on with it
-//   research approve DB                     sends it the signal, from a process of its own
+//   research run DB LEDGER REPORT FILE...   starts it in the SQLite file DB, or goes on with it; shows what is said
+//   research approve DB                     waits until somebody is to agree, and does, from a process of its own
 //   research export DB                      prints its history
 //
 // The editor's model is a script; with OPENAI_BASE_URL it is a real one, called AGENT_MODEL, with the key OPENAI_API_KEY.
@@ -27,8 +28,10 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "ledger.h"
+#include "screen.h"
 #include "text_rank.h"
 
 using namespace std::chrono_literals;
@@ -41,6 +44,17 @@ struct Job {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Job, files, report)
 
+struct Report {
+  std::string path;
+  std::string said;  // by the editor, in all its steps
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Report, path, said)
+
+struct File {
+  std::string path;
+};
+MARATHON_TOOL_INPUT(File, (path, "of the file, as it was given"))
+
 struct Publication {
   std::string title;
   std::string summary;
@@ -49,39 +63,80 @@ MARATHON_TOOL_INPUT(Publication, (title, "a few words"), (summary, "in a sentenc
 
 constexpr char kWorkflowId[] = "research";
 using Sentences = std::vector<std::string>;
-constexpr marathon::ActivityDef<Sentences(std::string)> kDigest{"Digest"};
-constexpr marathon::ActivityDef<Sentences(std::vector<Sentences>)> kCondense{"Condense"};
-constexpr marathon::WorkflowDef<std::string(Job)> kResearch{"Research"};
-constexpr marathon::SignalDef<bool> kApproved{"approved"};
+constexpr marathon::ActivityDef<Sentences(Job)> kCondense{"Condense"};
+constexpr marathon::WorkflowDef<Report(Job)> kResearch{"Research"};
 
-std::string Lines(const Sentences& sentences) {
+std::string Lines(const Sentences& lines) {
   std::string text;
-  for (const std::string& sentence : sentences) text += "- " + sentence + "\n";
+  for (const std::string& line : lines) text += "- " + line + "\n";
   return text;
 }
+Sentences LinesOf(const std::string& text) {
+  Sentences lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("- ")) lines.push_back(line.substr(2));
+  }
+  return lines;
+}
 
-// Whatever the editor says, its tool must have done it.
-bool HasPublished(const agent::Result& result) {
-  return std::ranges::any_of(result.messages, [](const llm::Message& message) {
-    return std::ranges::any_of(message.blocks, [](const llm::Block& block) {
-      const auto* published = std::get_if<llm::ToolResult>(&block);
-      return published != nullptr && !published->is_error;
-    });
+bool AnySucceeded(const llm::Message& results) {
+  return std::ranges::any_of(results.blocks, [](const llm::Block& block) {
+    const auto* result = std::get_if<llm::ToolResult>(&block);
+    return result != nullptr && !result->is_error;
   });
 }
 
-marathon::Workflow<std::string> Research(marathon::WorkflowContext& ctx, const agent::Agent& editor, Job job) {
-  std::vector<marathon::ActivityHandle<Sentences>> digests;
-  for (const std::string& file : job.files) digests.push_back(ctx.Start(kDigest, file));
-  const std::vector<Sentences> best = co_await ctx.All(digests);
-  const Sentences condensed = co_await ctx.Run(kCondense, best);
+// The files that these calls are not of, as calls.
+std::vector<llm::ToolCall> CallsOfTheRest(const Job& job, const std::vector<llm::ToolCall>& calls) {
+  std::vector<llm::ToolCall> rest;
+  for (const std::string& file : job.files) {
+    const nlohmann::json arguments = File{file};
+    const bool called = std::ranges::any_of(calls, [&](const llm::ToolCall& call) {
+      return nlohmann::json::parse(call.arguments, nullptr, false) == arguments;
+    });
+    if (!called) rest.push_back({fmt::format("rest_{}", rest.size()), "digest", arguments.dump()});
+  }
+  return rest;
+}
+
+std::string WordsOf(const agent::Conversation& conversation) {
+  std::string words;
+  for (const llm::Message& message : conversation.messages()) {
+    if (message.role == llm::Role::kAssistant) words += llm::TextOf(message.blocks);
+  }
+  return words;
+}
+
+// For what it does, and not for the editor.
+marathon::Workflow<void> CallAlone(agent::Loop& loop, llm::ToolCall call) { co_await loop.Call(call); }
+
+// Whatever the editor wants, all files are read, and something is published.
+marathon::Workflow<Report> Research(marathon::WorkflowContext& ctx, const agent::Agent& editor, Job job) {
+  agent::Loop loop(ctx, editor, agent::Ask("Digest each of these files:\n" + Lines(job.files)));
+  if (!co_await loop.Ask()) throw marathon::ApplicationError("nothing is read: " + loop.result().message);
+  const std::vector<llm::ToolCall> rest = CallsOfTheRest(job, loop.calls());
+  if (!loop.calls().empty()) co_await loop.CallTools();
+  std::vector<marathon::BranchHandle<void>> branches;
+  for (const llm::ToolCall& call : rest) branches.push_back(ctx.Spawn(CallAlone(loop, call)));
+  co_await ctx.All(branches);
+
+  const Sentences condensed = co_await ctx.Run(kCondense, job);
   co_await ctx.Sleep(1s);
-  if (!co_await ctx.Receive(kApproved)) throw marathon::ApplicationError("the report is refused");
-  agent::Input input = agent::Ask("Publish a report of this:\n" + Lines(condensed));
-  input.keep_messages = true;
-  const agent::Result result = co_await agent::RunAgent(ctx, editor, input);
-  if (!HasPublished(result)) throw marathon::ApplicationError("nothing is published: " + result.text + result.message);
-  co_return job.report;
+  loop.Say(llm::UserMessage("All files are read. Publish a report of this:\n" + Lines(condensed)));
+  bool published = false;
+  while (co_await loop.Ask()) {
+    if (loop.calls().empty()) {
+      loop.Accept();
+    } else {
+      co_await loop.CallTools();
+      published = published || AnySucceeded(loop.conversation().messages().back());
+    }
+  }
+  const agent::Result& result = loop.result();
+  if (!published) throw marathon::ApplicationError("nothing is published: " + result.text + result.why + result.message);
+  Report report{job.report, WordsOf(loop.conversation())};
+  co_return report;
 }
 
 // In one step: an activity may run twice, and a reader must never see half a file.
@@ -105,21 +160,21 @@ std::string NotePath(const Job& job, std::string file) {
   return job.report + "." + file;
 }
 
-Sentences DigestFile(const Job& job, const std::string& file) {
+std::string DigestFile(const Job& job, const std::string& file) {
   const Sentences sentences = text_rank::Sentences(Read(file));
-  const Sentences best = text_rank::Summary(sentences, 3);
-  Write(NotePath(job, file), fmt::format("\n## {} ({} sentences)\n\n{}", file, sentences.size(), Lines(best)));
+  const std::string best = Lines(text_rank::Summary(sentences, 3));
+  Write(NotePath(job, file), fmt::format("\n## {} ({} sentences)\n\n{}", file, sentences.size(), best));
   return best;
 }
 
-Sentences CondenseAll(const std::vector<Sentences>& digests) {
-  Sentences best;
-  for (const Sentences& digest : digests) {
-    for (const std::string& sentence : digest) {
-      if (std::ranges::find(best, sentence) == best.end()) best.push_back(sentence);
+Sentences CondenseAll(const Job& job) {
+  Sentences all;
+  for (const std::string& file : job.files) {
+    for (const std::string& sentence : LinesOf(Read(NotePath(job, file)))) {
+      if (std::ranges::find(all, sentence) == all.end()) all.push_back(sentence);
     }
   }
-  return text_rank::Summary(best, 5);
+  return text_rank::Summary(all, 5);
 }
 
 std::string Publish(const Job& job, const Publication& publication) {
@@ -129,26 +184,37 @@ std::string Publish(const Job& job, const Publication& publication) {
   return fmt::format("{} files are in the report.", job.files.size());
 }
 
-// Publishes the sentence that says most of what it was given, and is done. It knows nothing but what it is asked, so
-// any process can have one.
-llm::ChatResult AnswerAsEditor(const llm::ChatRequest& request) {
-  const std::string text = llm::TextOf(request.messages.back().blocks);
-  if (text.empty()) return llm::ChatResponse{.blocks = {llm::Text{"That was it."}}};  // a tool's result
-  const Sentences summary = text_rank::Summary(text_rank::Sentences(text), 1);
-  const nlohmann::json arguments = Publication{"What the files say", summary.empty() ? text : summary[0]};
-  return llm::ChatResponse{.blocks = {llm::ToolCall{"call_1", "publish", arguments.dump()}},
-                           .stop_reason = llm::StopReason::kToolCalls};
+llm::ChatResponse SaysAndCalls(std::string text, std::vector<llm::ToolCall> calls) {
+  llm::ChatResponse response{.blocks = {llm::Text{std::move(text)}}};
+  if (!calls.empty()) response.stop_reason = llm::StopReason::kToolCalls;
+  for (llm::ToolCall& call : calls) response.blocks.emplace_back(std::move(call));
+  return response;
 }
 
-std::string EnvironmentOr(const char* name, std::string otherwise) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : otherwise;
+// Reads all files at once, publishes the sentence that says most of what it was given, and is done. It knows nothing but
+// what it is asked, so any process can have one.
+llm::ChatResult AnswerAsEditor(const llm::ChatRequest& request) {
+  const std::string asked = llm::TextOf(request.messages.back().blocks);
+  const Sentences lines = LinesOf(asked);
+  if (asked.empty()) return SaysAndCalls("That was it.", {});  // it was given a tool's result
+  std::vector<llm::ToolCall> calls;
+  if (request.tools.front().name == "digest") {
+    for (const std::string& file : lines) {
+      calls.push_back({fmt::format("call_{}", calls.size()), "digest", nlohmann::json(File{file}).dump()});
+    }
+    return SaysAndCalls(fmt::format("I read {} files. ", lines.size()), std::move(calls));
+  }
+  const Sentences best = text_rank::Summary(lines, 1);
+  const Publication publication{"What the files say", best.empty() ? asked : best[0]};
+  calls.push_back({"publish_1", "publish", nlohmann::json(publication).dump()});
+  return SaysAndCalls("This says most: " + publication.summary + " ", std::move(calls));
 }
 
 absl::StatusOr<std::shared_ptr<llm::Model>> OpenModel() {
-  const std::string url = EnvironmentOr("OPENAI_BASE_URL", "");
-  if (!url.empty()) return llm::Client::Open({.base_url = url, .api_key = EnvironmentOr("OPENAI_API_KEY", "")});
-  return std::make_shared<llm::ScriptedModel>(AnswerAsEditor);
+  if (std::getenv("OPENAI_BASE_URL") == nullptr) return std::make_shared<llm::ScriptedModel>(AnswerAsEditor);
+  const auto endpoint = llm::EndpointFromEnvironment();
+  if (!endpoint.ok()) return endpoint.status();
+  return llm::Client::Open(*endpoint);
 }
 
 int Complain(const absl::Status& status) {
@@ -161,48 +227,83 @@ absl::StatusOr<marathon::Engine> Open(const std::string& db, marathon::Registry 
   return marathon::Engine::Open("sqlite:" + db, registry, {.activity_threads = 2});
 }
 
+// First it may read, then publish.
+std::shared_ptr<agent::Agent> Editor(const Ledger& ledger, const Job& job) {
+  auto editor = std::make_shared<agent::Agent>();
+  const char* name = std::getenv("AGENT_MODEL");
+  editor->name = "Editor";
+  editor->model = name != nullptr ? name : "any";
+  editor->instructions = "You read files and publish reports. Be brief.";
+  editor->budget.steps = 6;
+  const auto digest = [&](agent::ToolContext& ctx, const File& file) {
+    if (std::ranges::find(job.files, file.path) == job.files.end()) {
+      return agent::ToolReply{.text = "There is no such file on the list.", .is_error = true};
+    }
+    const auto work = [&] { return DigestFile(job, file.path); };
+    return agent::ToolReply{.text = ledger.Around(ctx.activity(), file.path, work)};
+  };
+  const auto publish = [&](agent::ToolContext& ctx, const Publication& publication) {
+    return ledger.Around(ctx.activity(), job.report, [&] { return Publish(job, publication); });
+  };
+  editor->tools = {
+      agent::MakeTool("digest", "Reads a file, and gives the sentences that say most of it.", digest,
+                      {.effect = agent::Effect::kIdempotent, .timeout = 10min}),
+      agent::MakeTool("publish", "Publishes the report of all files.", publish,
+                      {.effect = agent::Effect::kIdempotent, .approve = agent::Always(), .approval_timeout = 72h})};
+  editor->hooks.before_model = [](agent::ModelChoice& choice) {
+    choice.tools = {choice.step == 1 ? "digest" : "publish"};
+  };
+  return editor;
+}
+
 int RunJob(const std::string& db, const char* ledger_path, const Job& job) {
   const Ledger ledger(ledger_path);
   if (!ledger.ok()) return Complain(absl::NotFoundError("the ledger cannot be opened"));
   const auto model = OpenModel();
   if (!model.ok()) return Complain(model.status());
-  auto editor = std::make_shared<agent::Agent>();
-  editor->name = "Editor";
-  editor->model = EnvironmentOr("AGENT_MODEL", "any");
-  editor->instructions = "You publish reports. Be brief.";
-  editor->budget = {.steps = 5, .tool_calls = 2};
-  editor->stream = false;  // nobody watches
-  editor->tools = {agent::MakeTool("publish", "Publishes the report.",
-                                   [&](agent::ToolContext& ctx, const Publication& publication) {
-                                     return ledger.Around(ctx.activity(), job.report,
-                                                          [&] { return Publish(job, publication); });
-                                   },
-                                   {.effect = agent::Effect::kIdempotent})};
+  const auto editor = Editor(ledger, job);
   marathon::Registry registry;
   agent::BindActivities(registry, editor, *model);
   registry.Bind(kResearch, [editor](marathon::WorkflowContext& ctx, Job of) {
     return Research(ctx, *editor, std::move(of));
   });
-  registry.Bind(kDigest, [&](marathon::ActivityContext& ctx, const std::string& file) {
-    return ledger.Around(ctx, file, [&] { return DigestFile(job, file); });
-  });
-  registry.Bind(kCondense, [&](marathon::ActivityContext& ctx, const std::vector<Sentences>& digests) {
-    return ledger.Around(ctx, "all", [&] { return CondenseAll(digests); });
+  registry.Bind(kCondense, [&](marathon::ActivityContext& ctx, const Job& of) {
+    return ledger.Around(ctx, "all", [&] { return CondenseAll(of); });
   });
   auto engine = Open(db, registry);
   if (!engine.ok()) return Complain(engine.status());
   // The same request id gives the same run: the second process only waits for it.
   auto run = engine->Start(kResearch, job, {.workflow_id = kWorkflowId, .request_id = kWorkflowId});
   if (!run.ok()) return Complain(run.status());
-  const auto path = run->Result<std::string>();
-  return path.ok() ? 0 : Complain(path.status());
+  Screen screen(job.report + ".shown");  // … and shows what the first one has not
+  const auto watched = agent::Watch(*engine, *run, [&](const agent::StreamEvent& event) { screen.Show(event); },
+                                    screen.last());
+  if (!watched.ok()) return Complain(watched);
+  const auto report = run->Result<Report>();
+  if (!report.ok()) return Complain(report.status());
+  if (screen.text() == report->said) return 0;
+  return Complain(absl::DataLossError("the editor has said \"" + report->said + "\", and what was shown is \"" +
+                                      screen.text() + "\""));
 }
 
+// All that it takes to decide is in the stream.
 int Approve(const std::string& db) {
   auto engine = Open(db, {});  // no code is registered: this process takes no work
   if (!engine.ok()) return Complain(engine.status());
-  const auto status = engine->Find(kWorkflowId).Signal(kApproved, true);
-  return status.ok() ? 0 : Complain(status);
+  const marathon::Run run = engine->Find(kWorkflowId);
+  const auto description = run.Describe();
+  if (!description.ok()) return Complain(description.status());
+  agent::StreamReader reader(engine->streams(), agent::StreamOf(description->run.key.run_id));
+  for (;;) {
+    const auto events = reader.Next(5min);
+    if (!events.ok()) return Complain(events.status());
+    if (events->empty()) return Complain(absl::DeadlineExceededError("nobody is asked for anything"));
+    for (const agent::StreamEvent& event : *events) {
+      if (event.kind != agent::StreamEvent::Kind::kApproval) continue;
+      const auto status = agent::Approve(run, agent::AsPending(event));
+      return status.ok() ? 0 : Complain(status);
+    }
+  }
 }
 
 // A line an event: the time of its turn, its id, its type, and the step whose result it is.

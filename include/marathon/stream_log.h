@@ -43,9 +43,11 @@ struct AppendFrames {
   // makes its next call.
   uint64_t written = 0;
   std::vector<std::string> frames = {};  // none: raises the fence only
-  // Not 0: `frames` stand for all that the stream has from this number on, whoever wrote it, which is forgotten in the
-  // same instant. A call that is repeated, and had been written, forgets nothing more.
+  // Not 0: `frames` stand for those that the stream has from replaces_from to replaces_to, its newest, which are forgotten
+  // in the same instant. Once anything has been written behind replaces_to they stand for nothing: kFailedPrecondition. A
+  // call that is repeated, and had been written, forgets nothing more.
   uint64_t replaces_from = 0;
+  uint64_t replaces_to = 0;
 };
 
 struct ReadFrames {
@@ -72,7 +74,8 @@ class StreamLog {
   // Answers with the number of the step's newest frame: the last of `frames`; 0: it has none. On any error nothing is written, but
   // for kUnknown, which may be repeated.
   // kAborted: a higher fence of the step has written. kFailedPrecondition: `written` is more than there is; the
-  // stream has been forgotten, or a server that died has lost its end. kInvalidArgument: a name or a frame is
+  // stream has been forgotten, or a server that died has lost its end; or replaces_to is not the newest frame.
+  // kInvalidArgument: a name or a frame is
   // too long, or these are too many (limits.h).
   virtual void Append(AppendFrames request, Done<uint64_t> done) = 0;
 

@@ -82,10 +82,14 @@ void from_json(const json& from, ModelReply& reply) {
   Get(from, "attempts_lost", reply.attempts_lost);
 }
 
-void to_json(json& to, const PublishTask& task) { to = {{"writer", task.writer}, {"frames", task.frames}}; }
+void to_json(json& to, const PublishTask& task) {
+  to = {{"writer", task.writer}, {"frames", task.frames}};
+  if (!task.silences.empty()) to["silences"] = task.silences;
+}
 void from_json(const json& from, PublishTask& task) {
   from.at("writer").get_to(task.writer);
   from.at("frames").get_to(task.frames);
+  task.silences = from.value("silences", std::vector<std::string>());
 }
 
 void to_json(json& to, const ToolTask& task) {

@@ -167,7 +167,9 @@ Workflow<bool> Loop::Ask() {
                      .why = internal::ShownPart(result_.why)})};
     std::string writer = "done";
     if (turn_ > 1) writer += "/" + std::to_string(turn_);
-    co_await Publish(std::move(writer), std::move(frames));
+    // A worker that was given up may still be on the last step.
+    std::vector<std::string> silences = {internal::ModelWriter(step_)};
+    co_await Publish(std::move(writer), std::move(frames), std::move(silences));
   }
   co_return false;
 }
@@ -178,9 +180,9 @@ Workflow<void> Loop::TellContinued() {
   return Publish("continued/" + std::to_string(turn_), std::move(frames));
 }
 
-Workflow<void> Loop::Publish(std::string writer, std::vector<std::string> frames) {
+Workflow<void> Loop::Publish(std::string writer, std::vector<std::string> frames, std::vector<std::string> silences) {
   if (!agent_.stream) return Nothing();
-  PublishTask task{std::move(writer), std::move(frames)};
+  PublishTask task{std::move(writer), std::move(frames), std::move(silences)};
   return PublishIn(ctx_, internal::PublishActivityName(agent_), agent_.task_queue, std::move(task));
 }
 
@@ -220,6 +222,11 @@ Workflow<bool> Loop::TakeStep() {
     co_return false;
   }
   ModelReply& reply = answered->value();
+  if (reply.stopped && reply.response.blocks.empty()) {  // what it has said is nothing that a conversation can have
+    Settle(choice.model, reply);
+    End(StopReason::kStopped, stop_.value_or(""));
+    co_return false;
+  }
   const BlobRef recorded = reply.head;
   if (reply.unseen) {
     const StreamEvent begin{.kind = StreamEvent::Kind::kStepBegin, .step = choice.step, .text = reply.response.model,

@@ -178,10 +178,10 @@ bool Loop::NeedsApproval(const Arguments& arguments, std::string& error) {
 Workflow<Loop::Called> Loop::RunTool(const Tool& tool, const std::string& call_id, const std::string& arguments) {
   int& running = running_[tool.definition.name];
   const int most = tool.options.max_parallel;
-  while (most > 0 && running >= most && !stop_) {  // all that wait are woken, and one may go
-    co_await ctx_.WaitUntil([&] { return running < most || stop_.has_value(); });
+  while (most > 0 && running >= most && !Halted()) {  // all that wait are woken, and one may go
+    co_await ctx_.WaitUntil([&] { return running < most || Halted(); });
   }
-  if (stop_) co_return Unsaid("Not called: the agent was stopped.");
+  if (Halted()) co_return Unsaid("Not called: " + std::string(WhyHalted()));
   const Slot slot(running);
   if (tool.agent) {
     Called called = co_await RunAgentTool(tool, call_id, arguments);
@@ -232,9 +232,9 @@ Workflow<Decision> Loop::Approve(const Tool& tool, const std::string& call_id, c
   BranchHandle<void> asked = ctx_.Spawn(Publish("approval/" + DigestOf(key), std::move(asks)));
   bool in_time = true;
   if (timeout > Duration(0)) {
-    in_time = co_await ctx_.WaitUntil([&] { return approval->decision || stop_; }, timeout);
+    in_time = co_await ctx_.WaitUntil([&] { return approval->decision || Halted(); }, timeout);
   } else {
-    co_await ctx_.WaitUntil([&] { return approval->decision || stop_; });
+    co_await ctx_.WaitUntil([&] { return approval->decision || Halted(); });
   }
   Decision decision{.key = approval->call.key, .digest = approval->call.digest, .verdict = Verdict::kDeny};
   settled_[key] = approval->decision ? "Decided" : in_time ? "Stopped" : "Expired";
@@ -242,7 +242,7 @@ Workflow<Decision> Loop::Approve(const Tool& tool, const std::string& call_id, c
     decision = *std::move(approval->decision);
     if (decision.verdict == Verdict::kDeny && decision.text.empty()) decision.text = "a person denied it.";
   } else {
-    decision.text = in_time ? "the agent was stopped." : "nobody approved it in time.";
+    decision.text = in_time ? WhyHalted() : "nobody approved it in time.";
   }
   std::erase_if(approvals_, [&](const auto& one) { return one.get() == approval; });
   if (approvals_.empty()) TellWaiting(false);

@@ -2,7 +2,8 @@
 // behind the request, or their worker died. Failures of a step have them as their details.
 //
 // The engine counts attempts and deaths. Failures that have cost nothing, since the provider turned the request away,
-// are counted off in the details of heartbeats; where those are lost, too many are taken for lost, and never too few.
+// are counted off in the details of heartbeats; where those are lost, too many are taken for lost, and never too few. A
+// shutdown is no failure to the engine: it counts as one less that was free.
 //
 // Functions and a value; safe from any thread.
 #pragma once
@@ -25,9 +26,10 @@ struct LostAttempts {
 inline void to_json(nlohmann::json& to, const LostAttempts& lost) { to = {{"attempts_lost", lost.count}}; }
 inline void from_json(const nlohmann::json& from, LostAttempts& lost) { from.at("attempts_lost").get_to(lost.count); }
 
-// What turned the request away has read none of it.
+// What turned the request away, or never got it, has read none of it.
 inline bool MayHaveCost(const llm::Error& error) {
   if (error.partial) return true;
+  if (!error.sent) return false;
   switch (error.error_class) {
     case llm::ErrorClass::kTransient:
     case llm::ErrorClass::kTruncated:

@@ -37,9 +37,6 @@ class Said {
     if (delta.kind == llm::Delta::Kind::kReset) texts_.clear();
     if (delta.kind == llm::Delta::Kind::kText) texts_[delta.block] += delta.text;
   }
-  bool HasText() const {
-    return std::ranges::any_of(texts_, [](const auto& entry) { return !entry.second.empty(); });
-  }
   int64_t Tokens() const { return static_cast<int64_t>((bytes_ + 2) / 3); }  // as EstimateTokens
   // Calls that are half, and thoughts without their signature, no provider takes back.
   llm::ChatResponse Response() const {
@@ -171,11 +168,12 @@ class Step : public std::enable_shared_from_this<Step> {
 
   void Answered(llm::ChatResult result) {
     if (const auto* error = std::get_if<llm::Error>(&result)) {
-      const bool last_words = ctx_.canceled() && !task_.summarize && said_.HasText();
+      const bool last_words = ctx_.canceled() && !task_.summarize && said_.Tokens() > 0;
       if (!last_words) return FailWith(*error);
       reply_.stopped = true;
       reply_.said_tokens = said_.Tokens();
       reply_.response = said_.Response();
+      if (reply_.response.blocks.empty()) return Leave();
     } else {
       reply_.response = std::get<llm::ChatResponse>(std::move(result));
     }
@@ -207,6 +205,12 @@ class Step : public std::enable_shared_from_this<Step> {
     });
   }
 
+  // It was thinking, say: nothing of it can be kept, but it has cost.
+  void Leave() {
+    if (!stream_) return done_.Complete(reply_);
+    stream_->Abandon([self = shared_from_this()](bool) { self->done_.Complete(self->reply_); });
+  }
+
   // A task that is sent again is an activity of its own, whose epochs say nothing of the first one's.
   uint64_t Fence() const {
     return static_cast<uint64_t>(ctx_.info().epoch) + (task_.again ? uint64_t{1} << 62 : 0);
@@ -228,6 +232,9 @@ class Step : public std::enable_shared_from_this<Step> {
   void FailWith(const llm::Error& error) {
     if (!error.permit.empty()) return Postpone(error);
     const bool costs = MayHaveCost(error);
+    const bool shut_down = error.error_class == llm::ErrorClass::kCanceled && ctx_.stop_token().stop_requested() &&
+                           !ctx_.canceled();
+    if (shut_down && costs) return ComeBack(Duration(0), WithFree("", FreeAttempts(ctx_) - 1));
     if (!costs) {  // at once, or not at all: there was no heartbeat before
       ctx_.Heartbeat(WithFree("", FreeAttempts(ctx_) + 1 - ctx_.info().deliveries)).IgnoreError();
     }
@@ -241,8 +248,11 @@ class Step : public std::enable_shared_from_this<Step> {
 
   // As llm::internal::KeptPermit reads it.
   void Postpone(const llm::Error& error) {
-    const Duration delay = error.retry_after.value_or(Duration(0));
     const std::string details = WithFree(std::to_string(ctx_.info().epoch) + " " + error.permit, FreeAttempts(ctx_));
+    ComeBack(error.retry_after.value_or(Duration(0)), details);
+  }
+
+  void ComeBack(Duration delay, const std::string& details) {
     if (!stream_) return done_.Postpone(delay, details);
     stream_->Abandon([self = shared_from_this(), delay, details](bool) { self->done_.Postpone(delay, details); });
   }

@@ -133,7 +133,7 @@ bool StreamWriter::Gather(AppendFrames& request) {
     for (size_t i = 0; i < count; ++i) batch_.push_back(EncodeEvent(waiting_[i]));
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
   }
-  // What others have said in between would go as well.
+  // What others have said in between would go as well; what they say meanwhile keeps it as it is.
   const bool is_alone = first_ != 0 && last_ - first_ + 1 == written_;
   const bool is_worth_it = written_ >= kManyFrames && written_ >= 2 * whole_.size();
   if (batch_.empty() && !broken_ && is_alone && is_worth_it && whole_.size() <= limits::kAppendMaxFrames) {
@@ -142,7 +142,10 @@ bool StreamWriter::Gather(AppendFrames& request) {
   }
   request.written = written_;
   request.frames = batch_;
-  if (replacing_) request.replaces_from = first_;
+  if (replacing_) {
+    request.replaces_from = first_;
+    request.replaces_to = last_;
+  }
   return !batch_.empty();
 }
 

@@ -205,6 +205,7 @@ Error ErrorOfCall(const Status& status, bool partial) {
   Error error = MakeError(error_class, "no answer: " + why);
   if (partial) error.message = "the answer broke off: " + why;
   error.partial = partial;
+  error.sent = status.code() != StatusCode::kUnavailable && status.code() != StatusCode::kFailedPrecondition;
   return error;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <set>
 #include <utility>
@@ -66,7 +67,10 @@ Status CheckEndpoint(Endpoint* endpoint) {
 struct Call {
   // A client that has closed drops what it has not begun.
   ~Call() {
-    if (done) done(MakeError(ErrorClass::kCanceled, "the client is closed"));
+    if (!done) return;
+    Error closed = MakeError(ErrorClass::kCanceled, "the client is closed");
+    closed.sent = sent;
+    done(std::move(closed));
   }
 
   // Told of an error, or of none: then the reader has the answer.
@@ -82,6 +86,7 @@ struct Call {
   // The loop's own.
   HttpLoop::Id http = 0;  // or the timer of a short wait
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
+  bool sent = false;   // the provider may have seen it
   bool started = false;
   bool whole = false;  // the answer is no stream
   std::string request_id;
@@ -210,13 +215,17 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
 
   void OnPermit(const CallPtr& call, const StatusOr<Permit>& permit) {
     auto next = call->paced->Take(permit);
-    if (auto* error = std::get_if<Error>(&next)) return Finish(call, std::move(*error));
+    if (auto* error = std::get_if<Error>(&next)) {
+      error->sent = false;
+      return Finish(call, std::move(*error));
+    }
     const Duration wait = std::get<Duration>(next);
     if (wait == Duration(0)) return Send(call);
     call->http = loop_.After(wait, [this, call] { Ask(call); });
   }
 
   void Send(const CallPtr& call) {
+    call->sent = true;
     if (call->paced) call->paced->Sent();
     call->request.on_bytes = [this, call](const HttpReply& head, std::string_view bytes) {
       return OnBytes(*call, head, bytes);
@@ -233,6 +242,7 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
     Error error = MakeError(ErrorClass::kCanceled,
                             closed_ ? "the client is closed" : "the call was canceled");
     error.partial = call->reader->begun();
+    error.sent = call->sent;
     Finish(call, std::move(error));
   }
 
@@ -312,6 +322,21 @@ class Client::Calls : public std::enable_shared_from_this<Calls> {
   bool closed_ = false;
   HttpLoop loop_;
 };
+
+StatusOr<Endpoint> EndpointFromEnvironment() {
+  const auto value_of = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  Endpoint endpoint{.base_url = value_of("OPENAI_BASE_URL"), .api_key = value_of("OPENAI_API_KEY")};
+  if (endpoint.base_url.empty() && endpoint.api_key.empty()) {
+    endpoint = {.protocol = Protocol::kAnthropic, .base_url = value_of("ANTHROPIC_BASE_URL"),
+                .api_key = value_of("ANTHROPIC_API_KEY")};
+  }
+  if (!endpoint.base_url.empty() || !endpoint.api_key.empty()) return endpoint;
+  return NotFound("the environment names no models: set OPENAI_API_KEY or ANTHROPIC_API_KEY, or OPENAI_BASE_URL "
+                  "for a server of your own");
+}
 
 StatusOr<std::shared_ptr<Client>> Client::Open(Endpoint endpoint) {
   if (Status status = CheckEndpoint(&endpoint); !status.ok()) return status;

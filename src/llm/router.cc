@@ -43,6 +43,7 @@ struct Router::Call : std::enable_shared_from_this<Call> {
   size_t at = 0;      // in `plan`
   bool said = false;  // the route has
   bool partial = false;  // one of them has
+  bool sent = false;     // … or may have been asked
   std::optional<Error> error;
 
   void Ask() {
@@ -69,6 +70,7 @@ struct Router::Call : std::enable_shared_from_this<Call> {
     }
     Error failed = std::get<Error>(std::move(result));
     partial = partial || failed.partial;
+    sent = sent || failed.sent;
     const bool may_go_on =
         !stop.stop_requested() && failed.error_class != ErrorClass::kCanceled &&
         std::find(next_after.begin(), next_after.end(), failed.error_class) != next_after.end();
@@ -77,6 +79,7 @@ struct Router::Call : std::enable_shared_from_this<Call> {
     error = error && wanted ? Better(*std::move(error), std::move(failed)) : std::move(failed);
     if (!may_go_on || ++at == plan.size()) {
       error->partial = partial;
+      error->sent = sent;
       return done(*std::move(error));
     }
     if (said) on_delta({.kind = Delta::Kind::kReset});

@@ -5,6 +5,7 @@
 #include <marathon/llm/scripted_model.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -27,12 +28,23 @@ constexpr int kTokens = 200;       // of an answer
 constexpr int kTurns = 200;        // of the long history
 constexpr size_t kTurnBytes = 4 << 10;
 
-int ProcessThreads() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("Threads:")) return std::stoi(line.substr(8));
+constexpr int kThreadsBesides = 8;  // the pools', at most, however many agents there are
+
+// The threads of this process, and how many of them are of the engine's pools.
+struct Threads {
+  int all = 0, pool = 0;
+  int besides() const { return all - pool; }
+};
+Threads CountThreads() {
+  Threads threads;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream comm(task.path() / "comm");
+    std::string name;
+    std::getline(comm, name);
+    ++threads.all;
+    threads.pool += name == "marathon/turn" || name == "marathon/act";
   }
-  return 0;
+  return threads;
 }
 
 // What streams cost, by the clock and by this process's CPU.
@@ -91,6 +103,8 @@ Figures MeasureAgentStream(const Settings& settings, Place& place) {
   TokenServer server(kTokens);
   HttpFloor floor(server.url() + "/v1/chat/completions",
                   R"({"model":"m","stream":true,"messages":[{"role":"user","content":"Say something."}]})", agents);
+  StreamBare(floor, agents, server.text());  // it warms up
+  const int before = CountThreads().besides();
   const std::shared_ptr<llm::Model> client = Must(llm::Client::Open({.base_url = server.url() + "/v1"}));
   marathon::Registry registry = TheRegistry();
   BindTalker(registry, "Talker", "m", client);
@@ -99,7 +113,6 @@ Figures MeasureAgentStream(const Settings& settings, Place& place) {
   options.turn_threads = 2;
   marathon::Engine engine = Must(marathon::Engine::Open(place.url(), registry, options));
   const auto nothing = [] {};
-  StreamBare(floor, agents, server.text());  // they warm up
   StreamAll(engine, "Talker", agents, server.text(), nothing);
   std::vector<StreamRound> rounds;
   for (int i = 0; i < settings.rounds; ++i) {
@@ -110,13 +123,19 @@ Figures MeasureAgentStream(const Settings& settings, Place& place) {
   malloc_trim(0);
   const double heap = HeapBytes();
   double bytes = 0;
-  int threads = 0;
+  Threads threads;
   StreamAll(engine, "HeldTalker", agents, server.text(), [&] {
     server.WaitForHeld(agents);
     bytes = (HeapBytes() - heap) / agents;
-    threads = ProcessThreads();
+    threads = CountThreads();
     server.Release();
   });
+  const int besides = threads.besides() - before;
+  if (threads.pool == 0) Die("no thread has the name of the pools'");
+  if (besides > kThreadsBesides) {
+    Die(std::to_string(besides) + " threads besides the pools' for so many agents; at most " +
+        std::to_string(kThreadsBesides) + " are needed");
+  }
 
   const auto median = rounds.begin() + static_cast<ptrdiff_t>(rounds.size() / 2);
   std::nth_element(rounds.begin(), median, rounds.end(),
@@ -138,8 +157,9 @@ Figures MeasureAgentStream(const Settings& settings, Place& place) {
                   {"cpu_us_per_token", cost.cpu_seconds * 1e6 / tokens},
                   {"overhead_us_per_token", (cost.cpu_seconds - median->floor.cpu_seconds) * 1e6 / tokens},
                   {"bytes_per_agent", bytes},
-                  {"process_threads", threads},
-                  {"pool_threads", options.turn_threads + options.activity_threads}};
+                  {"process_threads", threads.all},
+                  {"pool_threads", threads.pool},
+                  {"threads_besides", besides}};
   return figures;
 }
 

@@ -86,14 +86,18 @@ TEST(AgentBudgetTest, WhichAttemptsAreLost) {
   EXPECT_EQ(lost(4, 1, "7 a permit"), 4);
   EXPECT_EQ(lost(4, 1, internal::WithFree("7 a permit", 2)), 2);
   EXPECT_EQ(lost(4, 0, internal::WithFree("", 3)), 0);
-  const auto costs = [](llm::ErrorClass error_class, int status = 0, bool partial = false) {
+  const auto costs = [](llm::ErrorClass error_class, int status = 0, bool partial = false, bool sent = true) {
     llm::Error error = llm::MakeError(error_class, "");
+    error.sent = sent;
     error.http_status = status;
     error.partial = partial;
     return internal::MayHaveCost(error);
   };
   EXPECT_TRUE(costs(llm::ErrorClass::kTransient));
   EXPECT_FALSE(costs(llm::ErrorClass::kTransient, 503));
+  EXPECT_FALSE(costs(llm::ErrorClass::kTransient, 0, false, /*sent=*/false));
+  EXPECT_FALSE(costs(llm::ErrorClass::kCanceled, 0, false, /*sent=*/false));
+  EXPECT_TRUE(costs(llm::ErrorClass::kTransient, 0, true, /*sent=*/false)) << "a router's other route has";
   EXPECT_TRUE(costs(llm::ErrorClass::kTimeout));
   EXPECT_TRUE(costs(llm::ErrorClass::kTruncated, 200));
   EXPECT_FALSE(costs(llm::ErrorClass::kOverloaded, 529));

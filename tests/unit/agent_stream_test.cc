@@ -170,6 +170,7 @@ TEST_F(WriterTest, ALongAnswerStandsThereAsAWholeInTheEnd) {
   EXPECT_EQ(log_.requests[21].replaces_from, 0u);
   EXPECT_THAT(Sent(22), ElementsAre("snapshot:m", "delta:" + text, "usage:", "step_done:d"));
   EXPECT_EQ(log_.requests[22].replaces_from, 101u);
+  EXPECT_EQ(log_.requests[22].replaces_to, 123u);
   EXPECT_EQ(log_.requests[22].written, 23u);
   const auto snapshot = DecodeEvent(log_.requests[22].frames[0]);
   EXPECT_EQ(snapshot->turn, 2);
@@ -387,10 +388,11 @@ TEST_F(ReaderTest, SaysSoWhenSomethingIsMissing) {
 
 // A step of forty pieces, one of which is read before it is done; then it stands there as a whole.
 TEST_F(ReaderTest, AStepThatIsDoneIsReadAsAWhole) {
-  const auto append = [&](std::vector<std::string> frames, uint64_t replaces_from = 0) {
+  const auto append = [&](std::vector<std::string> frames, uint64_t replaces_from = 0, uint64_t replaces_to = 0) {
     uint64_t newest = 0;
     const uint64_t written = std::exchange(written_["s"], written_["s"] + frames.size());
-    log().Append({"s", "step", 1, written, std::move(frames), replaces_from}, [&](const StatusOr<uint64_t>& last) {
+    AppendFrames request{"s", "step", 1, written, std::move(frames), replaces_from, replaces_to};
+    log().Append(std::move(request), [&](const StatusOr<uint64_t>& last) {
       ASSERT_TRUE(last.ok()) << last.status();
       newest = *last;
     });
@@ -409,7 +411,7 @@ TEST_F(ReaderTest, AStepThatIsDoneIsReadAsAWhole) {
   append({text("c"), done});
   apply(whole_view, *whole.Next(Duration(0)));
   const uint64_t seen = whole.after();
-  append({snapshot, text("abc"), done}, before_ + 1);
+  append({snapshot, text("abc"), done}, before_ + 1, before_ + 5);
   EXPECT_THAT(*whole.Next(Duration(0)), IsEmpty()) << "it has seen all of it";
   EXPECT_THAT(*StreamReader(log(), "s", seen).Next(Duration(0)), IsEmpty()) << "so has who comes back with its number";
   apply(half_view, *half.Next(Duration(0)));
@@ -453,7 +455,7 @@ TEST_F(ReaderTest, ASnapshotIsSkippedOverPages) {
   log().Append({"s", "step", 1, 1,
                 {EncodeEvent({.kind = Kind::kSnapshot, .step = 1}), EncodeEvent({.step = 1, .text = "a"}),
                  EncodeEvent({.kind = Kind::kStepDone, .step = 1}), EncodeEvent({.step = 2, .text = "b"})},
-                before_ + 1},
+                before_ + 1, before_ + 1},
                [](const StatusOr<uint64_t>& last) { ASSERT_TRUE(last.ok()); });
   ShortPages pages(log());
   StreamReader reader(pages, "s", before_ + 1);
@@ -474,7 +476,7 @@ TEST_F(ReaderTest, WhoStartsOverSkipsNothing) {
     log().Append({stream, "step", 1, 3,
                   {EncodeEvent({.kind = Kind::kSnapshot, .step = 1}), EncodeEvent({.step = 1, .text = "abc"}),
                    EncodeEvent({.kind = Kind::kStepDone, .step = 1})},
-                  before_ + 1},
+                  before_ + 1, before_ + 3},
                  [](const StatusOr<uint64_t>& last) { ASSERT_TRUE(last.ok()); });
     StreamView view;
     const auto events = reader.Next(Duration(0));

@@ -62,6 +62,9 @@ TEST(AgentValuesTest, StepsAreStoredAsTheyAlwaysWere) {
   ExpectStoredAlike(ToolReply{.text = "4"}, R"({"text": "4"})");
   ExpectStoredAlike(ToolReply{.text = "?", .is_error = true, .unknown = true},
                     R"({"text": "?", "is_error": true, "unknown": true})");
+  ExpectStoredAlike(PublishTask{.writer = "w", .frames = {"f"}}, R"({"writer": "w", "frames": ["f"]})");
+  ExpectStoredAlike(PublishTask{.writer = "w", .silences = {"model/1"}},
+                    R"({"writer": "w", "frames": [], "silences": ["model/1"]})");
 }
 
 TEST(AgentValuesTest, InputsAndResultsAreStoredAsTheyAlwaysWere) {

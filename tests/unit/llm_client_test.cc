@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -227,6 +228,7 @@ TEST(LlmClientTest, AnAnswerThatHasItsEndMayLoseItsConnection) {
 TEST(LlmClientTest, TimesOut) {
   const StreamReply silent{.end = StreamEnd::kStall};
   EXPECT_EQ(ErrorOfReply(silent, {.idle_timeout = 50ms}).error_class, ErrorClass::kTimeout);
+  EXPECT_TRUE(ErrorOfReply(silent, {.idle_timeout = 50ms}).sent);
   EXPECT_EQ(ErrorOfReply(silent, {.idle_timeout = 0ms, .total_timeout = 50ms}).error_class,
             ErrorClass::kTimeout);
   const Error error = ErrorOfReply({.pieces = {"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"},
@@ -251,6 +253,7 @@ TEST(LlmClientTest, WhatAKeptConnectionLosesIsNotSentAgain) {
     const Error error = second.ErrorOf();
     EXPECT_EQ(error.error_class, ErrorClass::kTransient) << error.message;
     EXPECT_FALSE(error.partial);
+    EXPECT_TRUE(error.sent);
     EXPECT_EQ(asked, 2) << error.message;
     EXPECT_NE(error.message.find("rewind"), error.message.npos)
         << "the library did not want to send it again, perhaps because it kept no connection: " << error.message;
@@ -267,7 +270,9 @@ TEST(LlmClientTest, NobodyThereIsTransient) {
   const auto client = Open({.base_url = url});
   Caller caller;
   caller.Start(*client);
-  EXPECT_EQ(caller.ErrorOf().error_class, ErrorClass::kTransient);
+  const Error error = caller.ErrorOf();
+  EXPECT_EQ(error.error_class, ErrorClass::kTransient);
+  EXPECT_FALSE(error.sent);
 }
 
 TEST(LlmClientTest, BoundsTheAnswer) {
@@ -358,11 +363,14 @@ TEST(LlmClientTest, CancelClosesTheConnection) {
   const Error error = caller.ErrorOf();
   EXPECT_EQ(error.error_class, ErrorClass::kCanceled);
   EXPECT_TRUE(error.partial);
+  EXPECT_TRUE(error.sent);
   EXPECT_TRUE(server.WaitForClosed(1));
 
   Caller never;
   never.Start(*client, stop.get_token());
-  EXPECT_EQ(never.ErrorOf().error_class, ErrorClass::kCanceled);
+  const Error unsent = never.ErrorOf();
+  EXPECT_EQ(unsent.error_class, ErrorClass::kCanceled);
+  EXPECT_FALSE(unsent.sent);
   EXPECT_EQ(server.requests().size(), 1u) << "it was not even sent";
 }
 
@@ -446,6 +454,34 @@ TEST(LlmClientTest, SaysWhatIsWrongWithAnEndpoint) {
   EXPECT_TRUE(Client::Open({.base_url = "http://example.com", .api_key = "k", .insecure = true}).ok());
   EXPECT_TRUE(Client::Open({.base_url = "http://example.com"}).ok());
   EXPECT_TRUE(Client::Open({}).ok());
+}
+
+TEST(LlmClientTest, AnEndpointFromTheEnvironment) {
+  const std::vector<std::string> names = {"OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"};
+  std::map<std::string, std::string> before;
+  for (const std::string& name : names) {
+    if (const char* value = std::getenv(name.c_str())) before[name] = value;
+  }
+  const auto endpoint_of = [&](const std::map<std::string, std::string>& environment) {
+    for (const std::string& name : names) unsetenv(name.c_str());
+    for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+    return EndpointFromEnvironment();
+  };
+  EXPECT_EQ(endpoint_of({}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(endpoint_of({{"OPENAI_API_KEY", ""}}).status().code(), StatusCode::kNotFound);
+  const auto local = endpoint_of({{"OPENAI_BASE_URL", "http://localhost:1/v1"}, {"ANTHROPIC_API_KEY", "k"}});
+  ASSERT_TRUE(local.ok()) << local.status();
+  EXPECT_EQ(local->protocol, Protocol::kOpenAi);
+  EXPECT_EQ(local->base_url, "http://localhost:1/v1");
+  EXPECT_EQ(local->api_key, "");
+  const auto openai = endpoint_of({{"OPENAI_API_KEY", "sk-1"}});
+  ASSERT_TRUE(openai.ok()) << openai.status();
+  EXPECT_EQ(openai->base_url + openai->api_key, "sk-1");
+  const auto anthropic = endpoint_of({{"ANTHROPIC_BASE_URL", "https://x"}, {"ANTHROPIC_API_KEY", "sk-2"}});
+  ASSERT_TRUE(anthropic.ok()) << anthropic.status();
+  EXPECT_EQ(anthropic->protocol, Protocol::kAnthropic);
+  EXPECT_EQ(anthropic->base_url + anthropic->api_key, "https://xsk-2");
+  static_cast<void>(endpoint_of(before));
 }
 
 // Some providers repeat the key that they refuse.

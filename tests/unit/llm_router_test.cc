@@ -155,6 +155,18 @@ TEST_F(RouterTest, WhenAllFailTheCallerHearsOfTheBestChance) {
   EXPECT_EQ(Ask(*router, "m").error().message, "b: nor there");
 }
 
+TEST_F(RouterTest, AnErrorOfNoneIsUnsentIfAllAre) {
+  Error unsent = MakeError(ErrorClass::kTransient, "nobody there");
+  unsent.sent = false;
+  auto router = Make({{.name = "a", .model = one_}, {.name = "b", .model = two_}});
+  one_->Answers(unsent);
+  two_->Answers(unsent);
+  EXPECT_FALSE(Ask(*router, "m").error().sent);
+  one_->Fails(ErrorClass::kTransient);
+  two_->Answers(unsent);
+  EXPECT_TRUE(Ask(*router, "m").error().sent) << "the first has been asked";
+}
+
 TEST_F(RouterTest, WhatWasSaidBeforeTheNextOneIsTakenBack) {
   auto half = std::make_shared<HalfModel>(MakeError(ErrorClass::kTruncated, "cut"));
   auto router = Make({{.name = "a", .model = half}, {.name = "b", .model = two_}});
@@ -163,6 +175,7 @@ TEST_F(RouterTest, WhatWasSaidBeforeTheNextOneIsTakenBack) {
   const Answer failed = Ask(*router, "m");
   EXPECT_THAT(failed.deltas, ElementsAre("half", "|"));
   EXPECT_TRUE(failed.error().partial) << "some has been paid for";
+  EXPECT_TRUE(failed.error().sent);
 
   one_->Fails(ErrorClass::kOverloaded);
   two_->Says("fine");

@@ -110,6 +110,22 @@ class SilentModel final : public llm::Model {
   std::optional<std::stop_callback<std::function<void()>>> stop_;
 };
 
+// Says something, and goes on when it has long been given up.
+class DeafModel final : public llm::Model {
+ public:
+  void Chat(llm::ChatRequest, std::stop_token, OnDelta on_delta, OnResult done) override {
+    on_delta({.text = "Hello, wor"});
+    on_delta_ = std::move(on_delta);
+    done_ = std::move(done);
+  }
+  void GoOn() { on_delta_({.text = "ld"}); }
+  void End() { std::exchange(done_, {})(llm::MakeError(llm::ErrorClass::kCanceled, "at last")); }
+
+ private:
+  OnDelta on_delta_;
+  OnResult done_;
+};
+
 class AgentStreamTest : public ::testing::TestWithParam<size_t> {
  protected:
   AgentStreamTest() {
@@ -276,6 +292,23 @@ TEST_P(AgentStreamTest, AStopIsSeenBehindWhatWasSaid) {
 }
 
 // Each call has one, whoever makes it.
+// Behind the end there is nothing, whoever still speaks.
+TEST_P(AgentStreamTest, AWorkerThatWasGivenUpIsNotHeardBehindTheEnd) {
+  const auto deaf = std::make_shared<DeafModel>();
+  const marathon::Run run = Start(deaf);
+  env_->RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "enough").ok());
+  EXPECT_EQ(ResultOf(run).stop, StopReason::kStopped);
+  const auto before = EventsOf(run);
+  ASSERT_FALSE(before.empty());
+  EXPECT_EQ(before.back().kind, Kind::kDone);
+  EXPECT_EQ(ViewOf(before).Text(), "Hello, wor");
+  deaf->GoOn();
+  env_->RunUntilIdle();
+  EXPECT_EQ(Lines(EventsOf(run)), Lines(before));
+  deaf->End();
+}
+
 TEST_P(AgentStreamTest, ResultsThatNoToolHasGivenAreSeen) {
   agent_.tools.push_back(MakeTool("wait", "Waits.", [](const agent_test::Sum&) { return 0; },
                                   {.approve = Always(), .approval_timeout = std::chrono::hours(1)}));
@@ -415,6 +448,10 @@ TEST(AgentStreamFaults, AShutdownIsNoStop) {
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->stop, StopReason::kDone);
     EXPECT_EQ(result->text, "Hello, world");
+    model->Says("Hello, world");
+    const auto other = engine->Start("A", Ask("hi"))->Result<Result>(kPatience);
+    ASSERT_TRUE(other.ok()) << other.status();
+    EXPECT_EQ(result->spent.usage.input, 2 * other->spent.usage.input) << "the half answer has cost, too";
     EXPECT_EQ(ViewOf(EventsOf(engine->streams(), engine->Find("w", run_id.str()))).Text(), "Hello, world");
   }
   runtime.Stop();
@@ -442,6 +479,63 @@ TEST(AgentStreamFaults, AReaderThatWaitsIsTold) {
     }
   }
   EXPECT_EQ(view.Text(), "Hello you");
+}
+
+class AgentWatchTest : public ::testing::Test {
+ protected:
+  AgentWatchTest() {
+    agent_.tools = {MakeTool("add", "Adds.", [](const agent_test::Sum& sum) { return sum.a + 1; },
+                             {.approve = Always()})};
+    model_->CallsTool("add", R"({"a": 1})").Says("It is two");
+    Registry registry;
+    Bind(registry, agent_, model_);
+    engine_.emplace(Engine::Open("memory:", registry).value());
+  }
+  marathon::Run Start() { return engine_->Start("A", Ask("hi")).value(); }
+
+  Agent agent_{.name = "A", .model = "m"};
+  std::shared_ptr<llm::ScriptedModel> model_ = std::make_shared<llm::ScriptedModel>();
+  std::optional<Engine> engine_;
+};
+
+TEST_F(AgentWatchTest, ShowsAllToTheEndAndTheRestToOneThatComesBack) {
+  const marathon::Run run = Start();
+  std::vector<StreamEvent> seen;
+  const Status watched = Watch(*engine_, run, [&](const StreamEvent& event) {
+    seen.push_back(event);
+    if (event.kind != Kind::kApproval) return;
+    EXPECT_TRUE(Approve(run, AsPending(event)).ok());
+  });
+  EXPECT_TRUE(watched.ok()) << watched;
+  EXPECT_EQ(ViewOf(seen).Text(), "It is two");
+  ASSERT_FALSE(seen.empty());
+  EXPECT_EQ(seen.back().kind, Kind::kDone);
+  EXPECT_EQ(run.Result<Result>(Duration(0))->text, "It is two") << "it ends with the run";
+
+  std::vector<StreamEvent> rest;
+  const uint64_t cursor = seen[seen.size() - 2].seq;
+  const Status again = Watch(*engine_, engine_->Find(run.workflow_id().str()),
+                             [&](const StreamEvent& event) { rest.push_back(event); }, cursor);
+  EXPECT_TRUE(again.ok()) << again;
+  EXPECT_THAT(rest, ElementsAre(seen.back()));
+}
+
+// Its stream has no end.
+TEST_F(AgentWatchTest, EndsWithARunThatIsTerminated) {
+  const marathon::Run run = Start();
+  bool asked = false;
+  const Status watched = Watch(*engine_, run, [&](const StreamEvent& event) {
+    if (event.kind != Kind::kApproval) return;
+    asked = true;
+    EXPECT_TRUE(run.Terminate("enough").ok());
+  });
+  EXPECT_TRUE(watched.ok()) << watched;
+  EXPECT_TRUE(asked);
+}
+
+TEST_F(AgentWatchTest, TellsThatThereIsNoSuchRun) {
+  const Status watched = Watch(*engine_, engine_->Find("nobody"), [](const StreamEvent&) {});
+  EXPECT_EQ(watched.code(), StatusCode::kNotFound) << watched;
 }
 
 }  // namespace

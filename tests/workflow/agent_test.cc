@@ -327,6 +327,17 @@ TEST_P(AgentTest, HooksThatThrowAreEnds) {
   result = thrown({.after_tool = [](const llm::ToolCall&, llm::ToolResult&) { throw 7; }});
   EXPECT_THAT(result.message, HasSubstr("after_tool threw"));
   EXPECT_THAT(ToolTexts(result.messages), ElementsAre("1", "2"));
+  result = thrown({.before_tool = [](const llm::ToolCall& call) -> std::string {
+    if (call.arguments.find('1') != std::string::npos) throw std::runtime_error("no");
+    return "";
+  }});
+  EXPECT_THAT(called_, IsEmpty()) << "the one behind it is not made either";
+  EXPECT_EQ(ToolTexts(result.messages).back(), "error: Not called: the agent has ended.");
+  result = thrown({.before_tool = [](const llm::ToolCall& call) -> std::string {
+    if (call.arguments.find('2') != std::string::npos) throw std::runtime_error("no");
+    return "";
+  }}, Always());
+  EXPECT_EQ(ToolTexts(result.messages).front(), "error: Not called: the agent has ended.") << "nobody is waited for";
   result = thrown({}, [](const nlohmann::json& arguments) { return arguments.at("cents") > 5; });
   EXPECT_THAT(result.message, HasSubstr("the approval rule of add threw"));
   EXPECT_THAT(called_, IsEmpty());
@@ -579,6 +590,23 @@ TEST_P(AgentTest, AStopKeepsWhatTheModelHasSaid) {
   EXPECT_GT(result.spent.usage.output, 100) << "what it thought has cost, too";
 }
 
+// Of thoughts nothing is kept, but they are paid for.
+TEST_P(AgentTest, AStopAmongThoughtsIsBooked) {
+  holding_ = std::make_shared<HoldingModel>(model_);
+  holding_->says = {{.kind = llm::Delta::Kind::kReasoning, .text = std::string(300, 'x')}};
+  const marathon::Run run = Start();
+  env().RunUntilIdle();
+  ASSERT_TRUE(Stop(run, "changed my mind").ok());
+  const Result result = ResultOf(run);
+  EXPECT_EQ(result.stop, StopReason::kStopped);
+  EXPECT_EQ(result.why, "changed my mind");
+  EXPECT_EQ(result.text, "");
+  EXPECT_EQ(result.messages.size(), 1u) << "no message without a word";
+  EXPECT_TRUE(result.spent.estimated);
+  EXPECT_GT(result.spent.usage.input, 0);
+  EXPECT_EQ(result.spent.usage.output, 100);
+}
+
 // Whoever stops it is not kept waiting by a worker that says nothing.
 TEST_P(AgentTest, AStopDoesNotWaitForEver) {
   holding_ = std::make_shared<HoldingModel>(model_);
@@ -790,6 +818,10 @@ TEST_P(AgentTest, AttemptsThatMayHaveCostAreBooked) {
       spent({Class::kRateLimit, Class::kTimeout, Class::kOverloaded, Class::kTransient, Class::kRateLimit});
   EXPECT_EQ(mixed.usage.input, 300 + 2 * guess);
   EXPECT_EQ(mixed.usage.output, 20);
+  llm::Error unsent = llm::MakeError(Class::kTransient, "nobody there");
+  unsent.sent = false;
+  model_->Answers(unsent).Answers(unsent);
+  EXPECT_EQ(spent({}), none) << "no provider has seen it";
 }
 
 TEST_P(AgentTest, AStepThatFailsHasCostAllTheSame) {

@@ -122,8 +122,12 @@ class MemoryStreams final : public StreamLog {
     StepMark mark = found == by_name_.end() ? StepMark() : found->second->steps[request.step];
     const StatusOr<size_t> there = AdmitFrames(request, mark);
     if (!there.ok()) return there.status();
+    const uint64_t last = found == by_name_.end() ? 0 : found->second->last;
+    const bool replaces = Replaces(request, *there);
+    const bool in_time = last == request.replaces_to || MARATHON_MUTANT("replace_takes_others");
+    if (replaces && !in_time) return IsNotTheNewest(request, last);
     Stream& stream = found == by_name_.end() ? Add(request.stream) : *found->second;
-    if (Replaces(request, *there)) {
+    if (replaces) {
       stream.frames.erase(stream.Behind(request.replaces_from - 1), stream.frames.end());
     }
     for (size_t i = *there; i < request.frames.size(); ++i) {

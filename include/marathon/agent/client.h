@@ -7,6 +7,8 @@
 // Functions only; safe from any thread. Errors are those of Run::Signal, Run::Query and Run::Update.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,6 +58,12 @@ inline Status Edit(const Run& run, const PendingApproval& call, std::string argu
 inline PendingApproval AsPending(const StreamEvent& asked) {
   return {.key = asked.id, .tool = asked.tool, .arguments = asked.text, .digest = asked.digest, .expires = asked.expires};
 }
+
+// Shows what the run says as it comes: `show` is called with each event of its stream behind `after`, on this thread. Waits
+// for the end of the run, and of its stream. A client that comes back gives the number of the last event that it has
+// seen (StreamEvent::seq). Errors are those of Run::Describe and StreamReader::Next; it may be called again then.
+MARATHON_EXPORT Status Watch(Engine& engine, const Run& run, const std::function<void(const StreamEvent&)>& show,
+                             uint64_t after = 0);
 
 inline Status Steer(const Run& run, std::string text, SignalOptions options = {}) {
   return run.Signal(kSteer, {std::move(text)}, std::move(options));

@@ -66,7 +66,7 @@ class MARATHON_EXPORT Loop {
   // Makes all calls of the last step, and adds their results to the conversation, in the model's order.
   Workflow<void> CallTools();
   // One call, with its approval, and nothing added: for loops that order their calls otherwise. What goes wrong is a
-  // result, too. `call` must outlive the co_await.
+  // result, too; a call that has not begun when the loop ends is not made. `call` must outlive the co_await.
   Workflow<llm::ToolResult> Call(const llm::ToolCall& call);
   // Asks a person, whatever the tool's rule says. `arguments` must outlive the co_await.
   Workflow<Decision> Approve(const Tool& tool, const std::string& call_id, const nlohmann::json& arguments);
@@ -104,7 +104,7 @@ class MARATHON_EXPORT Loop {
   void TidyUp();
   Workflow<bool> TakeStep();
   // Says something in the run's stream, if there is one. Nothing depends on it. It may outlive the loop.
-  Workflow<void> Publish(std::string writer, std::vector<std::string> frames);
+  Workflow<void> Publish(std::string writer, std::vector<std::string> frames, std::vector<std::string> silences = {});
   // … the results of calls whose tools have not said them themselves.
   Workflow<void> PublishResults(std::string writer, const std::vector<llm::ToolResult>& results);
   bool MayAsk(const ModelChoice& choice);
@@ -122,6 +122,9 @@ class MARATHON_EXPORT Loop {
   void EndBy(const Failure& failure);
   // Calls code of the agent's author; what it throws is an end (kFailed, "Hook"), and false.
   bool Guarded(std::string_view what, const std::function<void()>& call);
+  // Whether nothing new is to begin: somebody has stopped it, or it has ended while others were at work.
+  bool Halted() const { return stop_.has_value() || ended_; }
+  std::string_view WhyHalted() const { return stop_ ? "the agent was stopped." : "the agent has ended."; }
   int64_t EstimateInput() const;
   const Tool* FindOffered(const std::string& name) const;
   Arguments Check(const llm::ToolCall& call);

@@ -75,6 +75,7 @@ struct ToolReply {
 struct PublishTask {
   std::string writer{};             // a step of the stream, of its own
   std::vector<std::string> frames{};  // stream.h
+  std::vector<std::string> silences{};  // other steps of the stream, which say nothing behind these any more
 
   friend bool operator==(const PublishTask&, const PublishTask&) = default;
 };

@@ -51,6 +51,10 @@ struct Endpoint {
   int64_t tokens_per_minute = 0;  // of questions and answers
 };
 
+// The endpoint that the environment names, as SDKs do: OPENAI_BASE_URL and OPENAI_API_KEY, or else ANTHROPIC_BASE_URL and
+// ANTHROPIC_API_KEY; one of a pair will do. kNotFound: none is set.
+MARATHON_EXPORT StatusOr<Endpoint> EndpointFromEnvironment();
+
 // The key of the endpoint's limits in Engine::limiter(). Of the API key and the headers it has a digest only.
 MARATHON_EXPORT std::string LimitKey(const Endpoint& endpoint, std::string_view model);
 

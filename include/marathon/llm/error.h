@@ -46,6 +46,7 @@ struct Error {
   // The call has not been made: it is to come back after retry_after, and to show this (pace.h). Empty: it has.
   std::string permit{};
   bool partial = false;                   // some of the answer had come, and been paid for
+  bool sent = true;  // false: the provider has certainly not seen the request, so it has cost nothing
 
   friend bool operator==(const Error&, const Error&) = default;
 };

@@ -2,6 +2,8 @@
 
 #include "marathon/runtime/thread_runtime.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -213,6 +215,7 @@ MARATHON_INLINE void ThreadRuntime::PostWhenIdle(Callback<void()> work) {
 }
 
 MARATHON_INLINE void ThreadRuntime::RunPool(Pool& pool) {
+  pthread_setname_np(pthread_self(), &pool == &turn_pool_ ? "marathon/turn" : "marathon/act");
   detail::PoolThread& self = detail::ThisPoolThread();
   self.pool = &pool;
   bool looked = false;
@@ -311,6 +314,7 @@ MARATHON_INLINE void ThreadRuntime::RescueAlarms() {
 }
 
 MARATHON_INLINE void ThreadRuntime::RunAlarms() {
+  pthread_setname_np(pthread_self(), "marathon/alarm");
   constexpr int64_t kLate = 100'000;
   std::unique_lock lock(alarm_mutex_);
   while (!alarms_stopping_) {

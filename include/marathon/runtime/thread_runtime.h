@@ -1,7 +1,8 @@
 // ThreadRuntime: the Runtime of production. The one place in Marathon that starts threads, reads clocks and
 // draws random numbers.
 //
-// Threads are started when there is work and none is free, up to each lane's limit, and stay until Stop().
+// Threads are started when there is work and none is free, up to each lane's limit, and stay until Stop(). They have
+// names, which debuggers and `top -H` show: "marathon/turn", "marathon/act" and "marathon/alarm".
 //
 // Thread rule: safe to call from any thread; Stop() from none of its own.
 #pragma once

@@ -131,6 +131,7 @@ inline int64_t FlowMicros(const LimitBucket& bucket, int64_t amount) {
 }
 
 inline void Take(LimitBucket& bucket, int64_t amount, int64_t& wait) {
+  if (MARATHON_MUTANT("limit_not_taken")) return;
   bucket.full += FlowMicros(bucket, amount);
   wait = std::max(wait, bucket.full - bucket.span);
 }
@@ -201,7 +202,8 @@ inline std::chrono::microseconds SpacingOf(const LimitState& state) {
 
 // REQUIRES: CheckAcquire(request) is OK. On an error `state` is of no use any more.
 inline StatusOr<Permit> TakePermit(const AcquireLimit& request, Time now, LimitState& state) {
-  const bool has_waited = request.permit != Time() && request.permit >= state.paused_until &&
+  const bool overtaken = request.permit < state.paused_until && !MARATHON_MUTANT("permit_in_a_pause");
+  const bool has_waited = request.permit != Time() && !overtaken &&
                           now <= AddSaturated(request.permit, limits::kLimitGrace) && !SaysNothing(state, now);
   if (has_waited) return PermitFor(request.permit, now);
   const bool queues = state.at > now;

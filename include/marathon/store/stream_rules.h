@@ -66,13 +66,23 @@ inline Status LeavesAGap(const AppendFrames& request, uint64_t written) {
 // How many of a request's frames are there already; the others are to be written, which `mark` says on return,
 // but for its `last`.
 inline StatusOr<size_t> AdmitFrames(const AppendFrames& request, StepMark& mark) {
-  if (request.fence < mark.fence) return FencedOut(request);
+  if (request.fence < mark.fence) {
+    if (MARATHON_MUTANT("stream_fence_unchecked")) return size_t{0};
+    return FencedOut(request);
+  }
   const uint64_t written = request.fence == mark.fence ? mark.written : 0;
   if (request.written > written) return LeavesAGap(request, written);
   const uint64_t asked = request.written + request.frames.size();
   mark.fence = request.fence;
   mark.written = std::max(written, asked);
+  if (MARATHON_MUTANT("frames_come_twice")) return size_t{0};
   return static_cast<size_t>(std::min<uint64_t>(written - request.written, request.frames.size()));
+}
+
+inline Status IsNotTheNewest(const AppendFrames& request, uint64_t last) {
+  return FailedPrecondition(fmt::format(
+      "step \"{}\" of stream \"{}\" replaces frames up to {}, and the newest is {}: others have written behind them",
+      request.step, request.stream, request.replaces_to, last));
 }
 
 // Whether an append of which `there` frames are there already replaces older ones: not if it has been written.

@@ -44,6 +44,12 @@ inline constexpr std::string_view kMutants[] = {
     "update_not_told",            // who waits for an update is not told of its answer
     "fork_forgets_pending",       // a fork does not begin anew what was pending
     "enter_unchecked",            // whoever asks for a place of a concurrency key gets one
+    "stream_fence_unchecked",     // an attempt that was overtaken goes on writing to a stream
+    "frames_come_twice",          // an append that is repeated is written again
+    "replace_takes_others",       // frames that stand for others take along what was written behind these
+    "blobs_swept_early",          // a blob is forgotten while it is in use
+    "permit_in_a_pause",          // a permit from before a pause still counts in it
+    "limit_not_taken",            // what one takes of a limit is left for the next
 };
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).

@@ -1,15 +1,18 @@
 // SimStreams: simulated activities that write to a StreamLog while they work, listeners who leave and come back, and
 // what must be in the streams in the end (I15). Attempts that were overtaken go on writing, and calls arrive twice, or
-// once more when their caller is long dead.
+// once more when their caller is long dead. Some replace what they have said by a frame that stands for it.
 //
 // Not safe from several threads: the world has one.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,6 +55,8 @@ class SimStreams {
     SimWork work;
     std::string stream, step;
     uint32_t said = 0;
+    uint64_t first = 0, last = 0;  // the numbers of its frames; first 0: it is not known
+    bool astray = false;           // its first ones may come by themselves, so it knows no numbers
   };
   // Somebody who follows a stream.
   struct Listener {
@@ -64,7 +69,9 @@ class SimStreams {
     std::string key;
     Epoch fence = 0;
     uint32_t index = 0;
+    bool whole() const { return index >= kWhole; }
   };
+  static constexpr uint32_t kWhole = 1'000'000;  // and more: it stands for so many frames more
 
   static std::string TextOf(const std::string& key, Epoch fence, uint32_t index) {
     return fmt::format("{} {} {}", key, fence, index);
@@ -72,10 +79,12 @@ class SimStreams {
   static Frame Parse(std::string_view text);
   void Say(const std::shared_ptr<Speaker>& speaker);
   void OnSaid(const std::shared_ptr<Speaker>& speaker, const AppendFrames& request, const StatusOr<uint64_t>& said);
+  void Replace(Speaker& speaker);
   void ArriveLater(const AppendFrames& request);
   void Listen(const std::string& stream);
   void OnPage(const std::string& stream, uint64_t read, const StatusOr<FramePage>& page);
   std::vector<StreamFrame> ReadAll(const std::string& stream);
+  void CheckHeard(const std::string& stream, const std::vector<StreamFrame>& frames);
   void CheckTrim(const std::string& stream, const std::vector<StreamFrame>& frames);
   void Report(const std::string& stream, std::string_view what) {
     invariants_.Report("I15", {stream, ""}, what);
@@ -115,7 +124,10 @@ inline void SimStreams::Say(const std::shared_ptr<Speaker>& speaker) {
   world_.After(speaker->actor, random_.Between(0, 700) * 1'000, "speak", [this, speaker, &work] {
     const bool fails = speaker->ctx.attempt() <= work.fails;
     if (fails && speaker->said > 0) return speaker->done.Fail(Failure{.message = "fails by plan"});
-    if (speaker->said == SimFrames(work)) return speaker->done.Complete(speaker->ctx.info().epoch);
+    if (speaker->said == SimFrames(work)) {
+      Replace(*speaker);
+      return speaker->done.Complete(speaker->ctx.info().epoch);
+    }
     const std::string key = speaker->ctx.idempotency_key();
     AppendFrames request{speaker->stream, speaker->step, static_cast<uint64_t>(speaker->ctx.info().epoch),
                          speaker->said};
@@ -123,7 +135,10 @@ inline void SimStreams::Say(const std::shared_ptr<Speaker>& speaker) {
     for (uint32_t i = speaker->said; i < until; ++i) {
       request.frames.push_back(TextOf(key, speaker->ctx.info().epoch, i));
     }
-    if (random_.Below(4) == 0) ArriveLater(request);
+    if (random_.Below(4) == 0) {
+      ArriveLater(request);
+      speaker->astray = speaker->astray || request.written == 0;
+    }
     if (random_.Below(8) == 0) return Say(speaker);  // the call was lost, or only its answer was
     SimUses<"StreamLog.Append">();
     log_->Append(request, [&](const StatusOr<uint64_t>& said) { OnSaid(speaker, request, said); });
@@ -138,8 +153,27 @@ inline void SimStreams::OnSaid(const std::shared_ptr<Speaker>& speaker, const Ap
     return speaker->done.Fail(Failure{.message = "is overtaken"});
   }
   if (listeners_.try_emplace(request.stream).second) Listen(request.stream);
+  if (request.written == 0 && request.frames.size() == 1) speaker->first = *said;
+  speaker->last = *said;
   if (random_.Below(8) != 0) speaker->said = static_cast<uint32_t>(request.written + request.frames.size());
   Say(speaker);
+}
+
+// If nobody else has spoken in between. Others may have since, and keep it from that.
+inline void SimStreams::Replace(Speaker& speaker) {
+  const uint32_t said = speaker.said;
+  const bool alone = speaker.first != 0 && !speaker.astray && speaker.last - speaker.first + 1 == said;
+  if (!alone || speaker.work.id % 3 == 0) return;
+  const auto fence = static_cast<uint64_t>(speaker.ctx.info().epoch);
+  AppendFrames request{speaker.stream, speaker.step, fence, said};
+  request.frames = {TextOf(speaker.ctx.idempotency_key(), speaker.ctx.info().epoch, kWhole + said)};
+  request.replaces_from = speaker.first;
+  request.replaces_to = speaker.last;
+  log_->Append(request, [&](const StatusOr<uint64_t>& whole) {
+    const StatusCode code = whole.status().code();
+    if (whole.ok() || code == StatusCode::kFailedPrecondition || (code == StatusCode::kAborted && fenced_)) return;
+    Report(request.stream, fmt::format("a replacing append got: {}", MessageOf(whole.status())));
+  });
 }
 
 // On its way while its caller goes on, or dies.
@@ -200,31 +234,50 @@ inline void SimStreams::CheckSpoken(const RunKey& run, const std::string& key, c
     const Frame parsed = Parse(frame.bytes);
     if (parsed.key != key) continue;
     if (fenced_ || parsed.fence == fence) last = parsed.fence;
-    count += parsed.fence == fence;
+    if (parsed.fence == fence) count += parsed.whole() ? parsed.index - kWhole : 1;
   }
   if (last == fence && count == SimFrames(work)) return;
   Report(run.workflow_id.str(), fmt::format("{} said {} of {} frames under fence {}; the last fence is {}", key, count,
                                             SimFrames(work), fence, last));
 }
 
+// All that is there, in its order, and nothing besides but what has been replaced since.
+inline void SimStreams::CheckHeard(const std::string& stream, const std::vector<StreamFrame>& frames) {
+  std::set<std::pair<std::string, Epoch>> replaced;
+  for (const StreamFrame& frame : frames) {
+    const Frame parsed = Parse(frame.bytes);
+    if (parsed.whole()) replaced.emplace(parsed.key, parsed.fence);
+  }
+  std::vector<StreamFrame> heard = listeners_.at(stream).heard;
+  std::erase_if(heard, [&](const StreamFrame& frame) {
+    const Frame parsed = Parse(frame.bytes);
+    return !parsed.whole() && replaced.contains({parsed.key, parsed.fence});
+  });
+  if (heard == frames) return;
+  Report(stream, fmt::format("its listener heard {} frames of {}", heard.size(), frames.size()));
+}
+
 inline void SimStreams::Check() {
   for (const auto& [stream, listener] : listeners_) {
     const std::vector<StreamFrame> frames = ReadAll(stream);
-    if (listener.heard != frames) {
-      Report(stream, fmt::format("its listener heard {} frames of {}", listener.heard.size(), frames.size()));
-    }
+    CheckHeard(stream, frames);
     std::map<std::string, Frame> newest;  // of each call
     std::map<std::pair<std::string, Epoch>, uint32_t> counts;
-    uint64_t seq = frames.empty() ? 0 : frames.front().seq - 1;
+    uint64_t seq = 0;
     for (const StreamFrame& frame : frames) {
       const Frame parsed = Parse(frame.bytes);
-      if (frame.seq != ++seq) Report(stream, fmt::format("frame {} is behind frame {}", frame.seq, seq - 1));
+      const uint32_t stands_for = parsed.whole() ? parsed.index - kWhole : 0;  // their numbers are missing
+      seq = seq == 0 ? frame.seq : seq + stands_for + 1;
+      if (frame.seq != seq) Report(stream, fmt::format("frame {} stands where {} should be", frame.seq, seq));
       const auto [before, first] = newest.try_emplace(parsed.key, parsed);
       if (fenced_ && parsed.fence < before->second.fence) {
         Report(stream, fmt::format("{} is behind a higher fence", frame.bytes));
       }
       before->second = parsed;
-      if (parsed.index != counts[{parsed.key, parsed.fence}]++) {
+      uint32_t& count = counts[{parsed.key, parsed.fence}];
+      const bool in_order = parsed.whole() ? count == 0 : parsed.index == count;
+      count += parsed.whole() ? parsed.index : 1;  // nothing comes behind a whole
+      if (!in_order) {
         Report(stream, fmt::format("{} is there twice, or out of order", frame.bytes));
       }
     }
@@ -234,17 +287,17 @@ inline void SimStreams::Check() {
 
 // What is trimmed is gone, and the rest keeps its numbers.
 inline void SimStreams::CheckTrim(const std::string& stream, const std::vector<StreamFrame>& frames) {
-  const uint64_t first = frames.front().seq;
   const uint64_t last = frames.back().seq;
-  const uint64_t until = first + frames.size() / 2 - 1;
+  const size_t half = (frames.size() + 1) / 2;
+  const uint64_t until = frames[half - 1].seq;
   SimUses<"StreamLog.Trim">();
   log_->Trim(stream, until, [&](const Status& status) {
     if (!status.ok()) Report(stream, fmt::format("a trim got: {}", MessageOf(status)));
   });
   log_->Read({.stream = stream}, [&](const StatusOr<FramePage>& page) {
     const bool as_asked = page.ok() && page->first == until + 1 && page->last == last &&
-                          page->frames.size() == last - until &&
-                          (page->frames.empty() || page->frames.front().seq == until + 1);
+                          std::equal(page->frames.begin(), page->frames.end(),
+                                     frames.begin() + static_cast<std::ptrdiff_t>(half), frames.end());
     if (!as_asked) Report(stream, fmt::format("is not what is left of it after {}", until));
   });
 }

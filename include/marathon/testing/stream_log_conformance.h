@@ -312,7 +312,7 @@ TEST_P(StreamLogConformance, TrimmedFramesAreGoneAndNumbersGoOn) {
 TEST_P(StreamLogConformance, FramesThatStandForOthersReplaceThem) {
   ASSERT_TRUE(Append({"s", "other", 1, 0, {"x"}}).ok());
   ASSERT_EQ(Append(1, 0, {"a", "b", "c"}).value(), 4u);
-  const auto replace = [&] { return Append({"s", "step", 1, 3, {"abc", "end"}, NumberOf("s", 2)}); };
+  const auto replace = [&] { return Append({"s", "step", 1, 3, {"abc", "end"}, NumberOf("s", 2), NumberOf("s", 4)}); };
   EXPECT_EQ(replace().value(), 6u) << "numbers are not used again";
   EXPECT_EQ(Text(), "1:x 5:abc 6:end");
   EXPECT_EQ(replace().value(), 6u);
@@ -323,7 +323,7 @@ TEST_P(StreamLogConformance, FramesThatStandForOthersReplaceThem) {
   EXPECT_EQ(page.last, 6u);
   EXPECT_EQ(Text(Read(0, 2)), "1:x 5:abc");
   EXPECT_EQ(Append(1, 5, {"d"}).value(), 7u);
-  EXPECT_EQ(Append({"s", "step", 2, 0, {"all"}, NumberOf("s", 1)}).value(), 8u) << "from the first one on";
+  EXPECT_EQ(Append({"s", "step", 2, 0, {"all"}, NumberOf("s", 1), NumberOf("s", 7)}).value(), 8u) << "from the first one on";
   EXPECT_EQ(Text(), "8:all");
   EXPECT_EQ(Read(3).first, 1u) << "nothing has been trimmed";
   Trim(4);
@@ -336,19 +336,31 @@ TEST_P(StreamLogConformance, FramesThatStandForOthersReplaceThem) {
 
 TEST_P(StreamLogConformance, OnlyWhoMayWriteReplaces) {
   ASSERT_TRUE(Append(5, 0, {"a", "b"}).ok());
-  EXPECT_EQ(Append({"s", "step", 4, 0, {"late"}, NumberOf("s", 1)}).status().code(), StatusCode::kAborted);
-  EXPECT_EQ(Append({"s", "step", 5, 3, {"gap"}, NumberOf("s", 1)}).status().code(), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(Append({"s", "step", 6, 0, {}, NumberOf("s", 1)}).value(), 2u) << "nothing stands for them";
-  EXPECT_EQ(Append({"s", "step", 6, 0, {"c"}, NumberOf("s", 9)}).value(), 3u) << "there are none";
+  const uint64_t first = NumberOf("s", 1), newest = NumberOf("s", 2);
+  EXPECT_EQ(Append({"s", "step", 4, 0, {"late"}, first, newest}).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(Append({"s", "step", 5, 3, {"gap"}, first, newest}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Append({"s", "step", 6, 0, {}, first, newest}).value(), 2u) << "nothing stands for them";
+  EXPECT_EQ(Append({"s", "step", 6, 0, {"c"}, NumberOf("s", 9), newest}).value(), 3u) << "there are none";
   EXPECT_EQ(Text(), "1:a 2:b 3:c");
-  EXPECT_EQ(Append({"new", "step", 1, 0, {"x"}, 7}).value(), 1u);
-  EXPECT_EQ(Text(Read(0, 10, "new")), "1:x");
+  EXPECT_EQ(Append({"new", "step", 1, 0, {"x"}, 7, 8}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Text(Read(0, 10, "new")), "");
+}
+
+// Whoever replaces knows of nothing that others have written last, and takes nothing of it along.
+TEST_P(StreamLogConformance, WhatOthersWroteLastIsNotReplaced) {
+  ASSERT_TRUE(Append(1, 0, {"a", "b"}).ok());
+  ASSERT_TRUE(Append({"s", "other", 1, 0, {"x"}}).ok());
+  const AppendFrames replace{"s", "step", 1, 2, {"ab"}, NumberOf("s", 1), NumberOf("s", 2)};
+  EXPECT_EQ(Append(replace).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Text(), "1:a 2:b 3:x");
+  EXPECT_EQ(Append(1, 2, {"c"}).value(), 4u) << "nothing was written";
+  EXPECT_EQ(Text(), "1:a 2:b 3:x 4:c");
 }
 
 TEST_P(StreamLogConformance, ManyFramesAreReplacedByOne) {
   for (uint64_t i = 0; i < 10; ++i) ASSERT_TRUE(Append(1, 30 * i, Frames(30, "piece")).ok());
   const Waiting waiting = Wait(300);
-  ASSERT_EQ(Append({"s", "step", 1, 300, {"whole"}, NumberOf("s", 3)}).value(), 301u);
+  ASSERT_EQ(Append({"s", "step", 1, 300, {"whole"}, NumberOf("s", 3), NumberOf("s", 300)}).value(), 301u);
   EXPECT_EQ(Text(Take(waiting)), "301:whole") << "who has seen all of them is told, too";
   EXPECT_EQ(Text(), "1:piece 2:piece 301:whole");
 }
@@ -399,7 +411,7 @@ TEST_P(StreamLogConformance, ASweepGoesAsFarAsItIsAllowedAndAppendsSweepALittle)
 
 TEST_P(StreamLogConformance, StreamsOutliveTheProcess) {
   ASSERT_TRUE(Append(3, 0, {"a", "b", "c"}).ok());
-  ASSERT_TRUE(Append({"s", "step", 3, 3, {"C"}, NumberOf("s", 3)}).ok());
+  ASSERT_TRUE(Append({"s", "step", 3, 3, {"C"}, NumberOf("s", 3), NumberOf("s", 3)}).ok());
   Trim(1);
   if (!harness_->Reopen()) GTEST_SKIP() << "not a durable store";
   EXPECT_EQ(Text(), "2:b 4:C");

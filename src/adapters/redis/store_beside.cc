@@ -82,7 +82,7 @@ void RedisStore::Append(AppendFrames request, Done<uint64_t> done) {
     step.Change("APPEND", keys_.Stream(request.stream), request.frames,
                    step.Key(keys_.Frames(request.stream)), keys_.FrameChannel(request.stream),
                    shared_.options.stream_keep.count(), request.step, fmt::format("{:020}", request.fence),
-                   request.written, request.replaces_from);
+                   request.written, request.replaces_from, request.replaces_to);
     request.frames.clear();
     script_.Send(std::move(step), std::nullopt,
                  [request = std::move(request), done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
@@ -90,6 +90,7 @@ void RedisStore::Append(AppendFrames request, Done<uint64_t> done) {
                    const RedisReply answer = reply->replies[0];
                    if (answer[0].number() == 1) return done(FencedOut(request));
                    if (answer[0].number() == 2) return done(LeavesAGap(request, answer[1].unsigned_number()));
+                   if (answer[0].number() == 3) return done(IsNotTheNewest(request, answer[1].unsigned_number()));
                    done(answer[1].unsigned_number());
                  });
   });

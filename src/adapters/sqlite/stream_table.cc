@@ -27,12 +27,15 @@ StatusOr<uint64_t> SqliteStreamTable::Append(const AppendFrames& request, Time n
   StepMark mark = stream ? FindStep(*stream, request.step) : StepMark();
   const StatusOr<size_t> there = AdmitFrames(request, mark);
   if (!there.ok()) return there.status();
+  const bool replaces = Replaces(request, *there);
+  const uint64_t newest = stream ? stream->last : 0;
+  if (replaces && newest != request.replaces_to) return IsNotTheNewest(request, newest);
   if (!stream) {
     const uint64_t before = NumbersBefore(now);
     insert_.Run(ns_, SqliteBlob{request.stream}, before + 1, before, ToMicros(now));
     stream = Stream{sqlite3_last_insert_rowid(db_.handle()), before + 1, before, now};
   }
-  if (Replaces(request, *there)) replace_.Run(stream->id, request.replaces_from);
+  if (replaces) replace_.Run(stream->id, request.replaces_from);
   for (size_t i = *there; i < request.frames.size(); ++i) {
     mark.last = ++stream->last;
     append_.Run(stream->id, stream->last, SqliteBlob{request.frames[i]});

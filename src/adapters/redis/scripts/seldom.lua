@@ -86,9 +86,10 @@ end
 
 -- Appends frames of `step` to a stream, but for those that it has written under this fence already; tells readers.
 -- `written`: how many the caller knows of. Fences are of 20 digits, and so compared as text.
--- {0, number of the step's newest frame}, {1} if a higher fence has written, {2, frames there are} if there is a gap
--- `replaces`: a number from which on older frames are forgotten for the new ones; 0: none.
-function verbs.APPEND(stream, frames, channel, keep, step, fence, written, replaces, ...)
+-- {0, number of the step's newest frame}, {1} if a higher fence has written, {2, frames there are} if there is a gap,
+-- {3, number of the stream's newest frame} if that is not the one up to which it replaces
+-- `replaces`: a number from which on older frames are forgotten for the new ones, up to `newest_known`; 0: none.
+function verbs.APPEND(stream, frames, channel, keep, step, fence, written, replaces, newest_known, ...)
   frames = KEYS[tonumber(frames)]
   local held, there, newest = fence, 0, '0'
   local mark = redis.call('HGET', stream, 'step:' .. step)
@@ -96,9 +97,12 @@ function verbs.APPEND(stream, frames, channel, keep, step, fence, written, repla
   if fence < held then return {1} end
   there, written = fence == held and tonumber(there) or 0, tonumber(written)
   if written > there then return {2, there} end
-  local last = tonumber(redis.call('HGET', stream, 'last') or begin_stream(stream, frames))
+  local last = redis.call('HGET', stream, 'last')
   local new, first = {...}, there - written + 1
-  if replaces ~= '0' and first == 1 and #new > 0 then forget_from(frames, replaces) end
+  local forgets = replaces ~= '0' and first == 1 and #new > 0
+  if forgets and (last or '0') ~= newest_known then return {3, tonumber(last or '0')} end
+  last = tonumber(last or begin_stream(stream, frames))
+  if forgets then forget_from(frames, replaces) end
   for i = first, #new do
     last = last + 1
     newest = string.format('%.0f', last)
