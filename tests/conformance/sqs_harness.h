@@ -123,7 +123,7 @@ class SqsHarness final : public StoreHarness {
   void Pump() override {
     base_.Pump();
     std::promise<void> done;
-    SqsSync(*sqs_, [&](const Status&) { done.set_value(); });
+    sqs_->Flush([&](const Status&) { done.set_value(); });
     done.get_future().get();
     queue_->WaitForHints();
   }

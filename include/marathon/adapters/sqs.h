@@ -48,9 +48,4 @@ struct SqsOptions {
 // A backend of a queue only: named by a store's `queue` parameter.
 MARATHON_EXPORT Backend SqsBackend(SqsOptions defaults = {});
 
-// ---- For tests. REQUIRES: `queue` came from SqsBackend.
-
-// Answers when all that was asked so far has been done, but for receives.
-MARATHON_EXPORT void SqsSync(TaskQueue& queue, DoneStatus done);
-
 }  // namespace marathon::inline MARATHON_ABI

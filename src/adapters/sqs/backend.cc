@@ -148,8 +148,4 @@ Backend SqsBackend(SqsOptions defaults) {
                  }};
 }
 
-void SqsSync(TaskQueue& queue, DoneStatus done) {
-  static_cast<detail::SqsQueue&>(queue).Sync(std::move(done));
-}
-
 }  // namespace marathon::inline MARATHON_ABI

@@ -58,16 +58,9 @@ void SqsQueue::Close() {
   loop_.Stop();
 }
 
-void SqsQueue::Sync(DoneStatus done) {
-  loop_.Post([this, done = std::move(done)]() mutable {
-    syncs_.push_back(std::move(done));
-    TellSynced();
-  });
-}
-
-void SqsQueue::TellSynced() {
+void SqsQueue::TellFlushed() {
   if (calls_ > 0) return;
-  for (DoneStatus& done : std::exchange(syncs_, {})) done(Status());
+  for (DoneStatus& done : std::exchange(flushes_, {})) done(Status());
 }
 
 void SqsQueue::Call(std::string operation, const json& input,
@@ -77,7 +70,7 @@ void SqsQueue::Call(std::string operation, const json& input,
                 [this, done = std::move(done)](SqsClient::Reply reply) mutable {
                   done(std::move(reply));
                   --calls_;
-                  TellSynced();
+                  TellFlushed();
                 });
 }
 
@@ -190,6 +183,13 @@ void SqsQueue::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
     }
     if (!local.empty()) SendHere(std::move(local), [](const Status&) {});
     ChangeAll(std::move(deliveries), /*remove=*/false, std::move(done));
+  });
+}
+
+void SqsQueue::Flush(DoneStatus done) {
+  loop_.Post([this, done = std::move(done)]() mutable {
+    flushes_.push_back(std::move(done));
+    TellFlushed();
   });
 }
 

@@ -53,9 +53,7 @@ class SqsQueue final : public TaskQueue {
   void Ack(std::vector<std::string> receipts, DoneStatus done) override;
   void Nack(std::vector<Delivery> deliveries, DoneStatus done) override;
   void StopReceiving(const SessionId& session) override;
-
-  // Answers when nothing is under way but polls.
-  void Sync(DoneStatus done);
+  void Flush(DoneStatus done) override;
 
  private:
   using Place = std::pair<TaskKind, std::string>;
@@ -99,7 +97,7 @@ class SqsQueue final : public TaskQueue {
   static JointPtr NewJoint(DoneStatus done);
   static void Finish(const JointPtr& joint, const Status& status);
   void ChangeAll(std::vector<Delivery> deliveries, bool remove, DoneStatus done);
-  void Flush(Channel& channel, bool remove);
+  void StartChanges(Channel& channel, bool remove);
   void OnChanged(Channel& channel, bool remove, std::vector<Change> batch, int tries,
                  SqsClient::Reply reply);
   void SendChanges(Channel& channel, bool remove, std::vector<Change> batch, int tries);
@@ -126,10 +124,10 @@ class SqsQueue final : public TaskQueue {
   std::string NameOf(const Channel& channel) const;
   void Complain(const Status& status);
   Duration Jittered(int64_t millis) const;
-  // A call that Sync waits for.
+  // A call that Flush waits for: any but polls.
   void Call(std::string operation, const nlohmann::json& input,
             Callback<void(SqsClient::Reply)> done);
-  void TellSynced();
+  void TellFlushed();
   // On a thread of the runtime: engine and workflow code do not belong on this one.
   void Answer(Done<std::vector<Delivery>>&& done, StatusOr<std::vector<Delivery>> result);
 
@@ -143,7 +141,7 @@ class SqsQueue final : public TaskQueue {
   std::map<std::pair<SessionId, Place>, std::deque<TaskHint>> local_;  // for sessions that are busy
   std::set<SessionId> receiving_, stopped_;
   int calls_ = 0;  // under way, but for polls
-  std::vector<DoneStatus> syncs_;
+  std::vector<DoneStatus> flushes_;
   uint64_t last_batch_ = 0;
   std::string complaint_;  // the last one
   HttpLoop loop_;

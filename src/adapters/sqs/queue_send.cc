@@ -132,12 +132,12 @@ void SqsQueue::ChangeAll(std::vector<Delivery> deliveries, bool remove, DoneStat
     (remove ? channel.deletions : channel.returns).push_back({std::string(end + 1), joint});
     channels.insert(&channel);
   }
-  for (Channel* channel : channels) Flush(*channel, remove);
+  for (Channel* channel : channels) StartChanges(*channel, remove);
   Finish(joint, Status());
 }
 
 // One call at a time: what comes meanwhile goes together.
-void SqsQueue::Flush(Channel& channel, bool remove) {
+void SqsQueue::StartChanges(Channel& channel, bool remove) {
   bool& busy = remove ? channel.deleting : channel.returning;
   std::deque<Change>& waiting = remove ? channel.deletions : channel.returns;
   if (busy || waiting.empty()) return;
@@ -195,7 +195,7 @@ void SqsQueue::OnChanged(Channel& channel, bool remove, std::vector<Change> batc
   }
   if (!reply.ok() && !IsTransient(reply.status())) Complain(reply.status());
   (remove ? channel.deleting : channel.returning) = false;
-  Flush(channel, remove);
+  StartChanges(channel, remove);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail
