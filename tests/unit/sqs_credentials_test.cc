@@ -290,6 +290,77 @@ TEST(CredentialCacheTest, FetchesAnewBeforeTheyExpire) {
   EXPECT_EQ(fetched, 5);
 }
 
+// A source that answers when the test says so.
+class LateProvider final : public CredentialProvider {
+ public:
+  explicit LateProvider(std::vector<Done<AwsCredentials>>* asked) : asked_(asked) {}
+  void Fetch(Done<AwsCredentials> done) override { asked_->push_back(std::move(done)); }
+
+ private:
+  std::vector<Done<AwsCredentials>>* const asked_;
+};
+
+class LateCredentialsTest : public ::testing::Test {
+ protected:
+  // Asks for keys; `answers_` says what came, in order.
+  void Get() {
+    cache_.Get([this](const StatusOr<AwsKeys>& keys) {
+      answers_.push_back(keys.ok() ? keys->id : std::string(MessageOf(keys.status())));
+    });
+  }
+  void Answer(StatusOr<AwsCredentials> credentials) {
+    ASSERT_FALSE(asked_.empty());
+    auto done = std::move(asked_.back());
+    asked_.pop_back();
+    done(std::move(credentials));
+  }
+  AwsCredentials Keys(const std::string& id, Duration good_for) const {
+    return {{id, "s", ""}, clock_.now + good_for};
+  }
+
+  TurnedClock clock_;
+  std::vector<Done<AwsCredentials>> asked_;
+  CredentialCache cache_{std::make_unique<LateProvider>(&asked_), clock_};
+  std::vector<std::string> answers_;
+};
+
+TEST_F(LateCredentialsTest, TheFirstKeysAreWaitedFor) {
+  Get();
+  Get();
+  EXPECT_TRUE(answers_.empty());
+  EXPECT_EQ(asked_.size(), 1u) << "one question is enough";
+  Answer(Keys("a", std::chrono::hours(1)));
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"}));
+}
+
+TEST_F(LateCredentialsTest, NobodyWaitsForNewKeysWhileTheOldAreGood) {
+  Get();
+  Answer(Keys("a", std::chrono::hours(1)));
+  clock_.now += std::chrono::minutes(56);
+  Get();
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"})) << "at once";
+  ASSERT_EQ(asked_.size(), 1u) << "and behind it there is a question";
+  clock_.now += std::chrono::minutes(3);
+  Get();
+  EXPECT_EQ(answers_.size(), 3u);
+  EXPECT_EQ(asked_.size(), 1u);
+  Answer(Keys("b", std::chrono::hours(1)));
+  Get();
+  EXPECT_EQ(answers_.back(), "b");
+}
+
+TEST_F(LateCredentialsTest, OnceTheOldAreNoGoodTheNewAreWaitedFor) {
+  Get();
+  Answer(Keys("a", std::chrono::hours(1)));
+  clock_.now += std::chrono::minutes(59);
+  Get();
+  clock_.now += std::chrono::minutes(2);
+  Get();
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"}));
+  Answer(Unavailable("away"));
+  EXPECT_EQ(answers_.back(), "away");
+}
+
 // ---- Region and endpoint
 
 TEST(AwsEnvironmentTest, RegionAndEndpoint) {

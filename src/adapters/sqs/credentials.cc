@@ -121,16 +121,21 @@ StatusOr<AwsCredentials> ParseCredentials(std::string_view text, std::string_vie
   return credentials;
 }
 
+// Nobody waits for new keys while the old ones are good: a source may take a minute, or hang.
 void CredentialCache::Get(Done<AwsKeys> done) {
-  const Time now = clock_.Now();
-  const bool fresh = current_.expires == kNever || now + kRefreshBefore < current_.expires;
-  if (fresh) return done(current_.keys);
-  if (!fetching_ && now < try_after_) {
-    if (now < current_.expires) return done(current_.keys);
-    return done(error_);
-  }
+  if (!AreGoodFor(kRefreshBefore)) Refresh();
+  if (AreGoodFor(Duration(0))) return done(current_.keys);
+  if (!fetching_) return done(error_);
   waiting_.push_back(std::move(done));
-  if (std::exchange(fetching_, true)) return;
+}
+
+bool CredentialCache::AreGoodFor(Duration time) const {
+  return current_.expires == kNever || clock_.Now() + time < current_.expires;
+}
+
+void CredentialCache::Refresh() {
+  if (fetching_ || clock_.Now() < try_after_) return;
+  fetching_ = true;
   provider_->Fetch([this](StatusOr<AwsCredentials> fetched) { OnFetched(std::move(fetched)); });
 }
 
@@ -143,18 +148,15 @@ bool CredentialCache::Expire() {
 
 void CredentialCache::OnFetched(StatusOr<AwsCredentials> fetched) {
   fetching_ = false;
-  const Time now = clock_.Now();
+  try_after_ = clock_.Now() + kRetryAfter;  // also if they are old already
   if (fetched.ok()) {
     current_ = *std::move(fetched);
-    try_after_ = now + kRetryAfter;  // should they be old already
     error_ = FailedPrecondition("the AWS credentials have expired, and there are no newer ones");
   } else {
     error_ = fetched.status();
-    try_after_ = now + kRetryAfter;
   }
-  const bool usable = current_.expires == kNever || now < current_.expires;
   for (auto& done : std::exchange(waiting_, {})) {
-    if (usable) {
+    if (AreGoodFor(Duration(0))) {
       done(current_.keys);
     } else {
       done(error_);

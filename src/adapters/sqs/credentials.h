@@ -48,7 +48,7 @@ std::unique_ptr<CredentialProvider> InstanceCredentials(HttpLoop& loop, std::str
 // What endpoints and processes answer; the two call some fields by other names.
 StatusOr<AwsCredentials> ParseCredentials(std::string_view json, std::string_view source);
 
-// Keeps keys, and fetches new ones in time.
+// Keeps keys, and fetches new ones in time, behind the calls that still use the old ones.
 class CredentialCache {
  public:
   CredentialCache(std::unique_ptr<CredentialProvider> provider, const Clock& clock)
@@ -59,6 +59,8 @@ class CredentialCache {
   bool Expire();
 
  private:
+  bool AreGoodFor(Duration time) const;
+  void Refresh();
   void OnFetched(StatusOr<AwsCredentials> fetched);
 
   const std::unique_ptr<CredentialProvider> provider_;
