@@ -5,13 +5,18 @@
 // program: sqs
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <future>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -140,6 +145,54 @@ class FixedClock final : public Clock {
   const Time now_;
 };
 
+// Threads, and a monotonic clock that stands unless it is turned.
+class TurnedRuntime final : public Runtime {
+ public:
+  void Advance(Duration by) { micros_ += std::chrono::microseconds(by).count(); }
+  void Stop() { threads_.Stop(); }
+
+  Time Now() const override { return threads_.Now(); }
+  int64_t MonotonicMicros() const override { return micros_; }
+  uint64_t Random() override { return threads_.Random(); }
+  void Post(Lane lane, Callback<void()> work) override { threads_.Post(lane, std::move(work)); }
+  void PostWhenIdle(Callback<void()> work) override { threads_.PostWhenIdle(std::move(work)); }
+  AlarmId SetAlarm(Duration delay, Callback<void()> work) override {
+    return threads_.SetAlarm(delay, std::move(work));
+  }
+  void CancelAlarm(AlarmId alarm) override { threads_.CancelAlarm(alarm); }
+  std::shared_ptr<OneShot> NewOneShot() override { return threads_.NewOneShot(); }
+
+ private:
+  ThreadRuntime threads_{1, 1};
+  std::atomic<int64_t> micros_{1};
+};
+
+// Variables of this process's environment, while it lives.
+class ScopedVariables {
+ public:
+  explicit ScopedVariables(const std::map<std::string, std::string>& values) {
+    for (const auto& [name, value] : values) {
+      const char* const before = getenv(name.c_str());
+      before_[name] = before != nullptr ? std::optional<std::string>(before) : std::nullopt;
+      setenv(name.c_str(), value.c_str(), 1);
+    }
+  }
+  ~ScopedVariables() {
+    for (const auto& [name, value] : before_) {
+      if (value.has_value()) {
+        setenv(name.c_str(), value->c_str(), 1);
+      } else {
+        unsetenv(name.c_str());
+      }
+    }
+  }
+  ScopedVariables(const ScopedVariables&) = delete;
+  ScopedVariables& operator=(const ScopedVariables&) = delete;
+
+ private:
+  std::map<std::string, std::optional<std::string>> before_;
+};
+
 class QueueOverHttpTest : public ::testing::Test {
  protected:
   ~QueueOverHttpTest() override {
@@ -148,12 +201,14 @@ class QueueOverHttpTest : public ::testing::Test {
   }
 
   std::shared_ptr<TaskQueue> Open(SqsOptions options = {}, bool create = false) {
-    options.access_key_id = "AKID";
-    options.secret_access_key = "THE SECRET";
-    options.session_token = "THE TOKEN";
+    if (keys_) {
+      options.access_key_id = "AKID";
+      options.secret_access_key = "THE SECRET";
+      options.session_token = "THE TOKEN";
+    }
     options.log = log_;
     BackendUrl url{.scheme = "sqs", .host = "eu-west-1", .path = "123456789012/app"};
-    url.parameters = {{"endpoint", sqs_.endpoint()}};
+    url.parameters = {{"endpoint", endpoint_}};
     if (create) url.parameters.emplace_back("create", "true");
     auto ports = SqsBackend(std::move(options)).open(url, runtime_);
     EXPECT_TRUE(ports.ok()) << ports.status();
@@ -193,7 +248,9 @@ class QueueOverHttpTest : public ::testing::Test {
 
   std::shared_ptr<LogText> log_ = std::make_shared<LogText>();
   ScriptedSqs sqs_;
-  ThreadRuntime runtime_{1, 1};
+  std::string endpoint_ = sqs_.endpoint();
+  bool keys_ = true;
+  TurnedRuntime runtime_;
   std::shared_ptr<TaskQueue> queue_;
 };
 
@@ -350,6 +407,67 @@ TEST_F(QueueOverHttpTest, ADeletionThatNeverSucceedsEnds) {
               [](const json&, int) { return ScriptedSqs::Error(500, "InternalError"); });
   Open();
   EXPECT_EQ(Ack({Take().at(0).receipt}).code(), StatusCode::kUnavailable);
+}
+
+// ---- What the log says
+
+TEST_F(QueueOverHttpTest, AClientThatOnlySendsSaysWhenItCannot) {
+  endpoint_ = "https://127.0.0.1:99999";  // which nobody can call, ever
+  const auto outbox = HintOutbox::Create(Open(), runtime_);
+  EXPECT_EQ(Send({Turn("a")}).code(), StatusCode::kFailedPrecondition);
+  const auto count = [this] {
+    const std::string text = log_->WaitFor("127.0.0.1:99999");
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(count(), 1);
+  outbox->Send({Turn("a")}, [](const Status&) {});
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Send({Turn("b")}).ok());
+  EXPECT_EQ(count(), 1) << "once is enough";
+}
+
+TEST_F(QueueOverHttpTest, AClientWithoutKeysSaysSo) {
+  const ScopedVariables variables({{"HOME", "/nowhere"},
+                                   {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1"}});
+  keys_ = false;
+  Open();
+  EXPECT_EQ(Send({Turn("a")}).code(), StatusCode::kFailedPrecondition);
+  log_->WaitFor("no AWS credentials");
+}
+
+TEST_F(QueueOverHttpTest, SendsThatFailForAWhileAreTold) {
+  sqs_.Script("SendMessageBatch", [](const json&, int call) {
+    return call <= 3 ? ScriptedSqs::Error(503, "ServiceUnavailable", "nobody is here")
+                     : ScriptedSqs::Ok(json::object());
+  });
+  Open();
+  EXPECT_FALSE(Send({Turn("a")}).ok());
+  EXPECT_EQ(log_->text(), "") << "a moment of it is nothing to tell";
+  runtime_.Advance(std::chrono::seconds(3));
+  EXPECT_FALSE(Send({Turn("a")}).ok());
+  EXPECT_FALSE(Send({Turn("a")}).ok());
+  const std::string text = log_->WaitFor("nobody is here");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  EXPECT_TRUE(Send({Turn("a")}).ok());
+}
+
+// What one queue is told of does not depend on how another does.
+TEST_F(QueueOverHttpTest, TroubleIsToldOnceWhileOtherQueuesAreWell) {
+  sqs_.Script("SendMessageBatch", [](const json& input, int) {
+    const bool bad = input.at("QueueUrl").get<std::string>().ends_with("activity-q");
+    return bad ? ScriptedSqs::Error(403, "AccessDenied") : ScriptedSqs::Ok(json::object());
+  });
+  sqs_.Script("ReceiveMessage", [](const json&, int call) {
+    return ScriptedSqs::Messages({ScriptedSqs::Hint("w", call)});
+  });
+  Open();
+  const TaskHint refused{TaskKind::kActivity, "q", {"a", "r"}, 7, 1, ""};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Send({refused}).code(), StatusCode::kFailedPrecondition);
+    EXPECT_TRUE(Send({Turn("a")}).ok());
+    EXPECT_EQ(Take(1).size(), 1u);
+  }
+  const std::string text = log_->WaitFor("AccessDenied");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
 }
 
 // ---- Queues

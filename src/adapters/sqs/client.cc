@@ -32,11 +32,12 @@ std::string TextOf(const json& object, const char* name) {
 
 bool Contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
-// Of a call without an answer: kUnavailable if it has certainly not arrived, else kUnknown.
+// Of a call without an answer: kUnavailable if it has certainly not arrived, kFailedPrecondition if nor will the next
+// one, else kUnknown.
 StatusCode CodeOf(const Status& status) {
   const bool lost = status.code() == StatusCode::kUnavailable ||
                     status.code() == StatusCode::kFailedPrecondition;
-  return lost ? StatusCode::kUnavailable : StatusCode::kUnknown;
+  return lost ? status.code() : StatusCode::kUnknown;
 }
 
 // "com.amazonaws.sqs#QueueDoesNotExist", or "AWS.SimpleQueueService.NonExistentQueue" of old.

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -85,13 +86,16 @@ Duration SqsQueue::Jittered(int64_t millis) const {
                                                     static_cast<uint64_t>(millis / 2 + 1)));
 }
 
-// Once for each new trouble.
-void SqsQueue::Complain(const Status& status) {
+// Once for each new trouble, however many have it.
+void SqsQueue::Complain(const Channel& channel, Doing doing, const Status& status) {
   std::string complaint(MessageOf(status));
-  if (settings_.log == nullptr || complaint == complaint_) return;
-  complaint_ = std::move(complaint);
-  settings_.log->Log(LogLevel::kWarning, complaint_);
+  const bool told = std::any_of(complaints_.begin(), complaints_.end(),
+                                [&](const auto& one) { return one.second == complaint; });
+  if (!told && settings_.log != nullptr) settings_.log->Log(LogLevel::kWarning, complaint);
+  complaints_[{channel.number, doing}] = std::move(complaint);
 }
+
+void SqsQueue::Calm(const Channel& channel, Doing doing) { complaints_.erase({channel.number, doing}); }
 
 // ---- The SQS queues
 

@@ -12,6 +12,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -57,6 +58,7 @@ class SqsQueue final : public TaskQueue {
 
  private:
   using Place = std::pair<TaskKind, std::string>;
+  enum class Doing { kSend, kReceive, kChange };
   struct Parked {
     ReceiveRequest request;
     Done<std::vector<Delivery>> done;
@@ -82,6 +84,7 @@ class SqsQueue final : public TaskQueue {
     SqsClient::CallPtr poll;
     HttpLoop::Id rest = 0;  // until the next poll, after a failure
     int failures = 0;       // of polls, in a row
+    std::optional<int64_t> sends_fail_since;  // of the runtime's monotonic clock
     int early = 0;          // empty answers long before their time, in a row
     int64_t poll_began = 0;  // of the runtime's monotonic clock
     std::deque<std::pair<uint64_t, Delivery>> held;  // by what they came in
@@ -94,6 +97,7 @@ class SqsQueue final : public TaskQueue {
   // ---- Sending (queue_send.cc)
   void SendHere(std::vector<TaskHint> hints, DoneStatus done);
   void SendBatch(Channel& channel, std::vector<TaskHint> hints, JointPtr joint);
+  void OnSendFailed(Channel& channel, const Status& status);
   static JointPtr NewJoint(DoneStatus done);
   static void Finish(const JointPtr& joint, const Status& status);
   void ChangeAll(std::vector<Delivery> deliveries, bool remove, DoneStatus done);
@@ -122,7 +126,8 @@ class SqsQueue final : public TaskQueue {
   void CreateQueue(Channel& channel);
   void OnUrl(Channel& channel, SqsClient::Reply reply);
   std::string NameOf(const Channel& channel) const;
-  void Complain(const Status& status);
+  void Complain(const Channel& channel, Doing doing, const Status& status);
+  void Calm(const Channel& channel, Doing doing);
   Duration Jittered(int64_t millis) const;
   // A call that Flush waits for: any but polls.
   void Call(std::string operation, const nlohmann::json& input,
@@ -143,7 +148,7 @@ class SqsQueue final : public TaskQueue {
   int calls_ = 0;  // under way, but for polls
   std::vector<DoneStatus> flushes_;
   uint64_t last_batch_ = 0;
-  std::string complaint_;  // the last one
+  std::map<std::pair<uint32_t, Doing>, std::string> complaints_;  // of what fails in which channel, the last one
   HttpLoop loop_;
 };
 

@@ -15,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kBatch = 10;  // of SQS
+constexpr int64_t kSendsFailTold = 2'000'000;  // us
 constexpr int kTriesMax = 4;   // of a deletion or a return; after that, its time in flight ends by itself
 
 // Of a batch's reply: entry numbers that failed, with the reply's entry.
@@ -71,7 +72,7 @@ void SqsQueue::SendHere(std::vector<TaskHint> hints, DoneStatus done) {
     ++joint->left;
     FindUrl(channel, [this, &channel, joint, some = std::move(found)](Status status) mutable {
       if (!status.ok()) {
-        if (!IsTransient(status)) Complain(status);
+        OnSendFailed(channel, status);
         return Finish(joint, status);
       }
       for (size_t at = 0; at < some.size(); at += kBatch) {
@@ -96,23 +97,35 @@ void SqsQueue::SendBatch(Channel& channel, std::vector<TaskHint> hints, JointPtr
        [this, &channel, joint = std::move(joint), count = hints.size()](SqsClient::Reply reply) {
          if (!reply.ok()) {
            if (reply.status().code() == StatusCode::kNotFound) channel.url.clear();
-           if (!IsTransient(reply.status())) Complain(reply.status());
+           OnSendFailed(channel, reply.status());
            return Finish(joint, reply.status());
          }
+         channel.sends_fail_since.reset();
+         const auto failed = FailedOf(*reply, count);
+         if (failed.empty()) Calm(channel, Doing::kSend);
          Status status;
-         for (const auto& [number, entry] : FailedOf(*reply, count)) {
+         for (const auto& [number, entry] : failed) {
            const Status error = Unavailable(fmt::format("SQS takes a hint not: {}: {}",
                                                         EntryText(*entry, "Code"),
                                                         EntryText(*entry, "Message")));
            // What is our own fault is so at the next try, too.
            if (IsSendersFault(*entry)) {
-             Complain(error);
+             Complain(channel, Doing::kSend, error);
            } else {
              status = error;
            }
          }
          Finish(joint, status);
        });
+}
+
+// A moment of trouble is nothing to tell. What stays is told by whoever sends, too: it may receive nothing.
+void SqsQueue::OnSendFailed(Channel& channel, const Status& status) {
+  const int64_t now = runtime_.MonotonicMicros();
+  if (!channel.sends_fail_since.has_value()) channel.sends_fail_since = now;
+  if (!IsTransient(status) || now - *channel.sends_fail_since >= kSendsFailTold) {
+    Complain(channel, Doing::kSend, status);
+  }
 }
 
 // ---- Deletions and returns
@@ -193,7 +206,8 @@ void SqsQueue::OnChanged(Channel& channel, bool remove, std::vector<Change> batc
     });
     return;
   }
-  if (!reply.ok() && !IsTransient(reply.status())) Complain(reply.status());
+  if (reply.ok()) Calm(channel, Doing::kChange);
+  if (!reply.ok() && !IsTransient(reply.status())) Complain(channel, Doing::kChange, reply.status());
   (remove ? channel.deleting : channel.returning) = false;
   StartChanges(channel, remove);
 }
