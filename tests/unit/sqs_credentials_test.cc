@@ -33,6 +33,8 @@ constexpr auto kPatience = std::chrono::seconds(60);
 constexpr const char* kAnswer = R"({"Code":"Success","AccessKeyId":"AKID","SecretAccessKey":"THE SECRET",
   "Token":"THE TOKEN","Expiration":"2026-11-25T12:00:00Z"})";
 
+constexpr const char* kOneLine = R"({"Version":1,"AccessKeyId":"AKID","SecretAccessKey":"S"})";
+
 class CredentialsTest : public ::testing::Test {
  protected:
   CredentialsTest() {
@@ -122,6 +124,31 @@ TEST_F(CredentialsTest, OtherFilesCanBeNamed) {
 TEST_F(CredentialsTest, WhatIsNotSupportedIsSaid) {
   WriteFile(".aws/config", "[default]\nrole_arn=arn:x\nsource_profile=y\n");
   EXPECT_THAT(Find().status().ToString(), HasSubstr("credential_process"));
+  WriteFile(".aws/config", "[default]\nrole_arn=arn:x\nsource_profile=default\n"
+                           "aws_access_key_id=A\naws_secret_access_key=S\n");
+  EXPECT_EQ(Find().status().code(), StatusCode::kInvalidArgument) << "the keys are those of another";
+  WriteFile(".aws/config", "[default]\nrole_arn=arn:x\ncredential_process=echo '" + std::string(kOneLine) + "'\n");
+  EXPECT_EQ(Find()->keys.id, "AKID");
+}
+
+// As EKS sets it for a service account with a role.
+TEST_F(CredentialsTest, AWebIdentityIsNotReplacedByTheMachinesOwn) {
+  int asked = 0;
+  HttpDouble metadata([&](const DoubleRequest&) {
+    ++asked;
+    return DoubleReply{.body = kAnswer};
+  });
+  variables_.erase("AWS_EC2_METADATA_DISABLED");
+  variables_["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = metadata.url();
+  variables_["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
+  variables_["AWS_ROLE_ARN"] = "arn:aws:iam::123456789012:role/x";
+  const Status status = Find().status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(), ::testing::AllOf(HasSubstr("AWS_WEB_IDENTITY_TOKEN_FILE"),
+                                                  HasSubstr("credential_process")));
+  EXPECT_EQ(asked, 0);
+  WriteFile(".aws/config", "[default]\ncredential_process=echo '" + std::string(kOneLine) + "'\n");
+  EXPECT_EQ(Find()->keys.id, "AKID") << "what the error advises";
 }
 
 TEST_F(CredentialsTest, NoneAtAllIsSaid) {
@@ -169,6 +196,15 @@ TEST_F(CredentialsTest, FromAContainersAgent) {
   EXPECT_EQ(authorization, "Bearer y");
   WriteFile("token", "a\r\nX-Evil: b");
   EXPECT_THAT(Find().status().ToString(), HasSubstr("one line"));
+}
+
+TEST_F(CredentialsTest, AContainersAgentByItsPathAlone) {
+  EXPECT_FALSE(FindContainerUrl(Variables())->has_value());
+  variables_["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/credentials/7";
+  variables_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://localhost/not-this";
+  EXPECT_EQ(*FindContainerUrl(Variables()), "http://169.254.170.2/v2/credentials/7");
+  variables_["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "@example.com/";
+  EXPECT_THAT(Find().status().ToString(), HasSubstr("is no path")) << "and no name before another host";
 }
 
 TEST_F(CredentialsTest, ContainersAgentsAreNotAnywhere) {

@@ -40,14 +40,20 @@ StatusOr<std::unique_ptr<CredentialProvider>> FromProfile(HttpLoop& loop,
                                                           const AwsProfile& profile, bool named) {
   const std::string where = fmt::format("AWS profile \"{}\"", profile.name);
   if (named && !profile.found) return InvalidArgument(where + " is in no file");
-  auto keys = KeysOf(profile.Find("aws_access_key_id"), profile.Find("aws_secret_access_key"),
-                     profile.Find("aws_session_token"), where);
-  if (!keys.ok() || *keys != nullptr) return keys;
+  // Beside these, keys are those that the role is asked for with, and not the ones to use.
+  std::string_view unknown;
+  for (const char* key : {"role_arn", "sso_session", "sso_start_url"}) {
+    if (unknown.empty() && profile.Find(key)) unknown = key;
+  }
+  if (unknown.empty()) {
+    auto keys = KeysOf(profile.Find("aws_access_key_id"), profile.Find("aws_secret_access_key"),
+                       profile.Find("aws_session_token"), where);
+    if (!keys.ok() || *keys != nullptr) return keys;
+  }
   if (auto command = profile.Find("credential_process")) {
     return ProcessCredentials(loop, *std::move(command));
   }
-  for (const char* unknown : {"role_arn", "sso_session", "sso_start_url"}) {
-    if (!profile.Find(unknown)) continue;
+  if (!unknown.empty()) {
     return InvalidArgument(fmt::format(
         "{} has {}, which Marathon does not do itself: use a credential_process, such as \"aws "
         "configure export-credentials --profile {}\"",
@@ -63,6 +69,21 @@ std::unique_ptr<CredentialProvider> FixedCredentials(AwsKeys keys) {
   return std::make_unique<Fixed>(std::move(keys));
 }
 
+StatusOr<std::optional<std::string>> FindContainerUrl(const AwsVariables& variables) {
+  if (auto path = variables("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) {
+    if (path->starts_with('/')) return std::optional("http://169.254.170.2" + *path);
+    return InvalidArgument("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is no path: it has to begin with a slash");
+  }
+  auto url = variables("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+  if (!url) return url;
+  const std::string host = HostOfUrl(*url);
+  const bool trusted = url->starts_with("https://") || IsLoopback(host) || host == "169.254.170.2" ||
+                       host == "169.254.170.23" || host == "fd00:ec2::23";
+  if (trusted) return url;
+  return InvalidArgument(
+      "AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor an address of this machine or of AWS's agents");
+}
+
 StatusOr<std::unique_ptr<CredentialProvider>> FindCredentials(HttpLoop& loop,
                                                               const AwsVariables& variables,
                                                               const AwsProfile& profile,
@@ -74,21 +95,15 @@ StatusOr<std::unique_ptr<CredentialProvider>> FindCredentials(HttpLoop& loop,
   }
   auto shared = FromProfile(loop, profile, profile_is_named || variables("AWS_PROFILE").has_value());
   if (!shared.ok() || *shared != nullptr) return shared;
-  if (const auto path = variables("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) {
-    return ContainerCredentials(loop, "http://169.254.170.2" + *path, variables);
+  // What comes now would be of the machine, and have other rights than the pod's role.
+  if (variables("AWS_WEB_IDENTITY_TOKEN_FILE")) {
+    return InvalidArgument(
+        "AWS_WEB_IDENTITY_TOKEN_FILE is set, which Marathon does not use itself: name a profile with a "
+        "credential_process, such as \"aws configure export-credentials\", or use EKS Pod Identity");
   }
-  if (const auto url = variables("AWS_CONTAINER_CREDENTIALS_FULL_URI")) {
-    const std::string host = HostOfUrl(*url);
-    const bool trusted = url->starts_with("https://") || IsLoopback(host) ||
-                         host == "169.254.170.2" || host == "169.254.170.23" ||
-                         host == "fd00:ec2::23";
-    if (!trusted) {
-      return InvalidArgument(
-          "AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor an address of this machine or "
-          "of AWS's agents");
-    }
-    return ContainerCredentials(loop, *url, variables);
-  }
+  StatusOr<std::optional<std::string>> container = FindContainerUrl(variables);
+  if (!container.ok()) return container.status();
+  if (container->has_value()) return ContainerCredentials(loop, **std::move(container), variables);
   if (variables("AWS_EC2_METADATA_DISABLED").value_or("") == "true") {
     return FailedPrecondition(
         "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ StatusOr<std::unique_ptr<CredentialProvider>> FindCredentials(HttpLoop& loop,
 std::unique_ptr<CredentialProvider> FixedCredentials(AwsKeys keys);
 
 // ---- Its parts, for tests
+StatusOr<std::optional<std::string>> FindContainerUrl(const AwsVariables& variables);  // none: there is no container
 std::unique_ptr<CredentialProvider> ProcessCredentials(HttpLoop& loop, std::string command);
 std::unique_ptr<CredentialProvider> ContainerCredentials(HttpLoop& loop, std::string url,
                                                          AwsVariables variables);
