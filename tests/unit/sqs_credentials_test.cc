@@ -11,10 +11,12 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../../src/adapters/sqs/client.h"
 #include "../../src/adapters/sqs/credentials.h"
 #include "../../src/net/http_text.h"
 #include "../http_double.h"
@@ -113,6 +115,17 @@ TEST_F(CredentialsTest, FromSharedFiles) {
   variables_["AWS_SECRET_ACCESS_KEY"] = "S3";
   EXPECT_EQ(Find()->keys.id, "A3") << "variables come first";
   EXPECT_EQ(Find("other")->keys.id, "A2") << "but not before a profile that is named";
+}
+
+TEST_F(CredentialsTest, SharedFilesAreReadAgain) {
+  WriteFile(".aws/credentials", "[default]\naws_access_key_id=A1\naws_secret_access_key=S1\n");
+  const auto provider = FindCredentials(loop_, Variables(), ReadAwsProfile(Variables(), ""), false);
+  ASSERT_TRUE(provider.ok()) << provider.status();
+  EXPECT_EQ(Fetch(**provider)->keys.id, "A1");
+  WriteFile(".aws/credentials", "[default]\naws_access_key_id=A2\naws_secret_access_key=S2\n");
+  EXPECT_EQ(Fetch(**provider)->keys.id, "A2");
+  WriteFile(".aws/credentials", "[default]\n");
+  EXPECT_THAT(Fetch(**provider).status().ToString(), HasSubstr("no keys any more"));
 }
 
 TEST_F(CredentialsTest, OtherFilesCanBeNamed) {
@@ -395,6 +408,31 @@ TEST_F(LateCredentialsTest, OnceTheOldAreNoGoodTheNewAreWaitedFor) {
   EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"}));
   Answer(Unavailable("away"));
   EXPECT_EQ(answers_.back(), "away");
+}
+
+// Ours is twenty minutes behind: what seems good for 24 is good for 4, as soon as the server has told its time.
+TEST_F(CredentialsTest, KeysExpireByTheServersClock) {
+  HttpDouble sqs([](const DoubleRequest& request) {
+    if (request.headers.at("x-amz-date").starts_with("20261125T1020")) return DoubleReply{.body = "{}"};
+    return DoubleReply{.status = 403, .body = R"({"__type":"RequestTimeTooSkewed"})",
+                       .headers = {{"Date", "Wed, 25 Nov 2026 10:20:00 GMT"}}};
+  });
+  const TurnedClock clock;
+  int fetched = 0;
+  auto provider = std::make_unique<CountingProvider>(&fetched);
+  provider->expires = clock.now + std::chrono::minutes(24);
+  std::unique_ptr<SqsClient> client;
+  std::promise<SqsClient::Reply> promise;
+  loop_.Post([&] {
+    client = std::make_unique<SqsClient>(loop_, SqsAddress{"eu-west-1", sqs.url()}, std::move(provider), clock);
+    client->Send("ListQueues", nlohmann::json::object(), std::chrono::seconds(5),
+                 [&](SqsClient::Reply reply) { promise.set_value(std::move(reply)); });
+  });
+  auto future = promise.get_future();
+  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
+  EXPECT_TRUE(future.get().ok());
+  EXPECT_EQ(fetched, 2);
+  loop_.Stop();  // before the client goes
 }
 
 // ---- Region and endpoint

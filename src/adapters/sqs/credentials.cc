@@ -24,21 +24,43 @@ class Fixed final : public CredentialProvider {
   const AwsKeys keys_;
 };
 
-// Of variables or of a profile; null: there are none.
-StatusOr<std::unique_ptr<CredentialProvider>> KeysOf(std::optional<std::string> id,
-                                                     std::optional<std::string> secret,
-                                                     std::optional<std::string> token,
-                                                     std::string_view where) {
-  if (!id && !secret) return std::unique_ptr<CredentialProvider>();
+// Of variables or of a profile; none: it has none.
+StatusOr<std::optional<AwsKeys>> KeysOf(std::optional<std::string> id, std::optional<std::string> secret,
+                                        std::optional<std::string> token, std::string_view where) {
+  if (!id && !secret) return std::optional<AwsKeys>();
   if (!id || !secret) {
     return InvalidArgument(fmt::format("{} has half of a key: both id and secret are needed", where));
   }
-  return FixedCredentials({*std::move(id), *std::move(secret), token.value_or("")});
+  return std::optional(AwsKeys{*std::move(id), *std::move(secret), token.value_or("")});
 }
 
-StatusOr<std::unique_ptr<CredentialProvider>> FromProfile(HttpLoop& loop,
+std::string NameOf(const AwsProfile& profile) { return fmt::format("AWS profile \"{}\"", profile.name); }
+
+StatusOr<std::optional<AwsKeys>> KeysOf(const AwsProfile& profile) {
+  return KeysOf(profile.Find("aws_access_key_id"), profile.Find("aws_secret_access_key"),
+                profile.Find("aws_session_token"), NameOf(profile));
+}
+
+// Reads the files each time: whoever rotates the keys writes new ones there.
+class ProfileKeys final : public CredentialProvider {
+ public:
+  ProfileKeys(AwsVariables variables, std::string name) : variables_(std::move(variables)), name_(std::move(name)) {}
+  void Fetch(Done<AwsCredentials> done) override {
+    const AwsProfile profile = ReadAwsProfile(variables_, name_);
+    StatusOr<std::optional<AwsKeys>> keys = KeysOf(profile);
+    if (!keys.ok()) return done(keys.status());
+    if (!keys->has_value()) return done(FailedPrecondition(NameOf(profile) + " has no keys any more"));
+    done(AwsCredentials{**std::move(keys), kNever});
+  }
+
+ private:
+  const AwsVariables variables_;
+  const std::string name_;
+};
+
+StatusOr<std::unique_ptr<CredentialProvider>> FromProfile(HttpLoop& loop, const AwsVariables& variables,
                                                           const AwsProfile& profile, bool named) {
-  const std::string where = fmt::format("AWS profile \"{}\"", profile.name);
+  const std::string where = NameOf(profile);
   if (named && !profile.found) return InvalidArgument(where + " is in no file");
   // Beside these, keys are those that the role is asked for with, and not the ones to use.
   std::string_view unknown;
@@ -46,9 +68,9 @@ StatusOr<std::unique_ptr<CredentialProvider>> FromProfile(HttpLoop& loop,
     if (unknown.empty() && profile.Find(key)) unknown = key;
   }
   if (unknown.empty()) {
-    auto keys = KeysOf(profile.Find("aws_access_key_id"), profile.Find("aws_secret_access_key"),
-                       profile.Find("aws_session_token"), where);
-    if (!keys.ok() || *keys != nullptr) return keys;
+    const auto keys = KeysOf(profile);
+    if (!keys.ok()) return keys.status();
+    if (keys->has_value()) return std::make_unique<ProfileKeys>(variables, profile.name);
   }
   if (auto command = profile.Find("credential_process")) {
     return ProcessCredentials(loop, *std::move(command));
@@ -91,9 +113,10 @@ StatusOr<std::unique_ptr<CredentialProvider>> FindCredentials(HttpLoop& loop,
   if (!profile_is_named) {
     auto keys = KeysOf(variables("AWS_ACCESS_KEY_ID"), variables("AWS_SECRET_ACCESS_KEY"),
                        variables("AWS_SESSION_TOKEN"), "the environment");
-    if (!keys.ok() || *keys != nullptr) return keys;
+    if (!keys.ok()) return keys.status();
+    if (keys->has_value()) return FixedCredentials(**std::move(keys));
   }
-  auto shared = FromProfile(loop, profile, profile_is_named || variables("AWS_PROFILE").has_value());
+  auto shared = FromProfile(loop, variables, profile, profile_is_named || variables("AWS_PROFILE").has_value());
   if (!shared.ok() || *shared != nullptr) return shared;
   // What comes now would be of the machine, and have other rights than the pod's role.
   if (variables("AWS_WEB_IDENTITY_TOKEN_FILE")) {
@@ -149,15 +172,20 @@ bool CredentialCache::AreGoodFor(Duration time) const {
 }
 
 void CredentialCache::Refresh() {
-  if (fetching_ || clock_.Now() < try_after_) return;
+  if (fetching_ || HasJustTried()) return;
   fetching_ = true;
   provider_->Fetch([this](StatusOr<AwsCredentials> fetched) { OnFetched(std::move(fetched)); });
 }
 
+// Not if the clock has been set back meanwhile.
+bool CredentialCache::HasJustTried() const {
+  const auto left = try_after_ - clock_.Now();
+  return left > Time::duration(0) && left <= kRetryAfter;
+}
+
 bool CredentialCache::Expire() {
-  const Time now = clock_.Now();
-  if (now < try_after_) return false;
-  current_.expires = now;
+  if (HasJustTried()) return false;
+  current_.expires = clock_.Now();
   return true;
 }
 

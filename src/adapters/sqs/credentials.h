@@ -62,6 +62,7 @@ class CredentialCache {
 
  private:
   bool AreGoodFor(Duration time) const;
+  bool HasJustTried() const;
   void Refresh();
   void OnFetched(StatusOr<AwsCredentials> fetched);
 
