@@ -409,6 +409,25 @@ TEST_F(QueueOverHttpTest, ADeletionThatNeverSucceedsEnds) {
   EXPECT_EQ(Ack({Take().at(0).receipt}).code(), StatusCode::kUnavailable);
 }
 
+TEST_F(QueueOverHttpTest, ADeletionThatFailsAgainAndAgainInItsBatchIsAnError) {
+  sqs_.Script("ReceiveMessage", [](const json&, int call) {
+    if (call > 1) return DoubleReply{.silent = true};
+    return ScriptedSqs::Messages({ScriptedSqs::Hint("a", 1), ScriptedSqs::Hint("b", 2)});
+  });
+  sqs_.Script("DeleteMessageBatch", [](const json& input, int) {
+    const std::string last = std::to_string(input.at("Entries").size() - 1);
+    return ScriptedSqs::Ok(
+        {{"Failed", {{{"Id", last}, {"Code", "InternalError"}, {"SenderFault", false}}}}});
+  });
+  Open();
+  std::vector<std::string> receipts;
+  for (const Delivery& delivery : Take()) receipts.push_back(delivery.receipt);
+  const Status status = Ack(receipts);
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(), HasSubstr("InternalError"));
+  EXPECT_EQ(sqs_.Calls("DeleteMessageBatch", 4).size(), 4u);
+}
+
 // ---- What the log says
 
 TEST_F(QueueOverHttpTest, AClientThatOnlySendsSaysWhenItCannot) {
@@ -582,6 +601,13 @@ TEST_F(QueueOverHttpTest, AWrongUrlIsExplained) {
   EXPECT_THAT(refusal("sqs://eu-west-1/123456789012/app?visibility=1"), HasSubstr("visibility"));
   EXPECT_THAT(refusal("sqs://eu-west-1/123456789012/app?create=1"), HasSubstr("true or false"));
   EXPECT_THAT(refusal("sqs://eu-west-1/123456789012/app?what=1"), HasSubstr("what"));
+  for (const Duration visibility : {Duration(0), Duration(999), Duration(std::chrono::hours(13))}) {
+    SqsOptions options;
+    options.visibility = visibility;
+    const auto url = ParseBackendUrl("sqs://eu-west-1/123456789012/app");
+    ASSERT_TRUE(url.ok());
+    EXPECT_THAT(SqsBackend(options).open(*url, runtime_).status().ToString(), HasSubstr("visibility"));
+  }
   EXPECT_THAT(refusal("sqs://u:secret@eu-west-1/123456789012/app"), Not(HasSubstr("secret@")));
 }
 

@@ -36,7 +36,7 @@ namespace marathon::inline MARATHON_ABI {
 struct SqsOptions {
   // AWS keys; empty: from the environment, the shared files, a container's or an instance's service.
   std::string access_key_id, secret_access_key, session_token;
-  Duration visibility = std::chrono::seconds(30);
+  Duration visibility = std::chrono::seconds(30);  // whole seconds, 1 to 43200
   // One ReceiveMessage waits so long for a message; at most 20 s.
   Duration long_poll = std::chrono::seconds(20);
   // Told when SQS cannot be used, and why; null: nobody.

@@ -172,7 +172,7 @@ void SqsQueue::OnPolled(Channel& channel, SqsClient::Reply reply) {
                  NameOf(channel))));
     ChangeAll(std::move(rubbish), /*remove=*/true, [](const Status&) {});
   }
-  const bool early = deliveries.empty() && settings_.long_poll > Duration(0) &&
+  const bool early = deliveries.empty() &&
                      runtime_.MonotonicMicros() - channel.poll_began < kEarly;
   channel.early = early ? channel.early + 1 : 0;
   Give(channel, std::move(deliveries));

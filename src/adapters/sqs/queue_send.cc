@@ -180,22 +180,22 @@ void SqsQueue::SendChanges(Channel& channel, bool remove, std::vector<Change> ba
 // A receipt that is too old, or of a message that is gone, is no error: its message is in other hands.
 void SqsQueue::OnChanged(Channel& channel, bool remove, std::vector<Change> batch, int tries,
                          SqsClient::Reply reply) {
-  std::vector<Change> again;
+  std::vector<Status> ends(batch.size(), reply.status());
   if (reply.ok()) {
     for (const auto& [number, entry] : FailedOf(*reply, batch.size())) {
-      if (!IsSendersFault(*entry)) again.push_back(batch[number]);
+      if (IsSendersFault(*entry)) continue;
+      ends[number] = Unavailable(fmt::format("SQS does not {} a message: {}: {}", remove ? "delete" : "give back",
+                                             EntryText(*entry, "Code"), EntryText(*entry, "Message")));
     }
-  } else if (IsTransient(reply.status())) {
-    again = batch;
   }
-  const Status error = reply.ok() ? Unavailable("SQS has not done it") : reply.status();
-  const bool give_up = ++tries == kTriesMax;
-  if (give_up) again.clear();
-  for (const Change& change : batch) {
-    const bool waits = std::any_of(again.begin(), again.end(), [&](const Change& one) {
-      return one.handle == change.handle && one.joint == change.joint;
-    });
-    if (!waits) Finish(change.joint, reply.ok() && !give_up ? Status() : reply.status());
+  ++tries;
+  std::vector<Change> again;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (IsTransient(ends[i]) && tries < kTriesMax) {
+      again.push_back(std::move(batch[i]));
+    } else {
+      Finish(batch[i].joint, ends[i]);
+    }
   }
   if (!again.empty()) {
     ++calls_;
