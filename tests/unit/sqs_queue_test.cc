@@ -83,6 +83,13 @@ class ScriptedSqs {
     const std::lock_guard lock(mutex_);
     return dates_;
   }
+  // From one call of an operation to another one, counted from 1; both have come.
+  Duration Between(const std::string& operation, size_t from, size_t to) {
+    const std::lock_guard lock(mutex_);
+    const auto& times = times_[operation];
+    return std::chrono::duration_cast<Duration>(times.at(to - 1) - times.at(from - 1));
+  }
+  bool WaitForClosed(int count) { return server_.WaitForClosed(count); }
   const std::string& endpoint() const { return endpoint_; }
 
  private:
@@ -95,6 +102,7 @@ class ScriptedSqs {
     {
       const std::lock_guard lock(mutex_);
       calls_[operation].push_back(input);
+      times_[operation].push_back(std::chrono::steady_clock::now());
       count = static_cast<int>(calls_[operation].size());
       dates_.push_back(request.headers.at("x-amz-date"));
       answer = answers_.at(operation);
@@ -107,6 +115,7 @@ class ScriptedSqs {
   std::condition_variable changed_;
   std::map<std::string, Answer> answers_;
   std::map<std::string, std::vector<json>> calls_;
+  std::map<std::string, std::vector<std::chrono::steady_clock::time_point>> times_;
   std::vector<std::string> dates_;
   HttpDouble server_{[this](const DoubleRequest& request) { return Handle(request); }};
   const std::string endpoint_ = server_.url();
@@ -265,6 +274,7 @@ TEST_F(QueueOverHttpTest, AThrottledPollIsTriedAgain) {
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].hint, Turn("w"));
   EXPECT_EQ(log_->text(), "") << "a moment of it is nothing to tell";
+  EXPECT_GE(sqs_.Between("ReceiveMessage", 1, 4), Duration(25 + 50 + 100)) << "and not at once";
 }
 
 TEST_F(QueueOverHttpTest, APollAsksAsItShould) {
@@ -283,6 +293,7 @@ TEST_F(QueueOverHttpTest, StopReceivingEndsALongPollAtOnce) {
   sqs_.Calls("ReceiveMessage", 1);
   queue_->StopReceiving("s");
   EXPECT_EQ(Get(std::move(receive)).status().code(), StatusCode::kCancelled);
+  EXPECT_TRUE(sqs_.WaitForClosed(1)) << "or it would take a message that nobody gets";
   EXPECT_EQ(Get(Receive()).status().code(), StatusCode::kCancelled);
 }
 
@@ -293,6 +304,7 @@ TEST_F(QueueOverHttpTest, EmptyAnswersThatComeEarlyAreAskedAgain) {
   });
   Open();
   EXPECT_EQ(Take().size(), 1u);
+  EXPECT_GE(sqs_.Between("ReceiveMessage", 1, 7), Duration(40 + 80 + 160 + 250)) << "the third and later ones after a pause";
 }
 
 TEST_F(QueueOverHttpTest, NonsenseIsSurvived) {
