@@ -214,7 +214,7 @@ class ShutdownTest : public ::testing::Test {
     return queue->sent.size();
   }
 
-  class Log final : public LogSink {
+  class LogText final : public LogSink {
    public:
     void Log(LogLevel, std::string_view message) override { text += message; }
     std::string text;
@@ -222,7 +222,7 @@ class ShutdownTest : public ::testing::Test {
 
   SimWorld world_{1};
   std::shared_ptr<SimRuntime> runtime_ = std::make_shared<SimRuntime>(world_, "process");
-  std::shared_ptr<Log> log_ = std::make_shared<Log>();
+  std::shared_ptr<LogText> log_ = std::make_shared<LogText>();
 };
 
 TEST_F(ShutdownTest, WaitsUntilTheQueueHasTakenTheHints) {
