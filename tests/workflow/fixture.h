@@ -32,6 +32,7 @@
 #include "marathon/adapters/sqs.h"
 #endif
 #ifdef MARATHON_HAS_REDIS
+#include "../redis_cluster.h"
 #include "../redis_server.h"
 #include "marathon/adapters/redis.h"
 #endif
@@ -134,7 +135,7 @@ class CollectingLog : public LogSink {
   std::vector<std::string> lines_;
 };
 
-enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kSqliteSqs };
+enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kRedisCluster, kSqliteSqs, kRedisSqs };
 
 inline const char* NameOf(StoreKind kind) {
   switch (kind) {
@@ -142,10 +143,14 @@ inline const char* NameOf(StoreKind kind) {
     case StoreKind::kSplitMemory: return "SplitMemory";  // and a queue of another domain
     case StoreKind::kSqlite: return "Sqlite";
     case StoreKind::kRedis: return "Redis";
+    case StoreKind::kRedisCluster: return "RedisCluster";
     case StoreKind::kSqliteSqs: return "SqliteSqs";
+    case StoreKind::kRedisSqs: return "RedisSqs";
   }
   return "";
 }
+
+inline bool IsOverSqs(StoreKind kind) { return kind == StoreKind::kSqliteSqs || kind == StoreKind::kRedisSqs; }
 
 struct Setup {
   StoreKind store = StoreKind::kMemory;
@@ -169,8 +174,14 @@ inline std::vector<Setup> AllSetups() {
     setups.push_back({store, EngineOptions().cache_runs});
     setups.push_back({store, 0});
   }
+#ifdef MARATHON_HAS_REDIS
+  setups.push_back({StoreKind::kRedisCluster, 0});
+#endif
 #if defined(MARATHON_HAS_SQS) && defined(MARATHON_HAS_SQLITE)
   setups.push_back({StoreKind::kSqliteSqs, 0});
+#endif
+#if defined(MARATHON_HAS_SQS) && defined(MARATHON_HAS_REDIS)
+  setups.push_back({StoreKind::kRedisSqs, 0});
 #endif
   return setups;
 }
@@ -197,15 +208,23 @@ class TestStore {
         break;
       case StoreKind::kSqliteSqs:
 #ifdef MARATHON_HAS_SQS
-        static tests::SqsServer sqs;
-        Open(NewSqliteUrl() + "&queue=" + sqs.Parameter("test" + NextNumber()));
+        Open(NewSqliteUrl() + "&queue=" + NewSqsQueue());
 #endif
         break;
       case StoreKind::kRedis:
 #ifdef MARATHON_HAS_REDIS
-        // One server for all tests of a program, and a namespace for each.
-        static tests::RedisServer server;
-        Open("redis:" + server.socket() + "?namespace=" + NextNumber());
+        Open(NewRedisUrl());
+#endif
+        break;
+      case StoreKind::kRedisCluster:
+#ifdef MARATHON_HAS_REDIS
+        static tests::RedisCluster cluster;
+        Open(cluster.Url("partitions=4&namespace=" + NextNumber()));
+#endif
+        break;
+      case StoreKind::kRedisSqs:
+#if defined(MARATHON_HAS_REDIS) && defined(MARATHON_HAS_SQS)
+        Open(NewRedisUrl() + "&queue=" + NewSqsQueue());
 #endif
         break;
     }
@@ -252,6 +271,19 @@ class TestStore {
             ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
     return "sqlite:" + file_.string() + "?synchronous=normal";
   }
+  // One server for all tests of a program, and a namespace, or queues, for each.
+#ifdef MARATHON_HAS_REDIS
+  static std::string NewRedisUrl() {
+    static tests::RedisServer server;
+    return "redis:" + server.socket() + "?namespace=" + NextNumber();
+  }
+#endif
+#ifdef MARATHON_HAS_SQS
+  static std::string NewSqsQueue() {
+    static tests::SqsServer server;
+    return server.Parameter("test" + NextNumber());
+  }
+#endif
   static std::string NextNumber() {
     static std::atomic<int> count{0};
     return std::to_string(++count);
