@@ -92,10 +92,10 @@ class HttpDouble {
   HttpDouble(const HttpDouble&) = delete;
   HttpDouble& operator=(const HttpDouble&) = delete;
 
-  // Waits until its callers have closed so many connections. False: they do not.
-  bool WaitForClosed(int count) {
+  // Waits until its callers have closed so many connections. False: they do not, within `patience`.
+  bool WaitForClosed(int count, std::chrono::seconds patience) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return closed_ >= count; });
+    return changed_.wait_for(lock, patience, [&] { return closed_ >= count; });
   }
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }

@@ -89,7 +89,8 @@ class ScriptedSqs {
     const auto& times = times_[operation];
     return std::chrono::duration_cast<Duration>(times.at(to - 1) - times.at(from - 1));
   }
-  bool WaitForClosed(int count) { return server_.WaitForClosed(count); }
+  // … before a poll that goes on would end by itself, after 30 s.
+  bool WaitForClosed(int count) { return server_.WaitForClosed(count, std::chrono::seconds(20)); }
   const std::string& endpoint() const { return endpoint_; }
 
  private:

@@ -139,6 +139,7 @@ TEST_P(FleetTest, ARollingRestartLosesNothingAndWaitsForNoLease) {
 
 // Far more than a queue of another domain takes at once.
 TEST_P(FleetTest, OthersHearOfAllThatAWorkerGivesBack) {
+  static constexpr ActivityDef<int()> kHold{"Hold"};
   constexpr size_t kRuns = 150;
   // An activity that waits until it is told to stop.
   struct Held {
@@ -150,12 +151,12 @@ TEST_P(FleetTest, OthersHearOfAllThatAWorkerGivesBack) {
   Mailbox<std::shared_ptr<Held>> held;
   Registry busy, fresh;
   for (Registry* registry : {&busy, &fresh}) {
-    registry->Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Hold"); });
+    registry->Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run(kHold); });
   }
-  busy.Bind("Hold", [&](ActivityContext& ctx, ActivityCompletion<int> done) {
+  busy.Bind(kHold, [&](ActivityContext& ctx, ActivityCompletion<int> done) {
     held.Put(std::make_shared<Held>(ctx.stop_token(), std::move(done)));
   });
-  fresh.Bind("Hold", [] { return 1; });
+  fresh.Bind(kHold, [] { return 1; });
   Engine client = Join(Registry());
   std::vector<marathon::Run> runs;
   {
