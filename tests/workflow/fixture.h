@@ -174,9 +174,6 @@ inline std::vector<Setup> AllSetups() {
     setups.push_back({store, EngineOptions().cache_runs});
     setups.push_back({store, 0});
   }
-#ifdef MARATHON_HAS_REDIS
-  setups.push_back({StoreKind::kRedisCluster, 0});
-#endif
 #if defined(MARATHON_HAS_SQS) && defined(MARATHON_HAS_SQLITE)
   setups.push_back({StoreKind::kSqliteSqs, 0});
 #endif

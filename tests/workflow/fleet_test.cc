@@ -85,6 +85,9 @@ class FleetTest : public WorkflowTest {
   Ledger ledger_;
 };
 INSTANTIATE_TEST_SUITE_P(, FleetTest, ::testing::ValuesIn(AllSetups()), SetupName);
+#ifdef MARATHON_HAS_REDIS
+INSTANTIATE_TEST_SUITE_P(Cluster, FleetTest, ::testing::Values(Setup{StoreKind::kRedisCluster, 0}), SetupName);
+#endif
 
 TEST_P(FleetTest, ClientsWorkflowsAndActivitiesMayLiveApart) {
   Registry workflows;
