@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -90,6 +92,12 @@ class HttpDouble {
   HttpDouble(const HttpDouble&) = delete;
   HttpDouble& operator=(const HttpDouble&) = delete;
 
+  // Waits until its callers have closed so many connections. False: they do not, within `patience`.
+  bool WaitForClosed(int count, std::chrono::seconds patience) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, patience, [&] { return closed_ >= count; });
+  }
+
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
  private:
@@ -97,7 +105,12 @@ class HttpDouble {
     for (int fd; (fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
       const std::lock_guard lock(mutex_);
       connections_.push_back(fd);
-      threads_.emplace_back([this, fd] { Serve(fd); });
+      threads_.emplace_back([this, fd] {
+        Serve(fd);
+        const std::lock_guard ended(mutex_);
+        ++closed_;
+        changed_.notify_all();
+      });
     }
   }
 
@@ -134,6 +147,8 @@ class HttpDouble {
   int port_ = 0;
   std::mutex handling_;
   std::mutex mutex_;  // guards:
+  std::condition_variable changed_;
+  int closed_ = 0;
   std::vector<int> connections_;
   std::vector<std::thread> threads_;
   std::thread acceptor_;

@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
 always=(gcc-debug clang-asan clang-tsan sim chaos examples)
-chaos_backends=(sqlite redis)  # a minute of one, chosen by the commit count
+chaos_backends=(sqlite redis redis+sqs)  # a minute of one, chosen by the commit count
 rotating=(gcc-asan gcc-tsan fuzz clang-tidy header-only consumers)
 seldom=(model)  # only when asked for, and with --full: it brings 400 MB
 

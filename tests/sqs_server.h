@@ -1,11 +1,12 @@
 // An SQS of a test's own: tests/sqs_server.py, in a Python environment of the build's, which checks the
-// signature of every call.
+// signature of every call; or, as a second judge, tests/fauxqs_server.mjs, which does not.
 //
 // One thread at a time. A server that does not come up is a std::runtime_error.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "script_server.h"
 
@@ -19,6 +20,8 @@ class SqsServer {
   static constexpr const char* kRegion = "eu-west-1";
   static constexpr const char* kAccount = "123456789012";
 
+  SqsServer() : SqsServer("tests/sqs_server.sh") {}
+
   std::string endpoint() const { return "http://127.0.0.1:" + server_.port(); }
 
   // The URL of a queue, as the value of a store's `queue` parameter.
@@ -31,8 +34,16 @@ class SqsServer {
     return value;
   }
 
+ protected:
+  explicit SqsServer(std::string script) : server_(std::move(script)) {}
+
  private:
-  ScriptServer server_{"tests/sqs_server.sh"};
+  ScriptServer server_;
+};
+
+class FauxqsServer : public SqsServer {
+ public:
+  FauxqsServer() : SqsServer("tests/fauxqs_server.sh") {}
 };
 
 }  // namespace marathon::tests

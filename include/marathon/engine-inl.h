@@ -229,6 +229,7 @@ class EngineImpl {
   static void AskForEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter);
   static void OnEnd(const std::shared_ptr<Host>& host, const std::shared_ptr<Waiter>& waiter, StatusOr<RunEnd> end);
   void WaitFor(const std::shared_ptr<Waiter>& waiter, Duration timeout);
+  void FlushHints(Duration patience);
 
   std::mutex waiters_mutex_;
   Waiters waiters_;
@@ -333,6 +334,7 @@ MARATHON_INLINE Status EngineImpl::Shutdown(Duration patience) {
   for (Duration wait = patience; !closed->Wait(wait); wait = kReminder) {
     host->Log(LogLevel::kWarning, host->activities().DescribeRunning());
   }
+  FlushHints(patience);
   if (threads) threads->Stop();
   return {};
 }
@@ -346,6 +348,27 @@ MARATHON_INLINE void CloseEngine(std::shared_ptr<EngineImpl> impl) {
   static auto* const kept = new std::vector<std::shared_ptr<EngineImpl>>;
   std::lock_guard lock(mutex);
   kept->push_back(std::move(impl));
+}
+
+// By them others hear of what this engine has made ready and given back.
+MARATHON_INLINE void EngineImpl::FlushHints(Duration patience) {
+  struct Flush {
+    std::shared_ptr<OneShot> over;
+    Status status;
+  };
+  auto flush = std::make_shared<Flush>(Flush{runtime.NewOneShot(), Status()});
+  ports.queue->Flush([flush](Status status) {
+    flush->status = std::move(status);
+    flush->over->Set();
+  });
+  const Status status = flush->over->Wait(patience)
+                            ? flush->status
+                            : Unavailable(fmt::format("the task queue has not taken all hints within {} ms",
+                                                      patience.count()));
+  if (status.ok()) return;
+  host->Log(LogLevel::kWarning,
+            fmt::format("{}: others hear of these runs when the store publishes them again, after {} s",
+                        MessageOf(status), limits::kResendFirst.count() / 1'000));
 }
 
 }  // namespace detail

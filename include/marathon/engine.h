@@ -264,8 +264,10 @@ class Engine {
 
   // Stops taking work, fires the stop tokens of running activities, waits for them and for turns, gives
   // leases back, and joins all threads. Whoever waits in Result gets kCancelled. An activity that goes
-  // on for longer than `patience` is logged every 5 s, and waited for. kFailedPrecondition, and nothing is done, where it
-  // would wait for its caller: in a workflow's body, an activity or a callback of this engine, and after fork().
+  // on for longer than `patience` is logged every 5 s, and waited for. Hints that a queue of another domain does not take
+  // within `patience` after that are left to the store, which publishes them again after a minute. kFailedPrecondition,
+  // and nothing is done, where it would wait for its caller: in a workflow's body, an activity or a callback of this engine,
+  // and after fork().
   Status Shutdown(Duration patience = Duration(10'000));
 
   // Starts a run. kAlreadyExists: the id policies forbid it; kNotFound: no such workflow type.

@@ -71,6 +71,10 @@ class TaskQueue {
 
   // Ends every Receive of `session`, now and later.
   virtual void StopReceiving(const SessionId& session) = 0;
+
+  // Answers when nothing that was sent, acked or given back here is under way any more. An error says that some was
+  // given up. Whoever shuts down waits for it, though not for ever: the queue may be away.
+  virtual void Flush(DoneStatus done) { done(Status()); }
 };
 
 }  // namespace marathon::inline MARATHON_ABI

@@ -107,7 +107,7 @@ class WatchedTaskQueue final : public ForwardingTaskQueue {
 };
 
 // `Base` is the harness of the store.
-template <class Base>
+template <class Base, class SqsServer = tests::SqsServer>
 class SqsHarness final : public StoreHarness {
  public:
   SqsHarness() { Join(); }
@@ -123,7 +123,7 @@ class SqsHarness final : public StoreHarness {
   void Pump() override {
     base_.Pump();
     std::promise<void> done;
-    SqsSync(*sqs_, [&](const Status&) { done.set_value(); });
+    sqs_->Flush([&](const Status&) { done.set_value(); });
     done.get_future().get();
     queue_->WaitForHints();
   }
@@ -137,8 +137,8 @@ class SqsHarness final : public StoreHarness {
   }
 
  private:
-  static tests::SqsServer& Server() {
-    static tests::SqsServer server;
+  static SqsServer& Server() {
+    static SqsServer server;
     return server;
   }
 
@@ -152,11 +152,11 @@ class SqsHarness final : public StoreHarness {
   void Join() {
     static std::atomic<int> count{0};
     SqsOptions options;
-    options.access_key_id = tests::SqsServer::kKeyId;
-    options.secret_access_key = tests::SqsServer::kSecret;
+    options.access_key_id = SqsServer::kKeyId;
+    options.secret_access_key = SqsServer::kSecret;
     if (sqs_ == nullptr) {
-      BackendUrl url{.scheme = "sqs", .host = tests::SqsServer::kRegion};
-      url.path = std::string(tests::SqsServer::kAccount) + "/test" + std::to_string(++count);
+      BackendUrl url{.scheme = "sqs", .host = SqsServer::kRegion};
+      url.path = std::string(SqsServer::kAccount) + "/test" + std::to_string(++count);
       url.parameters = {{"create", "true"}, {"endpoint", Server().endpoint()}};
       auto opened = SqsBackend(options).open(url, runtime_);
       ASSERT_TRUE(opened.ok()) << opened.status();

@@ -4,12 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "../../src/adapters/sqs/client.h"
 #include "../../src/net/http_loop.h"
 #include "../sqs_server.h"
 #include "marathon/adapters/sqlite.h"
@@ -22,6 +25,7 @@ namespace marathon {
 namespace {
 
 using namespace std::chrono_literals;
+using nlohmann::json;
 using ::testing::HasSubstr;
 using tests::SqsServer;
 
@@ -100,6 +104,58 @@ TEST_F(SqsServerTest, AClockThatIsTwentyMinutesOffIsCorrected) {
   options.clock = &clock;
   EXPECT_THAT(SendWith(options).ToString(), HasSubstr("RequestTimeTooSkewed"));
 }
+
+// The calls themselves, without a queue of ours before them.
+class SqsCalls {
+ public:
+  explicit SqsCalls(const std::string& endpoint)
+      : client_(loop_, {SqsServer::kRegion, endpoint},
+                detail::FixedCredentials({SqsServer::kKeyId, SqsServer::kSecret, ""}),
+                detail::HttpLoop::WallClock()) {
+    loop_.Start(nullptr);
+  }
+  ~SqsCalls() { loop_.Stop(); }
+
+  std::future<StatusOr<json>> Start(const std::string& operation, const json& input) {
+    auto answer = std::make_shared<std::promise<StatusOr<json>>>();
+    loop_.Post([this, operation, input, answer] {
+      client_.Send(operation, input, 30s, [answer](StatusOr<json> reply) { answer->set_value(std::move(reply)); });
+    });
+    return answer->get_future();
+  }
+  StatusOr<json> Make(const std::string& operation, const json& input) { return Start(operation, input).get(); }
+
+ private:
+  detail::HttpLoop loop_;
+  detail::SqsClient client_;
+};
+
+size_t CountMessages(const StatusOr<json>& reply) {
+  EXPECT_TRUE(reply.ok()) << reply.status();
+  return reply.ok() ? reply->value("Messages", json::array()).size() : 0;
+}
+
+// A server that answered at once, or only when its time is over, would prove nothing of what we do.
+void ExpectLongPolls(const std::string& endpoint) {
+  SqsCalls calls(endpoint);
+  const json name{{"QueueName", "polled"}};
+  const auto made = calls.Make("CreateQueue", name);
+  ASSERT_TRUE(made.ok()) << made.status();
+  const std::string url = made->at("QueueUrl");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(CountMessages(calls.Make("ReceiveMessage", {{"QueueUrl", url}, {"WaitTimeSeconds", 1}})), 0u);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 900ms);
+  auto woken = calls.Start("ReceiveMessage", {{"QueueUrl", url}, {"WaitTimeSeconds", 20}});
+  ASSERT_TRUE(calls.Make("GetQueueUrl", name).ok());  // meanwhile it has arrived
+  const auto sent = std::chrono::steady_clock::now();
+  ASSERT_TRUE(calls.Make("SendMessage", {{"QueueUrl", url}, {"MessageBody", "hello"}}).ok());
+  EXPECT_EQ(CountMessages(woken.get()), 1u);
+  EXPECT_LT(std::chrono::steady_clock::now() - sent, 15s);
+}
+
+TEST_F(SqsServerTest, ItReallyLongPolls) { ExpectLongPolls(Server().endpoint()); }
+
+TEST_F(SqsServerTest, SoDoesTheSecondOne) { ExpectLongPolls(tests::FauxqsServer().endpoint()); }
 
 TEST_F(SqsServerTest, EnginesOfOneStoreShareTheWork) {
   static constexpr ActivityDef<std::string(int)> kWhere{"Where"};

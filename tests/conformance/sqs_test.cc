@@ -24,6 +24,14 @@ const HarnessMaker kSqlite{"SqliteSqs", [] {
 INSTANTIATE_TEST_SUITE_P(SqliteSqs, StateStoreConformance, ::testing::Values(kSqlite));
 INSTANTIATE_TEST_SUITE_P(SqliteSqs, TaskQueueConformance, ::testing::Values(kSqlite));
 
+// Another server, which others have written: what both do, SQS does more likely.
+const HarnessMaker kFauxqs{"SqliteFauxqs", [] {
+                             return std::unique_ptr<StoreHarness>(
+                                 std::make_unique<SqsHarness<SqliteHarness, tests::FauxqsServer>>());
+                           }};
+
+INSTANTIATE_TEST_SUITE_P(SqliteFauxqs, TaskQueueConformance, ::testing::Values(kFauxqs));
+
 #ifdef MARATHON_HAS_REDIS
 const HarnessMaker kRedis{"RedisSqs", [] {
                             return std::unique_ptr<StoreHarness>(

@@ -1,5 +1,6 @@
 // needs: testing
-// HintOutbox before a queue that is away, slow or refuses, in virtual time; and pairs of two domains.
+// HintOutbox before a queue that is away, slow or refuses, in virtual time; engines that shut down over it; and pairs
+// of two domains.
 // program: testing
 #include "marathon/store/hint_outbox.h"
 
@@ -7,6 +8,8 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,12 +54,13 @@ class MoodyQueue final : public ForwardingTaskQueue {
     for (TaskHint& hint : hints) sent.push_back(std::move(hint));
     done(Status());
   }
+  void Flush(DoneStatus done) override { flushes.push_back(std::move(done)); }
   bool away = false;
   bool keep = false;
   int calls = 0;
   size_t largest = 0;
   std::vector<TaskHint> sent;
-  std::vector<DoneStatus> kept;
+  std::vector<DoneStatus> kept, flushes;
 };
 
 class HintOutboxTest : public ::testing::Test {
@@ -125,6 +129,112 @@ TEST_F(HintOutboxTest, AnswersMayComeAfterItsEnd) {
   outbox_.reset();
   queue_->kept.front()(Unavailable("away"));
   EXPECT_TRUE(world_.IsIdle());
+}
+
+TEST_F(HintOutboxTest, AFlushWaitsForAllThatWasSent) {
+  queue_->keep = true;
+  Send(Hints(200));
+  std::optional<Status> flushed;
+  outbox_->Flush([&](const Status& status) { flushed = status; });
+  while (!queue_->kept.empty()) {
+    EXPECT_FALSE(flushed.has_value());
+    DoneStatus answer = std::move(queue_->kept.front());
+    queue_->kept.erase(queue_->kept.begin());
+    answer(Status());
+  }
+  EXPECT_EQ(outbox_->waiting(), 0u);
+  EXPECT_FALSE(flushed.has_value()) << "and for the queue's own";
+  ASSERT_EQ(queue_->flushes.size(), 1u);
+  queue_->flushes.front()(Status());
+  EXPECT_EQ(flushed, Status());
+}
+
+TEST_F(HintOutboxTest, AFlushSaysWhatWasDropped) {
+  queue_->away = true;
+  Send(Hints(3));
+  std::vector<Status> flushed;
+  const auto flush = [&] {
+    outbox_->Flush([&](const Status& status) { flushed.push_back(status); });
+    for (DoneStatus& one : std::exchange(queue_->flushes, {})) one(Status());
+  };
+  flush();
+  Wait(limits::kOutboxPatience - std::chrono::seconds(6));
+  EXPECT_TRUE(flushed.empty());
+  Wait(std::chrono::seconds(12));
+  for (DoneStatus& one : std::exchange(queue_->flushes, {})) one(Status());
+  ASSERT_EQ(flushed.size(), 1u);
+  EXPECT_EQ(flushed[0].code(), StatusCode::kUnavailable);
+  EXPECT_THAT(flushed[0].ToString(), HasSubstr("3 hints were dropped"));
+  flush();
+  ASSERT_EQ(flushed.size(), 2u);
+  EXPECT_EQ(flushed[1], Status()) << "what was told is told";
+}
+
+// ---- Shutting down
+
+// Takes each call as long as a round trip.
+class SlowQueue final : public ForwardingTaskQueue {
+ public:
+  SlowQueue(Runtime& runtime, Duration delay) : ForwardingTaskQueue(OtherQueue()), runtime_(runtime), delay_(delay) {}
+  void Send(std::vector<TaskHint> hints, DoneStatus done) override {
+    runtime_.SetAlarm(delay_, [this, hints = std::move(hints), done = std::move(done)]() mutable {
+      for (const TaskHint& hint : hints) sent.insert(hint.run.workflow_id);
+      done(Status());
+    });
+  }
+  std::set<std::string> sent;
+
+ private:
+  Runtime& runtime_;
+  const Duration delay_;
+};
+
+class ShutdownTest : public ::testing::Test {
+ protected:
+  // Starts so many runs beside an engine that is only a client, and shuts it down. Gives of how many the queue has then
+  // been told; each call takes it `delay`.
+  size_t ShutDown(int count, Duration delay, Duration patience) {
+    auto queue = std::make_shared<SlowQueue>(*runtime_, delay);
+    auto ports = JoinPorts(NewMemoryPorts(*runtime_).store, queue, *runtime_);
+    EXPECT_TRUE(ports.ok()) << ports.status();
+    EngineOptions options;
+    options.log = log_;
+    auto engine = Engine::Open(*ports, Registry(), options, runtime_);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    for (int i = 0; i < count; ++i) {
+      StartRequest start;
+      start.run = {"w" + std::to_string(i), "r"};
+      start.task_queue = "default";
+      start.messages.push_back({0, "", WorkflowStarted{}});
+      ports->store->Start(std::move(start), [](const StatusOr<StartReply>& reply) {
+        EXPECT_TRUE(reply.ok()) << reply.status();
+      });
+    }
+    engine->Shutdown(patience);
+    return queue->sent.size();
+  }
+
+  class LogText final : public LogSink {
+   public:
+    void Log(LogLevel, std::string_view message) override { text += message; }
+    std::string text;
+  };
+
+  SimWorld world_{1};
+  std::shared_ptr<SimRuntime> runtime_ = std::make_shared<SimRuntime>(world_, "process");
+  std::shared_ptr<LogText> log_ = std::make_shared<LogText>();
+};
+
+TEST_F(ShutdownTest, WaitsUntilTheQueueHasTakenTheHints) {
+  EXPECT_EQ(ShutDown(300, std::chrono::milliseconds(100), std::chrono::seconds(10)), 300u);
+  EXPECT_EQ(log_->text, "");
+}
+
+TEST_F(ShutdownTest, DoesNotWaitForAQueueThatIsAway) {
+  const int64_t before = world_.ElapsedMicros();
+  EXPECT_LT(ShutDown(300, std::chrono::seconds(7), std::chrono::seconds(10)), 300u);
+  EXPECT_LE(world_.ElapsedMicros() - before, 11'000'000);
+  EXPECT_THAT(log_->text, HasSubstr("has not taken all hints within 10000 ms"));
 }
 
 // ---- Pairs

@@ -11,10 +11,12 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../../src/adapters/sqs/client.h"
 #include "../../src/adapters/sqs/credentials.h"
 #include "../../src/net/http_text.h"
 #include "../http_double.h"
@@ -32,6 +34,8 @@ constexpr auto kPatience = std::chrono::seconds(60);
 
 constexpr const char* kAnswer = R"({"Code":"Success","AccessKeyId":"AKID","SecretAccessKey":"THE SECRET",
   "Token":"THE TOKEN","Expiration":"2026-11-25T12:00:00Z"})";
+
+constexpr const char* kOneLine = R"({"Version":1,"AccessKeyId":"AKID","SecretAccessKey":"S"})";
 
 class CredentialsTest : public ::testing::Test {
  protected:
@@ -113,6 +117,17 @@ TEST_F(CredentialsTest, FromSharedFiles) {
   EXPECT_EQ(Find("other")->keys.id, "A2") << "but not before a profile that is named";
 }
 
+TEST_F(CredentialsTest, SharedFilesAreReadAgain) {
+  WriteFile(".aws/credentials", "[default]\naws_access_key_id=A1\naws_secret_access_key=S1\n");
+  const auto provider = FindCredentials(loop_, Variables(), ReadAwsProfile(Variables(), ""), false);
+  ASSERT_TRUE(provider.ok()) << provider.status();
+  EXPECT_EQ(Fetch(**provider)->keys.id, "A1");
+  WriteFile(".aws/credentials", "[default]\naws_access_key_id=A2\naws_secret_access_key=S2\n");
+  EXPECT_EQ(Fetch(**provider)->keys.id, "A2");
+  WriteFile(".aws/credentials", "[default]\n");
+  EXPECT_THAT(Fetch(**provider).status().ToString(), HasSubstr("no keys any more"));
+}
+
 TEST_F(CredentialsTest, OtherFilesCanBeNamed) {
   WriteFile("keys", "[default]\naws_access_key_id=A\naws_secret_access_key=S\n");
   variables_["AWS_SHARED_CREDENTIALS_FILE"] = folder_ + "/keys";
@@ -122,6 +137,31 @@ TEST_F(CredentialsTest, OtherFilesCanBeNamed) {
 TEST_F(CredentialsTest, WhatIsNotSupportedIsSaid) {
   WriteFile(".aws/config", "[default]\nrole_arn=arn:x\nsource_profile=y\n");
   EXPECT_THAT(Find().status().ToString(), HasSubstr("credential_process"));
+  WriteFile(".aws/config", "[default]\nrole_arn=arn:x\nsource_profile=default\n"
+                           "aws_access_key_id=A\naws_secret_access_key=S\n");
+  EXPECT_EQ(Find().status().code(), StatusCode::kInvalidArgument) << "the keys are those of another";
+  WriteFile(".aws/config", "[default]\nrole_arn=arn:x\ncredential_process=echo '" + std::string(kOneLine) + "'\n");
+  EXPECT_EQ(Find()->keys.id, "AKID");
+}
+
+// As EKS sets it for a service account with a role.
+TEST_F(CredentialsTest, AWebIdentityIsNotReplacedByTheMachinesOwn) {
+  int asked = 0;
+  HttpDouble metadata([&](const DoubleRequest&) {
+    ++asked;
+    return DoubleReply{.body = kAnswer};
+  });
+  variables_.erase("AWS_EC2_METADATA_DISABLED");
+  variables_["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = metadata.url();
+  variables_["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
+  variables_["AWS_ROLE_ARN"] = "arn:aws:iam::123456789012:role/x";
+  const Status status = Find().status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(), ::testing::AllOf(HasSubstr("AWS_WEB_IDENTITY_TOKEN_FILE"),
+                                                  HasSubstr("credential_process")));
+  EXPECT_EQ(asked, 0);
+  WriteFile(".aws/config", "[default]\ncredential_process=echo '" + std::string(kOneLine) + "'\n");
+  EXPECT_EQ(Find()->keys.id, "AKID") << "what the error advises";
 }
 
 TEST_F(CredentialsTest, NoneAtAllIsSaid) {
@@ -169,6 +209,15 @@ TEST_F(CredentialsTest, FromAContainersAgent) {
   EXPECT_EQ(authorization, "Bearer y");
   WriteFile("token", "a\r\nX-Evil: b");
   EXPECT_THAT(Find().status().ToString(), HasSubstr("one line"));
+}
+
+TEST_F(CredentialsTest, AContainersAgentByItsPathAlone) {
+  EXPECT_FALSE(FindContainerUrl(Variables())->has_value());
+  variables_["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/credentials/7";
+  variables_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://localhost/not-this";
+  EXPECT_EQ(*FindContainerUrl(Variables()), "http://169.254.170.2/v2/credentials/7");
+  variables_["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "@example.com/";
+  EXPECT_THAT(Find().status().ToString(), HasSubstr("is no path")) << "and no name before another host";
 }
 
 TEST_F(CredentialsTest, ContainersAgentsAreNotAnywhere) {
@@ -288,6 +337,102 @@ TEST(CredentialCacheTest, FetchesAnewBeforeTheyExpire) {
   EXPECT_EQ(get(), "away");
   EXPECT_EQ(get(), "away");
   EXPECT_EQ(fetched, 5);
+}
+
+// A source that answers when the test says so.
+class LateProvider final : public CredentialProvider {
+ public:
+  explicit LateProvider(std::vector<Done<AwsCredentials>>* asked) : asked_(asked) {}
+  void Fetch(Done<AwsCredentials> done) override { asked_->push_back(std::move(done)); }
+
+ private:
+  std::vector<Done<AwsCredentials>>* const asked_;
+};
+
+class LateCredentialsTest : public ::testing::Test {
+ protected:
+  // Asks for keys; `answers_` says what came, in order.
+  void Get() {
+    cache_.Get([this](const StatusOr<AwsKeys>& keys) {
+      answers_.push_back(keys.ok() ? keys->id : std::string(MessageOf(keys.status())));
+    });
+  }
+  void Answer(StatusOr<AwsCredentials> credentials) {
+    ASSERT_FALSE(asked_.empty());
+    auto done = std::move(asked_.back());
+    asked_.pop_back();
+    done(std::move(credentials));
+  }
+  AwsCredentials Keys(const std::string& id, Duration good_for) const {
+    return {{id, "s", ""}, clock_.now + good_for};
+  }
+
+  TurnedClock clock_;
+  std::vector<Done<AwsCredentials>> asked_;
+  CredentialCache cache_{std::make_unique<LateProvider>(&asked_), clock_};
+  std::vector<std::string> answers_;
+};
+
+TEST_F(LateCredentialsTest, TheFirstKeysAreWaitedFor) {
+  Get();
+  Get();
+  EXPECT_TRUE(answers_.empty());
+  EXPECT_EQ(asked_.size(), 1u) << "one question is enough";
+  Answer(Keys("a", std::chrono::hours(1)));
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"}));
+}
+
+TEST_F(LateCredentialsTest, NobodyWaitsForNewKeysWhileTheOldAreGood) {
+  Get();
+  Answer(Keys("a", std::chrono::hours(1)));
+  clock_.now += std::chrono::minutes(56);
+  Get();
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"})) << "at once";
+  ASSERT_EQ(asked_.size(), 1u) << "and behind it there is a question";
+  clock_.now += std::chrono::minutes(3);
+  Get();
+  EXPECT_EQ(answers_.size(), 3u);
+  EXPECT_EQ(asked_.size(), 1u);
+  Answer(Keys("b", std::chrono::hours(1)));
+  Get();
+  EXPECT_EQ(answers_.back(), "b");
+}
+
+TEST_F(LateCredentialsTest, OnceTheOldAreNoGoodTheNewAreWaitedFor) {
+  Get();
+  Answer(Keys("a", std::chrono::hours(1)));
+  clock_.now += std::chrono::minutes(59);
+  Get();
+  clock_.now += std::chrono::minutes(2);
+  Get();
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "a"}));
+  Answer(Unavailable("away"));
+  EXPECT_EQ(answers_.back(), "away");
+}
+
+// Ours is twenty minutes behind: what seems good for 24 is good for 4, as soon as the server has told its time.
+TEST_F(CredentialsTest, KeysExpireByTheServersClock) {
+  HttpDouble sqs([](const DoubleRequest& request) {
+    if (request.headers.at("x-amz-date").starts_with("20261125T1020")) return DoubleReply{.body = "{}"};
+    return DoubleReply{.status = 403, .body = R"({"__type":"RequestTimeTooSkewed"})",
+                       .headers = {{"Date", "Wed, 25 Nov 2026 10:20:00 GMT"}}};
+  });
+  const TurnedClock clock;
+  int fetched = 0;
+  auto provider = std::make_unique<CountingProvider>(&fetched);
+  provider->expires = clock.now + std::chrono::minutes(24);
+  std::unique_ptr<SqsClient> client;
+  std::promise<SqsClient::Reply> promise;
+  loop_.Post([&] {
+    client = std::make_unique<SqsClient>(loop_, SqsAddress{"eu-west-1", sqs.url()}, std::move(provider), clock);
+    client->Send("ListQueues", nlohmann::json::object(), std::chrono::seconds(5),
+                 [&](SqsClient::Reply reply) { promise.set_value(std::move(reply)); });
+  });
+  auto future = promise.get_future();
+  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
+  EXPECT_TRUE(future.get().ok());
+  EXPECT_EQ(fetched, 2);
+  loop_.Stop();  // before the client goes
 }
 
 // ---- Region and endpoint

@@ -5,13 +5,18 @@
 // program: sqs
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <future>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,6 +83,14 @@ class ScriptedSqs {
     const std::lock_guard lock(mutex_);
     return dates_;
   }
+  // From one call of an operation to another one, counted from 1; both have come.
+  Duration Between(const std::string& operation, size_t from, size_t to) {
+    const std::lock_guard lock(mutex_);
+    const auto& times = times_[operation];
+    return std::chrono::duration_cast<Duration>(times.at(to - 1) - times.at(from - 1));
+  }
+  // … before a poll that goes on would end by itself, after 30 s.
+  bool WaitForClosed(int count) { return server_.WaitForClosed(count, std::chrono::seconds(20)); }
   const std::string& endpoint() const { return endpoint_; }
 
  private:
@@ -90,6 +103,7 @@ class ScriptedSqs {
     {
       const std::lock_guard lock(mutex_);
       calls_[operation].push_back(input);
+      times_[operation].push_back(std::chrono::steady_clock::now());
       count = static_cast<int>(calls_[operation].size());
       dates_.push_back(request.headers.at("x-amz-date"));
       answer = answers_.at(operation);
@@ -102,6 +116,7 @@ class ScriptedSqs {
   std::condition_variable changed_;
   std::map<std::string, Answer> answers_;
   std::map<std::string, std::vector<json>> calls_;
+  std::map<std::string, std::vector<std::chrono::steady_clock::time_point>> times_;
   std::vector<std::string> dates_;
   HttpDouble server_{[this](const DoubleRequest& request) { return Handle(request); }};
   const std::string endpoint_ = server_.url();
@@ -140,6 +155,54 @@ class FixedClock final : public Clock {
   const Time now_;
 };
 
+// Threads, and a monotonic clock that stands unless it is turned.
+class TurnedRuntime final : public Runtime {
+ public:
+  void Advance(Duration by) { micros_ += std::chrono::microseconds(by).count(); }
+  void Stop() { threads_.Stop(); }
+
+  Time Now() const override { return threads_.Now(); }
+  int64_t MonotonicMicros() const override { return micros_; }
+  uint64_t Random() override { return threads_.Random(); }
+  void Post(Lane lane, Callback<void()> work) override { threads_.Post(lane, std::move(work)); }
+  void PostWhenIdle(Callback<void()> work) override { threads_.PostWhenIdle(std::move(work)); }
+  AlarmId SetAlarm(Duration delay, Callback<void()> work) override {
+    return threads_.SetAlarm(delay, std::move(work));
+  }
+  void CancelAlarm(AlarmId alarm) override { threads_.CancelAlarm(alarm); }
+  std::shared_ptr<OneShot> NewOneShot() override { return threads_.NewOneShot(); }
+
+ private:
+  ThreadRuntime threads_{1, 1};
+  std::atomic<int64_t> micros_{1};
+};
+
+// Variables of this process's environment, while it lives.
+class ScopedVariables {
+ public:
+  explicit ScopedVariables(const std::map<std::string, std::string>& values) {
+    for (const auto& [name, value] : values) {
+      const char* const before = getenv(name.c_str());
+      before_[name] = before != nullptr ? std::optional<std::string>(before) : std::nullopt;
+      setenv(name.c_str(), value.c_str(), 1);
+    }
+  }
+  ~ScopedVariables() {
+    for (const auto& [name, value] : before_) {
+      if (value.has_value()) {
+        setenv(name.c_str(), value->c_str(), 1);
+      } else {
+        unsetenv(name.c_str());
+      }
+    }
+  }
+  ScopedVariables(const ScopedVariables&) = delete;
+  ScopedVariables& operator=(const ScopedVariables&) = delete;
+
+ private:
+  std::map<std::string, std::optional<std::string>> before_;
+};
+
 class QueueOverHttpTest : public ::testing::Test {
  protected:
   ~QueueOverHttpTest() override {
@@ -148,12 +211,14 @@ class QueueOverHttpTest : public ::testing::Test {
   }
 
   std::shared_ptr<TaskQueue> Open(SqsOptions options = {}, bool create = false) {
-    options.access_key_id = "AKID";
-    options.secret_access_key = "THE SECRET";
-    options.session_token = "THE TOKEN";
+    if (keys_) {
+      options.access_key_id = "AKID";
+      options.secret_access_key = "THE SECRET";
+      options.session_token = "THE TOKEN";
+    }
     options.log = log_;
     BackendUrl url{.scheme = "sqs", .host = "eu-west-1", .path = "123456789012/app"};
-    url.parameters = {{"endpoint", sqs_.endpoint()}};
+    url.parameters = {{"endpoint", endpoint_}};
     if (create) url.parameters.emplace_back("create", "true");
     auto ports = SqsBackend(std::move(options)).open(url, runtime_);
     EXPECT_TRUE(ports.ok()) << ports.status();
@@ -193,7 +258,9 @@ class QueueOverHttpTest : public ::testing::Test {
 
   std::shared_ptr<LogText> log_ = std::make_shared<LogText>();
   ScriptedSqs sqs_;
-  ThreadRuntime runtime_{1, 1};
+  std::string endpoint_ = sqs_.endpoint();
+  bool keys_ = true;
+  TurnedRuntime runtime_;
   std::shared_ptr<TaskQueue> queue_;
 };
 
@@ -208,6 +275,7 @@ TEST_F(QueueOverHttpTest, AThrottledPollIsTriedAgain) {
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].hint, Turn("w"));
   EXPECT_EQ(log_->text(), "") << "a moment of it is nothing to tell";
+  EXPECT_GE(sqs_.Between("ReceiveMessage", 1, 4), Duration(25 + 50 + 100)) << "and not at once";
 }
 
 TEST_F(QueueOverHttpTest, APollAsksAsItShould) {
@@ -226,6 +294,7 @@ TEST_F(QueueOverHttpTest, StopReceivingEndsALongPollAtOnce) {
   sqs_.Calls("ReceiveMessage", 1);
   queue_->StopReceiving("s");
   EXPECT_EQ(Get(std::move(receive)).status().code(), StatusCode::kCancelled);
+  EXPECT_TRUE(sqs_.WaitForClosed(1)) << "or it would take a message that nobody gets";
   EXPECT_EQ(Get(Receive()).status().code(), StatusCode::kCancelled);
 }
 
@@ -236,6 +305,7 @@ TEST_F(QueueOverHttpTest, EmptyAnswersThatComeEarlyAreAskedAgain) {
   });
   Open();
   EXPECT_EQ(Take().size(), 1u);
+  EXPECT_GE(sqs_.Between("ReceiveMessage", 1, 7), Duration(40 + 80 + 160 + 250)) << "the third and later ones after a pause";
 }
 
 TEST_F(QueueOverHttpTest, NonsenseIsSurvived) {
@@ -352,6 +422,86 @@ TEST_F(QueueOverHttpTest, ADeletionThatNeverSucceedsEnds) {
   EXPECT_EQ(Ack({Take().at(0).receipt}).code(), StatusCode::kUnavailable);
 }
 
+TEST_F(QueueOverHttpTest, ADeletionThatFailsAgainAndAgainInItsBatchIsAnError) {
+  sqs_.Script("ReceiveMessage", [](const json&, int call) {
+    if (call > 1) return DoubleReply{.silent = true};
+    return ScriptedSqs::Messages({ScriptedSqs::Hint("a", 1), ScriptedSqs::Hint("b", 2)});
+  });
+  sqs_.Script("DeleteMessageBatch", [](const json& input, int) {
+    const std::string last = std::to_string(input.at("Entries").size() - 1);
+    return ScriptedSqs::Ok(
+        {{"Failed", {{{"Id", last}, {"Code", "InternalError"}, {"SenderFault", false}}}}});
+  });
+  Open();
+  std::vector<std::string> receipts;
+  for (const Delivery& delivery : Take()) receipts.push_back(delivery.receipt);
+  const Status status = Ack(receipts);
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(), HasSubstr("InternalError"));
+  EXPECT_EQ(sqs_.Calls("DeleteMessageBatch", 4).size(), 4u);
+}
+
+// ---- What the log says
+
+TEST_F(QueueOverHttpTest, AClientThatOnlySendsSaysWhenItCannot) {
+  endpoint_ = "https://127.0.0.1:99999";  // which nobody can call, ever
+  const auto outbox = HintOutbox::Create(Open(), runtime_);
+  EXPECT_EQ(Send({Turn("a")}).code(), StatusCode::kFailedPrecondition);
+  const auto count = [this] {
+    const std::string text = log_->WaitFor("127.0.0.1:99999");
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(count(), 1);
+  outbox->Send({Turn("a")}, [](const Status&) {});
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Send({Turn("b")}).ok());
+  EXPECT_EQ(count(), 1) << "once is enough";
+}
+
+TEST_F(QueueOverHttpTest, AClientWithoutKeysSaysSo) {
+  const ScopedVariables variables({{"HOME", "/nowhere"},
+                                   {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1"}});
+  keys_ = false;
+  Open();
+  EXPECT_EQ(Send({Turn("a")}).code(), StatusCode::kFailedPrecondition);
+  log_->WaitFor("no AWS credentials");
+}
+
+TEST_F(QueueOverHttpTest, SendsThatFailForAWhileAreTold) {
+  sqs_.Script("SendMessageBatch", [](const json&, int call) {
+    return call <= 3 ? ScriptedSqs::Error(503, "ServiceUnavailable", "nobody is here")
+                     : ScriptedSqs::Ok(json::object());
+  });
+  Open();
+  EXPECT_FALSE(Send({Turn("a")}).ok());
+  EXPECT_EQ(log_->text(), "") << "a moment of it is nothing to tell";
+  runtime_.Advance(std::chrono::seconds(3));
+  EXPECT_FALSE(Send({Turn("a")}).ok());
+  EXPECT_FALSE(Send({Turn("a")}).ok());
+  const std::string text = log_->WaitFor("nobody is here");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  EXPECT_TRUE(Send({Turn("a")}).ok());
+}
+
+// What one queue is told of does not depend on how another does.
+TEST_F(QueueOverHttpTest, TroubleIsToldOnceWhileOtherQueuesAreWell) {
+  sqs_.Script("SendMessageBatch", [](const json& input, int) {
+    const bool bad = input.at("QueueUrl").get<std::string>().ends_with("activity-q");
+    return bad ? ScriptedSqs::Error(403, "AccessDenied") : ScriptedSqs::Ok(json::object());
+  });
+  sqs_.Script("ReceiveMessage", [](const json&, int call) {
+    return ScriptedSqs::Messages({ScriptedSqs::Hint("w", call)});
+  });
+  Open();
+  const TaskHint refused{TaskKind::kActivity, "q", {"a", "r"}, 7, 1, ""};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Send({refused}).code(), StatusCode::kFailedPrecondition);
+    EXPECT_TRUE(Send({Turn("a")}).ok());
+    EXPECT_EQ(Take(1).size(), 1u);
+  }
+  const std::string text = log_->WaitFor("AccessDenied");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+}
+
 // ---- Queues
 
 TEST_F(QueueOverHttpTest, AQueueThatIsNotThereIsTold) {
@@ -464,6 +614,13 @@ TEST_F(QueueOverHttpTest, AWrongUrlIsExplained) {
   EXPECT_THAT(refusal("sqs://eu-west-1/123456789012/app?visibility=1"), HasSubstr("visibility"));
   EXPECT_THAT(refusal("sqs://eu-west-1/123456789012/app?create=1"), HasSubstr("true or false"));
   EXPECT_THAT(refusal("sqs://eu-west-1/123456789012/app?what=1"), HasSubstr("what"));
+  for (const Duration visibility : {Duration(0), Duration(999), Duration(std::chrono::hours(13))}) {
+    SqsOptions options;
+    options.visibility = visibility;
+    const auto url = ParseBackendUrl("sqs://eu-west-1/123456789012/app");
+    ASSERT_TRUE(url.ok());
+    EXPECT_THAT(SqsBackend(options).open(*url, runtime_).status().ToString(), HasSubstr("visibility"));
+  }
   EXPECT_THAT(refusal("sqs://u:secret@eu-west-1/123456789012/app"), Not(HasSubstr("secret@")));
 }
 

@@ -32,6 +32,7 @@
 #include "marathon/adapters/sqs.h"
 #endif
 #ifdef MARATHON_HAS_REDIS
+#include "../redis_cluster.h"
 #include "../redis_server.h"
 #include "marathon/adapters/redis.h"
 #endif
@@ -162,9 +163,7 @@ class TurnedRuntime final : public Runtime {
   std::atomic<Time::duration> by_{Time::duration(0)};
 };
 
-enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kSqliteSqs, kRedisSqs };
-
-inline bool HasSqs(StoreKind kind) { return kind == StoreKind::kSqliteSqs || kind == StoreKind::kRedisSqs; }
+enum class StoreKind { kMemory, kSplitMemory, kSqlite, kRedis, kRedisCluster, kSqliteSqs, kRedisSqs };
 
 inline const char* NameOf(StoreKind kind) {
   switch (kind) {
@@ -172,11 +171,14 @@ inline const char* NameOf(StoreKind kind) {
     case StoreKind::kSplitMemory: return "SplitMemory";  // and a queue of another domain
     case StoreKind::kSqlite: return "Sqlite";
     case StoreKind::kRedis: return "Redis";
+    case StoreKind::kRedisCluster: return "RedisCluster";
     case StoreKind::kSqliteSqs: return "SqliteSqs";
     case StoreKind::kRedisSqs: return "RedisSqs";
   }
   return "";
 }
+
+inline bool IsOverSqs(StoreKind kind) { return kind == StoreKind::kSqliteSqs || kind == StoreKind::kRedisSqs; }
 
 struct Setup {
   StoreKind store = StoreKind::kMemory;
@@ -229,14 +231,26 @@ class TestStore {
       case StoreKind::kSqlite:
         Open(NewSqliteUrl());
         break;
-      case StoreKind::kRedis:
-        Open(NewRedisUrl());
-        break;
       case StoreKind::kSqliteSqs:
-        Open(NewSqliteUrl() + NewSqsQueue());
+#ifdef MARATHON_HAS_SQS
+        Open(NewSqliteUrl() + "&queue=" + NewSqsQueue());
+#endif
+        break;
+      case StoreKind::kRedis:
+#ifdef MARATHON_HAS_REDIS
+        Open(NewRedisUrl());
+#endif
+        break;
+      case StoreKind::kRedisCluster:
+#ifdef MARATHON_HAS_REDIS
+        static tests::RedisCluster cluster;
+        Open(cluster.Url("partitions=4&namespace=" + NextNumber()));
+#endif
         break;
       case StoreKind::kRedisSqs:
-        Open(NewRedisUrl() + NewSqsQueue());
+#if defined(MARATHON_HAS_REDIS) && defined(MARATHON_HAS_SQS)
+        Open(NewRedisUrl() + "&queue=" + NewSqsQueue());
+#endif
         break;
     }
   }
@@ -274,6 +288,8 @@ class TestStore {
     SqsOptions options;
     options.access_key_id = tests::SqsServer::kKeyId;
     options.secret_access_key = tests::SqsServer::kSecret;
+    // The server goes on with a poll that is cut off, and what that takes is away for so long.
+    options.visibility = options.long_poll = 1s;
     backends.push_back(SqsBackend(options));
 #endif
     return backends;
@@ -283,25 +299,19 @@ class TestStore {
             ("marathon_workflow_" + std::to_string(getpid()) + "_" + NextNumber() + ".db");
     return "sqlite:" + file_.string() + "?synchronous=normal";
   }
-  // One server for all tests of a program, and a namespace for each.
-  static std::string NewRedisUrl() {
+  // One server for all tests of a program, and a namespace, or queues, for each.
 #ifdef MARATHON_HAS_REDIS
+  static std::string NewRedisUrl() {
     static tests::RedisServer server;
     return "redis:" + server.socket() + "?namespace=" + NextNumber();
-#else
-    return "";
-#endif
   }
-  // The same. What is in a poll that an engine's end cuts off, the queue hides for its timeout: then it is published
-  // again, and soon.
-  static std::string NewSqsQueue() {
+#endif
 #ifdef MARATHON_HAS_SQS
-    static tests::SqsServer sqs;
-    return "&resend=1000&queue=" + sqs.Parameter("test" + NextNumber());
-#else
-    return "";
-#endif
+  static std::string NewSqsQueue() {
+    static tests::SqsServer server;
+    return server.Parameter("test" + NextNumber());
   }
+#endif
   static std::string NextNumber() {
     static std::atomic<int> count{0};
     return std::to_string(++count);

@@ -3,7 +3,9 @@
 // program: engine
 #include <gmock/gmock.h>
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <numeric>
 
 #include "fixture.h"
@@ -83,6 +85,9 @@ class FleetTest : public WorkflowTest {
   Ledger ledger_;
 };
 INSTANTIATE_TEST_SUITE_P(, FleetTest, ::testing::ValuesIn(AllSetups()), SetupName);
+#ifdef MARATHON_HAS_REDIS
+INSTANTIATE_TEST_SUITE_P(Cluster, FleetTest, ::testing::Values(Setup{StoreKind::kRedisCluster, 0}), SetupName);
+#endif
 
 TEST_P(FleetTest, ClientsWorkflowsAndActivitiesMayLiveApart) {
   Registry workflows;
@@ -133,6 +138,41 @@ TEST_P(FleetTest, ARollingRestartLosesNothingAndWaitsForNoLease) {
   rolls.request_stop();
   rolls.join();
   EXPECT_EQ(ledger_.runs().size(), size_t{kRuns * kRounds * 3});
+}
+
+// Far more than a queue of another domain takes at once.
+TEST_P(FleetTest, OthersHearOfAllThatAWorkerGivesBack) {
+  static constexpr ActivityDef<int()> kHold{"Hold"};
+  constexpr size_t kRuns = 150;
+  // An activity that waits until it is told to stop.
+  struct Held {
+    Held(const std::stop_token& stop, ActivityCompletion<int> completion)
+        : done(std::move(completion)), stopped(stop, [this] { done.Fail({.message = "told to stop"}); }) {}
+    ActivityCompletion<int> done;
+    std::stop_callback<std::function<void()>> stopped;
+  };
+  Mailbox<std::shared_ptr<Held>> held;
+  Registry busy, fresh;
+  for (Registry* registry : {&busy, &fresh}) {
+    registry->Bind("W", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run(kHold); });
+  }
+  busy.Bind(kHold, [&](ActivityContext& ctx, ActivityCompletion<int> done) {
+    held.Put(std::make_shared<Held>(ctx.stop_token(), std::move(done)));
+  });
+  fresh.Bind(kHold, [] { return 1; });
+  Engine client = Join(Registry());
+  std::vector<marathon::Run> runs;
+  {
+    Engine gone = Join(busy);
+    for (size_t i = 0; i < kRuns; ++i) {
+      auto run = client.Start("W");
+      ASSERT_TRUE(run.ok()) << run.status();
+      runs.push_back(*run);
+    }
+    ASSERT_TRUE(Eventually([&] { return held.size() == kRuns; })) << held.size();
+  }
+  Engine stays = Join(fresh);
+  for (const marathon::Run& run : runs) EXPECT_EQ(run.Result<int>(limits::kResendFirst - 10s).value_or(0), 1);
 }
 
 // A deploy whose code does not fit: one worker of the old build has gone, one stays, and the new one is given the run.

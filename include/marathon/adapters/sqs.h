@@ -36,7 +36,7 @@ namespace marathon::inline MARATHON_ABI {
 struct SqsOptions {
   // AWS keys; empty: from the environment, the shared files, a container's or an instance's service.
   std::string access_key_id, secret_access_key, session_token;
-  Duration visibility = std::chrono::seconds(30);
+  Duration visibility = std::chrono::seconds(30);  // whole seconds, 1 to 43200
   // One ReceiveMessage waits so long for a message; at most 20 s.
   Duration long_poll = std::chrono::seconds(20);
   // Told when SQS cannot be used, and why; null: nobody.
@@ -47,10 +47,5 @@ struct SqsOptions {
 
 // A backend of a queue only: named by a store's `queue` parameter.
 MARATHON_EXPORT Backend SqsBackend(SqsOptions defaults = {});
-
-// ---- For tests. REQUIRES: `queue` came from SqsBackend.
-
-// Answers when all that was asked so far has been done, but for receives.
-MARATHON_EXPORT void SqsSync(TaskQueue& queue, DoneStatus done);
 
 }  // namespace marathon::inline MARATHON_ABI

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -61,6 +63,33 @@ MARATHON_INLINE void HintOutbox::Pump() {
     lock.lock();
   }
   pumping_ = false;
+  if (!items_.empty() || being_sent_ > 0) return;
+  std::vector<DoneStatus> flushes = std::exchange(flushes_, {});
+  lock.unlock();
+  FlushQueue(std::move(flushes));
+}
+
+MARATHON_INLINE void HintOutbox::Flush(DoneStatus done) {
+  {
+    const std::lock_guard lock(mutex_);
+    flushes_.push_back(std::move(done));
+  }
+  Pump();
+}
+
+MARATHON_INLINE void HintOutbox::FlushQueue(std::vector<DoneStatus> flushes) {
+  for (DoneStatus& flush : flushes) {
+    Status given_up;
+    {
+      const std::lock_guard lock(mutex_);
+      if (const uint64_t count = dropped_ - std::exchange(dropped_told_, dropped_); count > 0) {
+        given_up = Unavailable(fmt::format("{} hints were dropped, since the queue did not take them in time", count));
+      }
+    }
+    queue_->Flush([given_up = std::move(given_up), flush = std::move(flush)](Status status) mutable {
+      flush(given_up.ok() ? std::move(status) : std::move(given_up));
+    });
+  }
 }
 
 // The oldest that are worth sending.

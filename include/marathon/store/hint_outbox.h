@@ -43,6 +43,8 @@ class HintOutbox final : public TaskQueue, public std::enable_shared_from_this<H
     queue_->Nack(std::move(deliveries), std::move(done));
   }
   void StopReceiving(const SessionId& session) override { queue_->StopReceiving(session); }
+  // First of what waits here, then of the queue behind it. kUnavailable: hints were dropped since the last time.
+  void Flush(DoneStatus done) override;
 
   // How many wait to be sent, or to be answered; and how many were ever dropped.
   size_t waiting() const;
@@ -60,6 +62,7 @@ class HintOutbox final : public TaskQueue, public std::enable_shared_from_this<H
   void Pump();
   std::vector<Item> TakeBatch();  // with mutex_ held
   void OnSent(std::vector<Item> batch, const Status& status);
+  void FlushQueue(std::vector<DoneStatus> flushes);
 
   const std::shared_ptr<TaskQueue> queue_;
   Runtime& runtime_;
@@ -72,6 +75,8 @@ class HintOutbox final : public TaskQueue, public std::enable_shared_from_this<H
   bool resting_ = false;    // until the alarm after a failure
   bool pumping_ = false;    // somebody is in Pump, and looks again before leaving it
   uint64_t dropped_ = 0;
+  uint64_t dropped_told_ = 0;  // of them, by Flush
+  std::vector<DoneStatus> flushes_;
 };
 
 }  // namespace marathon::inline MARATHON_ABI

@@ -49,9 +49,9 @@ inline StatusOr<Ports> OpenBackend(const BackendUrl& url,
 MARATHON_INLINE StatusOr<Ports> JoinPorts(std::shared_ptr<StateStore> store,
                                           std::shared_ptr<TaskQueue> queue, Runtime& runtime) {
   if (store->domain() == queue->domain()) return Ports{std::move(store), std::move(queue)};
-  auto outbox = HintOutbox::Create(queue, runtime);
-  if (Status status = store->SetOutlet(std::move(outbox)); !status.ok()) return status;
-  return Ports{std::move(store), std::move(queue)};
+  auto outbox = HintOutbox::Create(std::move(queue), runtime);
+  if (Status status = store->SetOutlet(outbox); !status.ok()) return status;
+  return Ports{std::move(store), std::move(outbox)};
 }
 
 MARATHON_INLINE StatusOr<Ports> OpenPorts(

@@ -20,7 +20,7 @@
 namespace marathon::inline MARATHON_ABI {
 
 // Makes a pair of a new store and a queue of another domain: the store's hints go to the queue, once what
-// they tell of is durable, through a HintOutbox. `runtime` outlives the ports.
+// they tell of is durable, through a HintOutbox, which is the pair's queue. `runtime` outlives the ports.
 StatusOr<Ports> JoinPorts(std::shared_ptr<StateStore> store, std::shared_ptr<TaskQueue> queue,
                           Runtime& runtime);
 

@@ -33,6 +33,7 @@ class ForwardingTaskQueue : public TaskQueue {
     base_->Nack(std::move(deliveries), std::move(done));
   }
   void StopReceiving(const SessionId& session) override { base_->StopReceiving(session); }
+  void Flush(DoneStatus done) override { base_->Flush(std::move(done)); }
 
  protected:
   const std::shared_ptr<TaskQueue>& base() const { return base_; }

@@ -257,6 +257,14 @@ TEST_P(TaskQueueConformance, WhatWaitedForAStoppedSessionKeepsItsPriority) {
   EXPECT_EQ(TakeOneByOne("s2", 3), (EventIds{3, 2, 1}));
 }
 
+TEST_P(TaskQueueConformance, AFlushComesToAnEndAndLosesNothing) {
+  constexpr size_t kHints = 25;
+  for (size_t i = 0; i < kHints; ++i) queue().Send({Turn(std::to_string(i))}, [](const Status&) {});
+  const Status flushed = Await<Status>(*harness_, [&](auto done) { queue().Flush(std::move(done)); });
+  EXPECT_EQ(flushed, Status());
+  EXPECT_EQ(Collect(From("a"), kHints).size(), kHints);
+}
+
 TEST_P(TaskQueueConformance, StopReceivingEndsReceivesNowAndLater) {
   OpenSession("s1");
   const auto now = Receive(From("s1"));

@@ -17,6 +17,7 @@ namespace marathon::inline MARATHON_ABI {
 namespace {
 
 constexpr size_t kPrefixMax = 40;
+constexpr std::chrono::seconds kVisibilityMax{43'200};  // of SQS
 
 bool IsOf(std::string_view text, std::string_view more) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
@@ -88,9 +89,13 @@ Status ReadEndpoint(const BackendUrl& url, const detail::AwsVariables& variables
 Status ReadTimes(const BackendUrl& url, const SqsOptions& options, detail::SqsSettings* settings) {
   settings->visibility = options.visibility;
   settings->long_poll = options.long_poll;
+  if (settings->visibility < std::chrono::seconds(1) || settings->visibility > kVisibilityMax) {
+    return InvalidArgument(fmt::format("SqsOptions::visibility is {} ms: 1 s to 12 h, in whole seconds",
+                                       settings->visibility.count()));
+  }
   if (url.Find("visibility")) {
     int64_t seconds = 0;
-    if (Status status = url.ReadNumber("visibility", 5, 43'200, &seconds); !status.ok()) {
+    if (Status status = url.ReadNumber("visibility", 5, kVisibilityMax.count(), &seconds); !status.ok()) {
       return InvalidArgument(fmt::format("{}, of seconds", MessageOf(status)));
     }
     settings->visibility = std::chrono::seconds(seconds);
@@ -146,10 +151,6 @@ Backend SqsBackend(SqsOptions defaults) {
   return Backend{"sqs", [defaults = std::move(defaults)](const BackendUrl& url, Runtime& runtime) {
                    return OpenSqs(url, defaults, runtime);
                  }};
-}
-
-void SqsSync(TaskQueue& queue, DoneStatus done) {
-  static_cast<detail::SqsQueue&>(queue).Sync(std::move(done));
 }
 
 }  // namespace marathon::inline MARATHON_ABI

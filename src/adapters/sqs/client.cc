@@ -32,11 +32,12 @@ std::string TextOf(const json& object, const char* name) {
 
 bool Contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
-// Of a call without an answer: kUnavailable if it has certainly not arrived, else kUnknown.
+// Of a call without an answer: kUnavailable if it has certainly not arrived, kFailedPrecondition if nor will the next
+// one, else kUnknown.
 StatusCode CodeOf(const Status& status) {
   const bool lost = status.code() == StatusCode::kUnavailable ||
                     status.code() == StatusCode::kFailedPrecondition;
-  return lost ? StatusCode::kUnavailable : StatusCode::kUnknown;
+  return lost ? status.code() : StatusCode::kUnknown;
 }
 
 // "com.amazonaws.sqs#QueueDoesNotExist", or "AWS.SimpleQueueService.NonExistentQueue" of old.
@@ -96,8 +97,8 @@ SqsClient::SqsClient(HttpLoop& loop, SqsAddress address,
     : loop_(loop),
       address_(std::move(address)),
       host_(Authority(address_.endpoint)),
-      credentials_(std::move(credentials), clock),
-      clock_(clock) {}
+      clock_(clock),
+      credentials_(std::move(credentials), clock_) {}
 
 SqsClient::CallPtr SqsClient::Send(std::string operation, const json& input, Duration patience,
                                    Callback<void(Reply)> done) {
@@ -125,7 +126,7 @@ void SqsClient::Sign(const CallPtr& call) {
                        {"x-amz-target", "AmazonSQS." + call->operation}};
     request.body = call->body;
     HttpHeaders headers = SignAwsRequest(request, *keys, {address_.region, "sqs"},
-                                         clock_.Now() + skew_);
+                                         clock_.Now());
     HttpRequest http{.method = "POST", .url = address_.endpoint + "/", .body = call->body,
                      .timeout = call->patience + kOnTheWay};
     for (const auto* some : {&request.headers, &headers}) {
@@ -164,10 +165,11 @@ void SqsClient::OnReply(const CallPtr& call, StatusOr<HttpReply> reply) {
 bool SqsClient::CorrectClock(const HttpReply& reply) {
   const auto date = ParseHttpDate(reply.Header("date"));
   if (!date) return false;
-  const auto skew = *date - clock_.Now();
-  const auto off = skew > skew_ ? skew - skew_ : skew_ - skew;
-  if (off < kSkewNoticed || skew > kSkewMax || skew < -kSkewMax) return false;
-  skew_ = skew;
+  const auto off = *date - clock_.Now();
+  const auto ahead = clock_.ahead + off;
+  if (off < kSkewNoticed && off > -kSkewNoticed) return false;
+  if (ahead > kSkewMax || ahead < -kSkewMax) return false;
+  clock_.ahead = ahead;
   return true;
 }
 

@@ -27,6 +27,17 @@ struct SqsAddress {
 // queue. kFailedPrecondition: only an administrator can help. kInvalidArgument: the request is wrong.
 Status SqsError(std::string_view operation, int http_status, std::string_view body);
 
+// The server's clock: ours, and how far it is ahead as far as it has told.
+class ServerClock final : public Clock {
+ public:
+  explicit ServerClock(const Clock& ours) : ours_(ours) {}
+  Time Now() const override { return ours_.Now() + ahead; }
+  Time::duration ahead{0};
+
+ private:
+  const Clock& ours_;
+};
+
 class SqsClient {
  public:
   using Reply = StatusOr<nlohmann::json>;
@@ -51,9 +62,8 @@ class SqsClient {
   HttpLoop& loop_;
   const SqsAddress address_;
   const std::string host_;
-  CredentialCache credentials_;
-  const Clock& clock_;
-  Time::duration skew_{0};  // of the server's clock ahead of ours
+  ServerClock clock_;
+  CredentialCache credentials_;  // which expire by the server's clock
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -204,12 +204,9 @@ class Instance final : public CredentialProvider {
            Callback<void(StatusOr<std::string>)> done) {
     HttpRequest request{.method = std::move(method), .url = endpoint_ + path,
                         .headers = {header}, .timeout = kMetadataTimeout, .direct = true};
-    loop_.Send(std::move(request), [done = std::move(done)](StatusOr<HttpReply> reply) mutable {
-      if (!reply.ok()) {
-        return done(Unavailable(fmt::format(
-            "no AWS credentials: none are set, and this is no instance with a metadata service ({})",
-            MessageOf(reply.status()))));
-      }
+    loop_.Send(std::move(request), [this, done = std::move(done)](StatusOr<HttpReply> reply) mutable {
+      if (!reply.ok()) return done(NoAnswer(reply.status()));
+      answered_ = true;
       if (reply->status != 200) {
         return done(FailedPrecondition(fmt::format(
             "the instance's metadata service answers {}: has the instance a role?", reply->status)));
@@ -217,9 +214,20 @@ class Instance final : public CredentialProvider {
       done(std::move(reply->body));
     });
   }
+  // Where it has never answered, this is most likely no instance.
+  Status NoAnswer(const Status& status) const {
+    if (answered_) {
+      return Unavailable(fmt::format("the instance's metadata service does not answer: {}", MessageOf(status)));
+    }
+    return FailedPrecondition(fmt::format(
+        "no AWS credentials: none are set, and this is no instance with a metadata service ({}). Set "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
+        MessageOf(status)));
+  }
 
   HttpLoop& loop_;
   std::string endpoint_;
+  bool answered_ = false;
 };
 
 }  // namespace

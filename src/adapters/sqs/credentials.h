@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ StatusOr<std::unique_ptr<CredentialProvider>> FindCredentials(HttpLoop& loop,
 std::unique_ptr<CredentialProvider> FixedCredentials(AwsKeys keys);
 
 // ---- Its parts, for tests
+StatusOr<std::optional<std::string>> FindContainerUrl(const AwsVariables& variables);  // none: there is no container
 std::unique_ptr<CredentialProvider> ProcessCredentials(HttpLoop& loop, std::string command);
 std::unique_ptr<CredentialProvider> ContainerCredentials(HttpLoop& loop, std::string url,
                                                          AwsVariables variables);
@@ -48,7 +50,7 @@ std::unique_ptr<CredentialProvider> InstanceCredentials(HttpLoop& loop, std::str
 // What endpoints and processes answer; the two call some fields by other names.
 StatusOr<AwsCredentials> ParseCredentials(std::string_view json, std::string_view source);
 
-// Keeps keys, and fetches new ones in time.
+// Keeps keys, and fetches new ones in time, behind the calls that still use the old ones.
 class CredentialCache {
  public:
   CredentialCache(std::unique_ptr<CredentialProvider> provider, const Clock& clock)
@@ -59,6 +61,9 @@ class CredentialCache {
   bool Expire();
 
  private:
+  bool AreGoodFor(Duration time) const;
+  bool HasJustTried() const;
+  void Refresh();
   void OnFetched(StatusOr<AwsCredentials> fetched);
 
   const std::unique_ptr<CredentialProvider> provider_;

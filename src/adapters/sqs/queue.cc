@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -58,16 +59,9 @@ void SqsQueue::Close() {
   loop_.Stop();
 }
 
-void SqsQueue::Sync(DoneStatus done) {
-  loop_.Post([this, done = std::move(done)]() mutable {
-    syncs_.push_back(std::move(done));
-    TellSynced();
-  });
-}
-
-void SqsQueue::TellSynced() {
+void SqsQueue::TellFlushed() {
   if (calls_ > 0) return;
-  for (DoneStatus& done : std::exchange(syncs_, {})) done(Status());
+  for (DoneStatus& done : std::exchange(flushes_, {})) done(Status());
 }
 
 void SqsQueue::Call(std::string operation, const json& input,
@@ -77,7 +71,7 @@ void SqsQueue::Call(std::string operation, const json& input,
                 [this, done = std::move(done)](SqsClient::Reply reply) mutable {
                   done(std::move(reply));
                   --calls_;
-                  TellSynced();
+                  TellFlushed();
                 });
 }
 
@@ -92,13 +86,16 @@ Duration SqsQueue::Jittered(int64_t millis) const {
                                                     static_cast<uint64_t>(millis / 2 + 1)));
 }
 
-// Once for each new trouble.
-void SqsQueue::Complain(const Status& status) {
+// Once for each new trouble, however many have it.
+void SqsQueue::Complain(const Channel& channel, Doing doing, const Status& status) {
   std::string complaint(MessageOf(status));
-  if (settings_.log == nullptr || complaint == complaint_) return;
-  complaint_ = std::move(complaint);
-  settings_.log->Log(LogLevel::kWarning, complaint_);
+  const bool told = std::any_of(complaints_.begin(), complaints_.end(),
+                                [&](const auto& one) { return one.second == complaint; });
+  if (!told && settings_.log != nullptr) settings_.log->Log(LogLevel::kWarning, complaint);
+  complaints_[{channel.number, doing}] = std::move(complaint);
 }
+
+void SqsQueue::Calm(const Channel& channel, Doing doing) { complaints_.erase({channel.number, doing}); }
 
 // ---- The SQS queues
 
@@ -190,6 +187,13 @@ void SqsQueue::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
     }
     if (!local.empty()) SendHere(std::move(local), [](const Status&) {});
     ChangeAll(std::move(deliveries), /*remove=*/false, std::move(done));
+  });
+}
+
+void SqsQueue::Flush(DoneStatus done) {
+  loop_.Post([this, done = std::move(done)]() mutable {
+    flushes_.push_back(std::move(done));
+    TellFlushed();
   });
 }
 

@@ -12,6 +12,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -53,12 +54,11 @@ class SqsQueue final : public TaskQueue {
   void Ack(std::vector<std::string> receipts, DoneStatus done) override;
   void Nack(std::vector<Delivery> deliveries, DoneStatus done) override;
   void StopReceiving(const SessionId& session) override;
-
-  // Answers when nothing is under way but polls.
-  void Sync(DoneStatus done);
+  void Flush(DoneStatus done) override;
 
  private:
   using Place = std::pair<TaskKind, std::string>;
+  enum class Doing { kSend, kReceive, kChange };
   struct Parked {
     ReceiveRequest request;
     Done<std::vector<Delivery>> done;
@@ -84,6 +84,7 @@ class SqsQueue final : public TaskQueue {
     SqsClient::CallPtr poll;
     HttpLoop::Id rest = 0;  // until the next poll, after a failure
     int failures = 0;       // of polls, in a row
+    std::optional<int64_t> sends_fail_since;  // of the runtime's monotonic clock
     int early = 0;          // empty answers long before their time, in a row
     int64_t poll_began = 0;  // of the runtime's monotonic clock
     std::deque<std::pair<uint64_t, Delivery>> held;  // by what they came in
@@ -96,10 +97,11 @@ class SqsQueue final : public TaskQueue {
   // ---- Sending (queue_send.cc)
   void SendHere(std::vector<TaskHint> hints, DoneStatus done);
   void SendBatch(Channel& channel, std::vector<TaskHint> hints, JointPtr joint);
+  void OnSendFailed(Channel& channel, const Status& status);
   static JointPtr NewJoint(DoneStatus done);
   static void Finish(const JointPtr& joint, const Status& status);
   void ChangeAll(std::vector<Delivery> deliveries, bool remove, DoneStatus done);
-  void Flush(Channel& channel, bool remove);
+  void StartChanges(Channel& channel, bool remove);
   void OnChanged(Channel& channel, bool remove, std::vector<Change> batch, int tries,
                  SqsClient::Reply reply);
   void SendChanges(Channel& channel, bool remove, std::vector<Change> batch, int tries);
@@ -124,12 +126,13 @@ class SqsQueue final : public TaskQueue {
   void CreateQueue(Channel& channel);
   void OnUrl(Channel& channel, SqsClient::Reply reply);
   std::string NameOf(const Channel& channel) const;
-  void Complain(const Status& status);
+  void Complain(const Channel& channel, Doing doing, const Status& status);
+  void Calm(const Channel& channel, Doing doing);
   Duration Jittered(int64_t millis) const;
-  // A call that Sync waits for.
+  // A call that Flush waits for: any but polls.
   void Call(std::string operation, const nlohmann::json& input,
             Callback<void(SqsClient::Reply)> done);
-  void TellSynced();
+  void TellFlushed();
   // On a thread of the runtime: engine and workflow code do not belong on this one.
   void Answer(Done<std::vector<Delivery>>&& done, StatusOr<std::vector<Delivery>> result);
 
@@ -143,9 +146,9 @@ class SqsQueue final : public TaskQueue {
   std::map<std::pair<SessionId, Place>, std::deque<TaskHint>> local_;  // for sessions that are busy
   std::set<SessionId> receiving_, stopped_;
   int calls_ = 0;  // under way, but for polls
-  std::vector<DoneStatus> syncs_;
+  std::vector<DoneStatus> flushes_;
   uint64_t last_batch_ = 0;
-  std::string complaint_;  // the last one
+  std::map<std::pair<uint32_t, Doing>, std::string> complaints_;  // of what fails in which channel, the last one
   HttpLoop loop_;
 };
 

@@ -146,7 +146,7 @@ void SqsQueue::OnPolled(Channel& channel, SqsClient::Reply reply) {
     return OnPollFailed(channel, reply.status());
   }
   channel.failures = 0;
-  complaint_.clear();
+  Calm(channel, Doing::kReceive);
   const auto messages = reply->find("Messages");
   std::vector<Delivery> deliveries, rubbish;
   if (messages != reply->end() && messages->is_array()) {
@@ -166,12 +166,13 @@ void SqsQueue::OnPolled(Channel& channel, SqsClient::Reply reply) {
     }
   }
   if (!rubbish.empty()) {
-    Complain(InvalidArgument(fmt::format(
-        "SQS queue {} had messages that are no hints of Marathon; they were removed",
-        NameOf(channel))));
+    Complain(channel, Doing::kReceive,
+             InvalidArgument(fmt::format(
+                 "SQS queue {} had messages that are no hints of Marathon; they were removed",
+                 NameOf(channel))));
     ChangeAll(std::move(rubbish), /*remove=*/true, [](const Status&) {});
   }
-  const bool early = deliveries.empty() && settings_.long_poll > Duration(0) &&
+  const bool early = deliveries.empty() &&
                      runtime_.MonotonicMicros() - channel.poll_began < kEarly;
   channel.early = early ? channel.early + 1 : 0;
   Give(channel, std::move(deliveries));
@@ -181,7 +182,9 @@ void SqsQueue::OnPolled(Channel& channel, SqsClient::Reply reply) {
 }
 
 void SqsQueue::OnPollFailed(Channel& channel, const Status& status) {
-  if (!IsTransient(status) || channel.failures >= kFailuresTold) Complain(status);
+  if (!IsTransient(status) || channel.failures >= kFailuresTold) {
+    Complain(channel, Doing::kReceive, status);
+  }
   Rest(channel, std::min(int64_t{50} << std::min(channel.failures++, 10), kRestMax));
 }
 

@@ -15,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kBatch = 10;  // of SQS
+constexpr int64_t kSendsFailTold = 2'000'000;  // us
 constexpr int kTriesMax = 4;   // of a deletion or a return; after that, its time in flight ends by itself
 
 // Of a batch's reply: entry numbers that failed, with the reply's entry.
@@ -71,7 +72,7 @@ void SqsQueue::SendHere(std::vector<TaskHint> hints, DoneStatus done) {
     ++joint->left;
     FindUrl(channel, [this, &channel, joint, some = std::move(found)](Status status) mutable {
       if (!status.ok()) {
-        if (!IsTransient(status)) Complain(status);
+        OnSendFailed(channel, status);
         return Finish(joint, status);
       }
       for (size_t at = 0; at < some.size(); at += kBatch) {
@@ -96,23 +97,35 @@ void SqsQueue::SendBatch(Channel& channel, std::vector<TaskHint> hints, JointPtr
        [this, &channel, joint = std::move(joint), count = hints.size()](SqsClient::Reply reply) {
          if (!reply.ok()) {
            if (reply.status().code() == StatusCode::kNotFound) channel.url.clear();
-           if (!IsTransient(reply.status())) Complain(reply.status());
+           OnSendFailed(channel, reply.status());
            return Finish(joint, reply.status());
          }
+         channel.sends_fail_since.reset();
+         const auto failed = FailedOf(*reply, count);
+         if (failed.empty()) Calm(channel, Doing::kSend);
          Status status;
-         for (const auto& [number, entry] : FailedOf(*reply, count)) {
+         for (const auto& [number, entry] : failed) {
            const Status error = Unavailable(fmt::format("SQS takes a hint not: {}: {}",
                                                         EntryText(*entry, "Code"),
                                                         EntryText(*entry, "Message")));
            // What is our own fault is so at the next try, too.
            if (IsSendersFault(*entry)) {
-             Complain(error);
+             Complain(channel, Doing::kSend, error);
            } else {
              status = error;
            }
          }
          Finish(joint, status);
        });
+}
+
+// A moment of trouble is nothing to tell. What stays is told by whoever sends, too: it may receive nothing.
+void SqsQueue::OnSendFailed(Channel& channel, const Status& status) {
+  const int64_t now = runtime_.MonotonicMicros();
+  if (!channel.sends_fail_since.has_value()) channel.sends_fail_since = now;
+  if (!IsTransient(status) || now - *channel.sends_fail_since >= kSendsFailTold) {
+    Complain(channel, Doing::kSend, status);
+  }
 }
 
 // ---- Deletions and returns
@@ -132,12 +145,12 @@ void SqsQueue::ChangeAll(std::vector<Delivery> deliveries, bool remove, DoneStat
     (remove ? channel.deletions : channel.returns).push_back({std::string(end + 1), joint});
     channels.insert(&channel);
   }
-  for (Channel* channel : channels) Flush(*channel, remove);
+  for (Channel* channel : channels) StartChanges(*channel, remove);
   Finish(joint, Status());
 }
 
 // One call at a time: what comes meanwhile goes together.
-void SqsQueue::Flush(Channel& channel, bool remove) {
+void SqsQueue::StartChanges(Channel& channel, bool remove) {
   bool& busy = remove ? channel.deleting : channel.returning;
   std::deque<Change>& waiting = remove ? channel.deletions : channel.returns;
   if (busy || waiting.empty()) return;
@@ -167,22 +180,22 @@ void SqsQueue::SendChanges(Channel& channel, bool remove, std::vector<Change> ba
 // A receipt that is too old, or of a message that is gone, is no error: its message is in other hands.
 void SqsQueue::OnChanged(Channel& channel, bool remove, std::vector<Change> batch, int tries,
                          SqsClient::Reply reply) {
-  std::vector<Change> again;
+  std::vector<Status> ends(batch.size(), reply.status());
   if (reply.ok()) {
     for (const auto& [number, entry] : FailedOf(*reply, batch.size())) {
-      if (!IsSendersFault(*entry)) again.push_back(batch[number]);
+      if (IsSendersFault(*entry)) continue;
+      ends[number] = Unavailable(fmt::format("SQS does not {} a message: {}: {}", remove ? "delete" : "give back",
+                                             EntryText(*entry, "Code"), EntryText(*entry, "Message")));
     }
-  } else if (IsTransient(reply.status())) {
-    again = batch;
   }
-  const Status error = reply.ok() ? Unavailable("SQS has not done it") : reply.status();
-  const bool give_up = ++tries == kTriesMax;
-  if (give_up) again.clear();
-  for (const Change& change : batch) {
-    const bool waits = std::any_of(again.begin(), again.end(), [&](const Change& one) {
-      return one.handle == change.handle && one.joint == change.joint;
-    });
-    if (!waits) Finish(change.joint, reply.ok() && !give_up ? Status() : reply.status());
+  ++tries;
+  std::vector<Change> again;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (IsTransient(ends[i]) && tries < kTriesMax) {
+      again.push_back(std::move(batch[i]));
+    } else {
+      Finish(batch[i].joint, ends[i]);
+    }
   }
   if (!again.empty()) {
     ++calls_;
@@ -193,9 +206,10 @@ void SqsQueue::OnChanged(Channel& channel, bool remove, std::vector<Change> batc
     });
     return;
   }
-  if (!reply.ok() && !IsTransient(reply.status())) Complain(reply.status());
+  if (reply.ok()) Calm(channel, Doing::kChange);
+  if (!reply.ok() && !IsTransient(reply.status())) Complain(channel, Doing::kChange, reply.status());
   (remove ? channel.deleting : channel.returning) = false;
-  Flush(channel, remove);
+  StartChanges(channel, remove);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail
