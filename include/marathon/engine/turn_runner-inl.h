@@ -86,11 +86,22 @@ MARATHON_INLINE void TurnRunner::OnTaken(SlotPtr slot, StatusOr<RunSnapshot> tak
   if (IsTransient(taken.status())) {
     return TryAgain(std::move(slot), &TurnRunner::Take);
   }
-  if (taken.status().code() == StatusCode::kDataLoss) {
-    host_.Log(LogLevel::kError, fmt::format("run {} of \"{}\" cannot be read: {}", slot->key.run_id,
-                                            slot->key.workflow_id, MessageOf(taken.status())));
-  }
+  if (taken.status().code() == StatusCode::kDataLoss) return BlockDamaged(std::move(slot), taken.status());
   GiveUp(std::move(slot));
+}
+
+// If its row can be read, people are told there, too, and nobody tries again before they have acted.
+MARATHON_INLINE void TurnRunner::BlockDamaged(SlotPtr slot, Status damage) {
+  host_.store().Read({.run = slot->key}, [self = host_.Self(), slot,
+                                          damage = std::move(damage)](const StatusOr<RunSnapshot>& seen) {
+    std::string reason = fmt::format("its history cannot be read: {}", MessageOf(damage));
+    if (seen.ok()) {
+      slot->base_version = seen->row.version;
+      return self->turns().Block(slot, std::move(reason), 0);
+    }
+    self->Log(LogLevel::kError, fmt::format("run {} of \"{}\": {}", slot->key.run_id, slot->key.workflow_id, reason));
+    self->turns().GiveUp(slot);
+  });
 }
 
 // A long history comes in pages.

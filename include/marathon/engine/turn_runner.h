@@ -72,6 +72,7 @@ class TurnRunner {
   void Drive(SlotPtr slot, bool ask);
   void Take(SlotPtr slot);
   void OnTaken(SlotPtr slot, StatusOr<RunSnapshot> taken);
+  void BlockDamaged(SlotPtr slot, Status damage);
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
   void Load(SlotPtr slot, RunSnapshot snapshot);
   void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
