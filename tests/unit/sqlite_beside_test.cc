@@ -272,7 +272,7 @@ TEST_F(SqliteBesideTest, AFileWithoutThemGetsThem) {
   EXPECT_TRUE(Append(process, {"s", "step", 1, 0, {"x"}}).ok());
   EXPECT_EQ(Wait(process), 0);
   EXPECT_TRUE(Enter(process, "k", "a").granted);
-  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "7");
   EXPECT_EQ(CheckSqliteFile(file()), Status());
 }
 

@@ -459,7 +459,7 @@ TEST_F(SqliteStoreTest, WhatWaitsInAFileOfSchema5HasTheDefaultPriority) {
     EXPECT_THAT(ReceiveActivities(process, "s", 3), ::testing::ElementsAre(KeyOf(0), KeyOf(1), KeyOf(2)));
     process.ports.queue->StopReceiving("s");
   }
-  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "7");
   EXPECT_EQ(RawDatabase(file()).Text("SELECT group_concat(priority, ' ') FROM activities"), "3 3 4 2");
   ExpectSound();
 }

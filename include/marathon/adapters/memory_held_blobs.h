@@ -65,7 +65,7 @@ class MemoryHeldBlobs {
   }
 
  private:
-  static constexpr int kSweptAlong = 4;  // by each that comes or goes: so they never become many
+  static constexpr int kSweptAlong = 8;  // by each that comes or goes: so they never become many
 
   struct Blob {
     std::string bytes;
