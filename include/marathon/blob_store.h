@@ -28,6 +28,12 @@ struct BlobRef {
   friend bool operator==(const BlobRef&, const BlobRef&) = default;
 };
 
+// A blob with its name.
+struct NamedBlob {
+  BlobRef ref;
+  std::string bytes;
+};
+
 class BlobStore {
  public:
   virtual ~BlobStore() = default;

@@ -26,6 +26,11 @@ inline constexpr size_t kMaxLabelsBytes = 4096;
 // One encoded value. Larger things belong in a file or an object store, and their name in the payload.
 inline constexpr size_t kPayloadWarnBytes = 256u << 10;
 inline constexpr size_t kPayloadMaxBytes = 4u << 20;
+// A longer one stands beside the history, as a blob: about where reading a file of its own begins to cost less than
+// copying it with each row that has it. And so long is a blob kept that no run holds any more, for whoever was about to
+// read it.
+inline constexpr size_t kPayloadInlineBytes = 64u << 10;
+inline constexpr Duration kBlobGrace = std::chrono::minutes(1);
 
 // JSON nesting, enforced while parsing and before writing (nlohmann's dump recurses).
 inline constexpr int kJsonMaxDepth = 128;

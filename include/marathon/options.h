@@ -10,6 +10,7 @@
 #include "marathon/config.h"
 #include "marathon/ids.h"
 #include "marathon/labels.h"
+#include "marathon/limits.h"
 #include "marathon/log_sink.h"
 #include "marathon/retry_policy.h"
 #include "marathon/state_store.h"
@@ -42,6 +43,10 @@ struct EngineOptions {
   // Names this build in histories; a run that blocked on it is retried by another, and one that is pinned to it
   // (Versioning::kPinned) is only for it. 1 to 200 bytes. Empty: the executable's own build id.
   std::string build_id{};
+
+  // A payload of more bytes is kept as a blob beside the history that names it, the same bytes once; from
+  // limits::kPayloadMaxBytes on none is. Of what is written from now on: what is stored is read either way.
+  size_t payload_inline_bytes = limits::kPayloadInlineBytes;
 
   // Replays every run from its first event after every turn, and blocks the run if the code does not
   // repeat itself. For tests: it costs a whole replay a turn.

@@ -12,6 +12,9 @@ namespace marathon::inline MARATHON_ABI {
 enum class Encoding : uint8_t {
   kNone = 0,  // no value (a `void` result); `data` is empty
   kJson = 1,  // UTF-8 JSON text
+  // The bytes are a blob beside the history: `data` names it (store/payload_refs.h). Only in what is stored: a workflow,
+  // an activity, a client or an export never meets one.
+  kBlob = 2,
 };
 
 struct Payload {

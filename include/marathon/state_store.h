@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "marathon/blob_store.h"
 #include "marathon/callback.h"
 #include "marathon/config.h"
 #include "marathon/event.h"
@@ -96,6 +97,10 @@ struct TurnCommit {
 
   EventId new_version = 0;  // equal to expected_version when no event is written
   std::string record;       // EncodeRecord of the turn's events; empty when there are none
+  // What payloads of `record` and of `activities` name (Encoding::kBlob), each once. The run holds them from this commit
+  // on, whatever else holds them, and as long as it is kept. Only where keeps_blobs().
+  std::vector<NamedBlob> blobs;
+  int64_t history_bytes = 0;  // what the record counts for: its size with all payloads in it. 0: its size
   uint64_t inbox_taken = 0; // messages up to this sequence number are consumed
   std::vector<HandedOver> handed_over;
 
@@ -441,6 +446,16 @@ class StateStore {
 
   // ---- Time
   virtual void PollDue(DueRequest request, Done<DueReply> done) = 0;
+
+  // ---- Blobs that runs hold, so that large payloads stand beside the histories that name them
+  // Whether it keeps them.
+  virtual bool keeps_blobs() const { return false; }
+  // Bytes that runs of this workflow id hold, or held until limits::kBlobGrace ago, in order. kNotFound names the first
+  // that is not there; kDataLoss the first whose bytes do not match; kInvalidArgument: a ref is none.
+  virtual void ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs, Done<std::vector<std::string>> done) {
+    static_cast<void>(workflow_id), static_cast<void>(refs);
+    done(Unimplemented("this store keeps no blobs for runs"));
+  }
 
   // ---- Reading
   // kNotFound.

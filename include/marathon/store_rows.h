@@ -94,6 +94,7 @@ struct RunRow {
   bool deleted = false;           // goes with the last of what it owes
   std::optional<RunLabels> labels;  // as they are now; none: there are none
   std::optional<std::string> pinned;  // the build whose workers alone take its turns; none: any do
+  bool has_blobs = false;             // some of its payloads are blobs, which it holds
 
   friend bool operator==(const RunRow&, const RunRow&) = default;
 };

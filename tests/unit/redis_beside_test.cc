@@ -16,6 +16,9 @@
 #include <vector>
 
 #include "../redis_server.h"
+#include "marathon/detail/sha256.h"
+#include "marathon/event_codec.h"
+#include "marathon/limits.h"
 #include "marathon/adapters/redis.h"
 #include "marathon/runtime/thread_runtime.h"
 
@@ -85,6 +88,42 @@ class RedisBesideTest : public ::testing::Test {
   tests::RedisServer server_;
   ThreadRuntime runtime_{2, 2};
 };
+
+// Of a run's large payloads; and when the last run that holds them has gone, the server forgets them.
+TEST_F(RedisBesideTest, HeldBlobsExpireWhenNobodyHoldsThem) {
+  Ports ports = Open();
+  const std::string digest = detail::Sha256Hex("bytes");
+  for (const std::string id : {"a", "b"}) {
+    StartRequest request{.run = {id, id + "-run"}, .workflow_type = "Type", .task_queue = "queue", .request_id = id};
+    TurnCommit& turn = request.first_turn.emplace();
+    turn.run = request.run;
+    turn.commit_id = 1;
+    turn.new_version = 1;
+    turn.record = EncodeRecord(1, {{1, WorkflowCompleted{}}});
+    turn.blobs.push_back({{digest, 5}, "bytes"});
+    turn.close = RunStatus::kCompleted;
+    const auto started = Wait<StartReply>([&](auto done) { ports.store->Start(request, std::move(done)); });
+    ASSERT_TRUE(started.ok()) << started.status();
+  }
+  const auto erase = [&](const std::string& id) {
+    const auto erased = Wait<bool>([&](auto done) {
+      ports.store->Delete({id, id + "-run"}, [done = std::move(done)](Status status) mutable {
+        status.ok() ? done(true) : done(std::move(status));
+      });
+    });
+    EXPECT_TRUE(erased.ok()) << erased.status();
+  };
+  const std::string prefix = "marathon:{default:0}:";
+  EXPECT_EQ(TimeToLive("vb:" + digest), -1) << "it does not expire";
+  EXPECT_EQ(Command("SCARD " + prefix + "vh:" + digest), 2);
+  erase("a");
+  EXPECT_EQ(TimeToLive("vb:" + digest), -1);
+  EXPECT_EQ(Command("SCARD " + prefix + "vh:" + digest), 1);
+  erase("b");
+  EXPECT_THAT(TimeToLive("vb:" + digest), AllOf(Gt(0), Le(limits::kBlobGrace.count())));
+  EXPECT_EQ(Command("EXISTS " + prefix + "vh:" + digest), 0);
+  EXPECT_EQ(Command("EXISTS " + prefix + "v:1:aa-run " + prefix + "v:1:bb-run"), 0);
+}
 
 TEST_F(RedisBesideTest, AReaderHearsWhatAnotherProcessWrites) {
   Ports one = Open(), two = Open();

@@ -127,6 +127,16 @@ inline History SmallHistory() {
   return history;
 }
 
+// Payloads that stand beside their record.
+inline History NamedPayloads() {
+  const Payload large{"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad 70000 1", Encoding::kBlob};
+  Failure failure = FullFailure();
+  failure.details = large;
+  return {{1, WorkflowStarted{"Checkout", large, "default", "", Duration(0), {}, {}}},
+          {2, ActivityScheduled{"Charge", "default", large, {}, {}}},
+          {3, ActivityFailed{2, failure, 1}}};
+}
+
 inline RunRow FullRunRow() {
   RunRow row;
   row.key = {"order-1", "0193-run"};
@@ -159,6 +169,7 @@ inline RunRow FullRunRow() {
   row.deleted = true;
   row.labels = FullLabels();
   row.pinned = "build-7";
+  row.has_blobs = true;
   return row;
 }
 

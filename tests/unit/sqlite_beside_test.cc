@@ -11,6 +11,7 @@
 
 #include "faulty_vfs.h"
 #include "marathon/detail/sha256.h"
+#include "marathon/store/payload_refs.h"
 #include "sqlite_fixture.h"
 #include "src/adapters/sqlite/schema.h"
 
@@ -256,6 +257,51 @@ TEST_F(SqliteBesideTest, DamageIsFoundAndNamed) {
   EXPECT_TRUE(Get(process, {refs->at(0)}).ok()) << "the other is whole";
 }
 
+// Blobs that runs hold: of two runs, "shared" and one of its own each.
+TEST_F(SqliteBesideTest, DamageToHeldBlobsIsFound) {
+  Process process(world_);
+  ASSERT_TRUE(process.Open(file()).ok());
+  for (const int n : {1, 2}) {
+    ASSERT_TRUE(process.Start(StartOf(n)).ok());
+    TurnCommit turn = FirstTurn(n, "", false);
+    for (const std::string& bytes : {std::string("shared"), "of " + std::to_string(n)}) {
+      turn.blobs.push_back({{detail::Sha256Hex(bytes), bytes.size()}, bytes});
+    }
+    const Payload name = detail::ToPayload({turn.blobs[1].ref, Encoding::kJson});
+    turn.record = EncodeRecord(turn.commit_id, {{1, TurnStarted{}},
+                                                {2, WorkflowStarted{.input = name}},
+                                                {3, ActivityScheduled{.activity_type = "Charge", .input = name}}});
+    turn.activities.at(0).input = name;
+    ASSERT_TRUE(process.Commit(turn).ok());
+  }
+  EXPECT_EQ(CheckSqliteFile(file()), Status());
+  RawDatabase raw(file());
+  EXPECT_EQ(raw.Text("SELECT group_concat(holders, ' ') FROM marathon_blobs"), "2 1 1");
+  const auto finding = [&](const std::string& damage, const std::string& repair) {
+    raw.Run(damage);
+    const Status status = CheckSqliteFile(file());
+    raw.Run(repair);
+    EXPECT_EQ(status.code(), StatusCode::kDataLoss) << damage;
+    return std::string(MessageOf(status));
+  };
+  const std::string digest = detail::Sha256Hex("of 2");
+  EXPECT_THAT(finding("UPDATE marathon_blobs SET holders = 1 WHERE id = 1", "UPDATE marathon_blobs SET holders = 2 WHERE id = 1"),
+              HasSubstr("who holds it"));
+  EXPECT_THAT(finding("UPDATE marathon_blobs SET kept_until = 1 WHERE id = 1",
+                      "UPDATE marathon_blobs SET kept_until = NULL WHERE id = 1"),
+              HasSubstr("who holds it"));
+  EXPECT_THAT(finding("UPDATE marathon_blob_holders SET run = 9 WHERE blob = 3",
+                      "UPDATE marathon_blob_holders SET run = 2 WHERE blob = 3"),
+              HasSubstr("who holds it"));
+  EXPECT_THAT(finding("DELETE FROM marathon_blob_holders WHERE blob = 3; UPDATE marathon_blobs SET holders = 0, kept_until = 1 WHERE id = 3",
+                      "INSERT INTO marathon_blob_holders VALUES (2, 3); UPDATE marathon_blobs SET holders = 1, kept_until = NULL WHERE id = 3"),
+              HasSubstr(digest));
+  EXPECT_THAT(finding("UPDATE marathon_blob_bytes SET bytes = 'of 3' WHERE blob = 3",
+                      "UPDATE marathon_blob_bytes SET bytes = 'of 2' WHERE blob = 3"),
+              HasSubstr(digest));
+  EXPECT_EQ(CheckSqliteFile(file()), Status());
+}
+
 // Method: as a program of schema 1 left it.
 TEST_F(SqliteBesideTest, AFileWithoutThemGetsThem) {
   {
@@ -272,7 +318,7 @@ TEST_F(SqliteBesideTest, AFileWithoutThemGetsThem) {
   EXPECT_TRUE(Append(process, {"s", "step", 1, 0, {"x"}}).ok());
   EXPECT_EQ(Wait(process), 0);
   EXPECT_TRUE(Enter(process, "k", "a").granted);
-  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "7");
   EXPECT_EQ(CheckSqliteFile(file()), Status());
 }
 

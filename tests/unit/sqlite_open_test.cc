@@ -46,7 +46,7 @@ TEST_F(SqliteOpenTest, MakesANewFileThatSaysWhatItIs) {
   ASSERT_TRUE(Open().ok());
   RawDatabase db(file());
   EXPECT_EQ(db.Text("PRAGMA application_id"), std::to_string(0x4d617261));
-  EXPECT_EQ(db.Text("PRAGMA user_version"), "6");
+  EXPECT_EQ(db.Text("PRAGMA user_version"), "7");
   EXPECT_EQ(db.Text("PRAGMA journal_mode"), "wal");
   struct stat info = {};
   ASSERT_EQ(stat(file().c_str(), &info), 0);

@@ -447,7 +447,8 @@ TEST_F(SqliteStoreTest, WhatWaitsInAFileOfSchema5HasTheDefaultPriority) {
   RawDatabase(file()).Run(
       "DROP INDEX marathon_activities_claimable; ALTER TABLE activities DROP COLUMN priority;"
       "CREATE INDEX activities_claimable ON activities (ns, queue, claimable) WHERE claimable IS NOT NULL;"
-      "DROP TABLE marathon_places; DROP TABLE marathon_place_holders; PRAGMA user_version = 5");
+      "DROP TABLE marathon_places; DROP TABLE marathon_place_holders; DROP TABLE marathon_blobs;"
+      "DROP TABLE marathon_blob_bytes; DROP TABLE marathon_blob_holders; PRAGMA user_version = 5");
   {
     Process process(world_, "today");
     ASSERT_TRUE(process.Open(file()).ok());
@@ -459,7 +460,7 @@ TEST_F(SqliteStoreTest, WhatWaitsInAFileOfSchema5HasTheDefaultPriority) {
     EXPECT_THAT(ReceiveActivities(process, "s", 3), ::testing::ElementsAre(KeyOf(0), KeyOf(1), KeyOf(2)));
     process.ports.queue->StopReceiving("s");
   }
-  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "6");
+  EXPECT_EQ(RawDatabase(file()).Text("PRAGMA user_version"), "7");
   EXPECT_EQ(RawDatabase(file()).Text("SELECT group_concat(priority, ' ') FROM activities"), "3 3 4 2");
   ExpectSound();
 }

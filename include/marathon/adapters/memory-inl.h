@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 
 #include "marathon/adapters/memory.h"
 #include "marathon/adapters/memory_blobs.h"
@@ -65,7 +66,7 @@ class MemoryStore final : public StateStore {
  public:
   MemoryStore(const Clock& clock, MemoryOptions options, std::shared_ptr<LocalHub> hub,
               std::string domain)
-      : clock_(clock), hub_(std::move(hub)), domain_(std::move(domain)) {
+      : clock_(clock), hub_(std::move(hub)), domain_(std::move(domain)), shared_(clock) {
     shared_.times.closed_keep = options.closed_keep;
     shared_.closed_bytes_max = options.closed_bytes;
     for (auto& shard : shards_) shard = std::make_unique<MemoryShard>(shared_);
@@ -168,6 +169,13 @@ class MemoryStore final : public StateStore {
 
   // ---- Time
   void PollDue(DueRequest request, Done<DueReply> done) override { done(Poll(std::move(request))); }
+
+  // ---- Blobs that runs hold
+  bool keeps_blobs() const override { return true; }
+  void ReadBlobs(std::string, std::vector<BlobRef> refs, Done<std::vector<std::string>> done) override {
+    done(shared_.blobs.Read(refs));
+  }
+  MemoryHeldBlobs& held_blobs() { return shared_.blobs; }
 
   // ---- Reading
   void Read(ReadRequest request, Done<RunSnapshot> done) override {
@@ -315,6 +323,12 @@ MARATHON_INLINE Backend MemoryBackend(MemoryOptions options) {
                    }
                    return NewMemoryPorts(runtime, options);
                  }};
+}
+
+MARATHON_INLINE int64_t MemoryBlobsHeld(const StateStore& store) {
+  auto& blobs = const_cast<detail::MemoryStore&>(static_cast<const detail::MemoryStore&>(store)).held_blobs();
+  blobs.Sweep(std::numeric_limits<int>::max());
+  return blobs.size();
 }
 
 MARATHON_INLINE int64_t MemoryDueVisited(const StateStore& store) {

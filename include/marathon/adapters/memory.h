@@ -36,6 +36,8 @@ Backend MemoryBackend(MemoryOptions options = {});
 // How many entries of the due index polls of this store have looked at, ever: what the cost of an
 // idle poll is made of. REQUIRES: `store` came from NewMemoryPorts.
 int64_t MemoryDueVisited(const StateStore& store);
+// How many blobs runs of this store hold, or held until limits::kBlobGrace ago. REQUIRES: as above.
+int64_t MemoryBlobsHeld(const StateStore& store);
 
 }  // namespace marathon::inline MARATHON_ABI
 

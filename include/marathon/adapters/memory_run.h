@@ -149,6 +149,7 @@ struct MemoryRun : MemoryDueItem, ListLink {
   int32_t give_backs = 0;
   int32_t dead_letters = 0;
   bool deleted = false;
+  bool has_blobs = false;
   Boxed<BlockInfo> blocked;
   Boxed<RunLinks> links;
   Boxed<PauseInfo> paused;
@@ -161,6 +162,7 @@ struct MemoryRun : MemoryDueItem, ListLink {
   std::vector<std::unique_ptr<MemoryTimer>> timers;         // by ascending id
   std::unique_ptr<MemoryInbox> inbox;
   std::unique_ptr<MemoryKeys> keys;
+  std::unique_ptr<std::unordered_set<std::string>> held;  // digests of blobs
 };
 
 // Places in those vectors: of `id`, or where it would be.

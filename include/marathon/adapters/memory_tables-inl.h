@@ -123,6 +123,9 @@ MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
       return;
     }
   };
+  if (run.held && !MARATHON_MUTANT("blobs_held_for_ever")) {
+    for (const std::string& sha256 : *run.held) shared_.blobs.Release(sha256);
+  }
   while (!run.activities.empty()) EraseActivity(*run.activities.back());
   EraseTimers(run);
   due_.Remove(run);
@@ -177,6 +180,7 @@ MARATHON_INLINE RunRow MemoryShard::ToRow(const Run& run) const {
   row.deleted = run.deleted;
   if (run.labels) row.labels = *run.labels;
   if (run.pinned) row.pinned = *run.pinned;
+  row.has_blobs = run.has_blobs;
   return row;
 }
 
@@ -205,6 +209,13 @@ MARATHON_INLINE void MemoryShard::Scan(uint64_t sequence, size_t limit,
 MARATHON_INLINE int64_t MemoryShard::Count(const std::function<bool(const Run&)>& accept) const {
   return std::count_if(started_.begin(), started_.end(),
                        [&](const Started& s) { return s.run != nullptr && accept(*s.run); });
+}
+
+MARATHON_INLINE void MemoryShard::HoldBlobs(Run& run, std::vector<NamedBlob>&& blobs) {
+  if (!run.held) run.held = std::make_unique<std::unordered_set<std::string>>();
+  for (NamedBlob& blob : blobs) {
+    if (run.held->insert(blob.ref.sha256).second) shared_.blobs.Hold(std::move(blob));
+  }
 }
 
 // ---- Records, messages, keys -------------------------------------------------------------------

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "marathon/adapters/memory_held_blobs.h"
 #include "marathon/adapters/memory_run.h"
 #include "marathon/adapters/memory_sessions.h"
 #include "marathon/config.h"
@@ -27,9 +28,12 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 // What all shards of a store share.
 struct MemoryShared {
+  explicit MemoryShared(const Clock& clock) : blobs(clock) {}
+
   StoreTimes times;
   size_t closed_bytes_max = 0;
   MemorySessions sessions;
+  MemoryHeldBlobs blobs;
   std::atomic<size_t> closed_bytes{0};
   std::atomic<uint64_t> last_sequence{0};
   std::atomic<int64_t> due_visited{0};
@@ -59,6 +63,8 @@ class MemoryShard {
   bool ReadRecords(const Run& run, EventId after, size_t max_bytes,
                    std::vector<std::string>& out) const;
   std::string LastRecord(const Run& run) const;
+
+  void HoldBlobs(Run& run, std::vector<NamedBlob>&& blobs);
 
   void AppendMessage(Run& run, Message&& message);
   void ReadInbox(const Run& run, uint64_t after, int max, std::vector<Message>& out) const;

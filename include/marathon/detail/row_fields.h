@@ -99,6 +99,7 @@ struct Layout<RunRow> {
       Field{"deleted", &RunRow::deleted},
       AddedField{"labels", &RunRow::labels},
       AddedField{"pinned", &RunRow::pinned},
+      AddedField{"has_blobs", &RunRow::has_blobs},
   };
 };
 

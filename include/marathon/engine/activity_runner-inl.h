@@ -12,6 +12,7 @@
 #include "marathon/engine/activity_claims-inl.h"
 #include "marathon/engine/attempt-inl.h"
 #include "marathon/engine/host.h"
+#include "marathon/engine/payload_store.h"
 #include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -151,8 +152,32 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool a
 }
 
 MARATHON_INLINE void ActivityRunner::Begin(std::shared_ptr<Attempt> attempt) {
+  if (attempt->input().encoding == Encoding::kBlob) return ReadInput(std::move(attempt), 0);
   const bool suspect = attempt->deliveries() >= limits::kSuspectDeliveries && !IsBuiltIn(attempt->activity_type());
   suspect ? RunSuspect(std::move(attempt)) : Run(std::move(attempt));
+}
+
+// A damaged one is a failure like any other, so that the retry policy gives people time to mend it.
+MARATHON_INLINE void ActivityRunner::ReadInput(std::shared_ptr<Attempt> attempt, int failures) {
+  const RunKey& run = attempt->key().run;
+  Payload name = attempt->input();
+  ReadPayload(host_.store(), run, std::move(name), [self = host_.Self(), attempt, failures](StatusOr<Payload> input) {
+    constexpr int kPatience = 8;  // some seconds: its deadline passes meanwhile
+    if (attempt->stop_source().stop_requested()) return self->activities().GiveBack(*attempt, Duration(0));
+    if (input.ok()) {
+      attempt->SetInput(*std::move(input));
+      return self->activities().Begin(attempt);
+    }
+    if (!IsTransient(input.status())) {
+      Failure failure{.kind = FailureKind::kEngine};
+      failure.type = failure_type::kDataLoss;
+      failure.message = fmt::format("the input of activity \"{}\" is not to be had: {}", attempt->activity_type(),
+                                    MessageOf(input.status()));
+      return attempt->Finish(std::move(failure));
+    }
+    if (failures == kPatience) return self->activities().GiveBack(*attempt, Duration(1'000));
+    self->AfterBackoff(failures + 1, [self, attempt, failures] { self->activities().ReadInput(attempt, failures + 1); });
+  });
 }
 
 // What is told to stop ends when the answer to its question is there: it may have a place by then.

@@ -113,6 +113,8 @@ class ActivityRunner {
   void Enter(std::shared_ptr<Attempt> attempt, int failures);
   void OnEntered(std::shared_ptr<Attempt> attempt, int failures, const StatusOr<bool>& granted);
   void Begin(std::shared_ptr<Attempt> attempt);
+  // One that is a blob, first.
+  void ReadInput(std::shared_ptr<Attempt> attempt, int failures);
   void Run(std::shared_ptr<Attempt> attempt);
   void RunSuspect(std::shared_ptr<Attempt> attempt);
   void HoldDead(Attempt& attempt, Failure failure);

@@ -41,6 +41,8 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   Epoch epoch() const { return epoch_; }
   const SessionId& session() const { return session_; }
   const ActivityPolicy& policy() const { return policy_; }
+  const Payload& input() const { return input_; }
+  void SetInput(Payload input) { input_ = std::move(input); }
   Time scheduled_at() const { return scheduled_at_; }
   Owed owed() const { return owed_; }
   const SlotPtr& slot() const { return slot_; }
@@ -94,7 +96,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   const ActivityPolicy policy_;
   const Time scheduled_at_;
   const Owed owed_;
-  const Payload input_;
+  Payload input_;  // as it is stored, until it is read: before Run
   std::stop_source stop_;
   std::atomic<bool> canceled_{false};
   std::atomic<bool> overtaken_{false};

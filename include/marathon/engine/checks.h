@@ -38,6 +38,9 @@ inline Status CheckTaskQueue(std::string_view name) {
 }
 
 inline Status CheckPayload(std::string_view what, const Payload& payload) {
+  if (payload.encoding == Encoding::kBlob) {
+    return InvalidArgument(fmt::format("the {} is the name of a blob in some store, and no value", what));
+  }
   if (payload.data.size() <= limits::kPayloadMaxBytes) return {};
   return ResourceExhausted(fmt::format("the {} has {} bytes, over the limit of {}", what,
                                        payload.data.size(), limits::kPayloadMaxBytes));

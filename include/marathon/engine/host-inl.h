@@ -18,6 +18,7 @@
 #include "marathon/engine/local_activities-inl.h"
 #include "marathon/engine/place_keeper-inl.h"
 #include "marathon/engine/nothing_beside.h"
+#include "marathon/engine/payload_store.h"
 #include "marathon/engine/run_messages-inl.h"
 #include "marathon/engine/schedules-inl.h"
 #include "marathon/engine/session_keeper-inl.h"
@@ -28,10 +29,16 @@
 
 namespace marathon::inline MARATHON_ABI {
 
+// The store, with large payloads in their places.
+inline std::shared_ptr<StateStore> WithPayloads(std::shared_ptr<StateStore> store, const EngineOptions& options) {
+  if (!store->keeps_blobs()) return store;
+  return std::make_shared<PayloadStore>(std::move(store), options.payload_inline_bytes);
+}
+
 MARATHON_INLINE Host::Host(Runtime& runtime, Ports ports, std::shared_ptr<const Registry> registry,
                            EngineOptions options)
     : runtime_(runtime),
-      store_(std::move(ports.store)),
+      store_(WithPayloads(std::move(ports.store), options)),
       queue_(std::move(ports.queue)),
       blobs_(ports.blobs ? std::move(ports.blobs) : detail::NoBlobs(store_->domain())),
       streams_(ports.streams ? std::move(ports.streams) : detail::NoStreams(store_->domain())),

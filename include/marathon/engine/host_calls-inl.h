@@ -269,7 +269,7 @@ struct Host::CloseState {
   CommitId commit_id = 0;
   std::unique_ptr<NextStart> next;  // of the try under way
   Id chain;                         // by its first run; empty: a certain run
-  bool damaged = false;             // its inbox cannot be read
+  int damage = 0;                   // 1: its inbox cannot be read; 2: its records cannot, either
   int tries = 0;
   DoneStatus done;
 };
@@ -367,7 +367,7 @@ MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseSta
   }
   commit.inbox_taken = seen.inbox.empty() ? 0 : seen.inbox.back().seq;
   // Signals beyond one page of the inbox are given up: a flood must not keep its run alive, nor may one that is damaged.
-  commit.leave_signals = state.damaged || seen.inbox.size() >= limits::kTurnMaxMessages;
+  commit.leave_signals = state.damage > 0 || seen.inbox.size() >= limits::kTurnMaxMessages;
   return commit;
 }
 
@@ -376,8 +376,8 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
   constexpr int kTries = 100;
   ReadRequest read;
   read.run = state->run;
-  read.inbox = !state->damaged;
-  read.records = true;  // the first tells of a retry policy, and of a parent
+  read.inbox = state->damage < 1;
+  read.records = state->damage < 2;  // the first tells of a retry policy, and of a parent
   read.max_record_bytes = 1;
   store_->Read(std::move(read), [self = Self(), state](StatusOr<RunSnapshot> seen) {
     const auto again = [self, state](const Status& status) {
@@ -385,9 +385,7 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
       self->AfterBackoff(std::min(state->tries, 4), [self, state] { self->TryClose(state); });
     };
     if (!seen.ok()) {
-      if (seen.status().code() == StatusCode::kDataLoss && !std::exchange(state->damaged, true)) {
-        return self->TryClose(state);
-      }
+      if (seen.status().code() == StatusCode::kDataLoss && ++state->damage <= 2) return self->TryClose(state);
       return IsTransient(seen.status()) ? again(seen.status()) : state->done(seen.status());
     }
     state->run = seen->row.key;

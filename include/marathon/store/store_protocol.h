@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "marathon/blob_store.h"
 #include "marathon/config.h"
 #include "marathon/event.h"
 #include "marathon/ids.h"
@@ -66,7 +67,7 @@ concept RunTables =
       { t.InsertRun(RunRow()) } -> std::same_as<typename T::Run&>;  // not stored until UpdateRun
       { t.UpdateRun(run, time) };                                   // (run, due)
       // The run and all that is left of it: records, messages, dedupe keys, and its id if it is the
-      // newest.
+      // newest. Of its blobs, those that no other run holds are kept for limits::kBlobGrace.
       { t.EraseRun(run) };
       { t.SetOwner(run, text) };  // run.owner = text
       { t.ToRow(crun) } -> std::same_as<RunRow>;
@@ -80,6 +81,9 @@ concept RunTables =
       // more.
       { t.ReadRecords(crun, id, size_t(), texts) } -> std::same_as<bool>;
       { t.LastRecord(crun) } -> std::same_as<std::string>;  // empty: none
+
+      // ---- Blobs: the run holds these, too. The same bytes are kept once, whoever holds them.
+      { t.HoldBlobs(run, std::vector<NamedBlob>()) };
 
       // ---- Inbox. Append stores a message whose seq is assigned; Erase answers how many went.
       { t.AppendMessage(run, Message()) };

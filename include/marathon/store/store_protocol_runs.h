@@ -313,7 +313,12 @@ void StoreProtocol<Tables>::ApplyTurn(Run& run, TurnCommit&& commit) {
   run.commit_id = commit.commit_id;
   if (commit.pin) run.pinned = commit.build_id.str();
   if (!commit.record.empty()) {
-    run.history_bytes += static_cast<int64_t>(commit.record.size());
+    const auto stored = static_cast<int64_t>(commit.record.size());
+    run.history_bytes += std::max(stored, commit.history_bytes);
+    if (!commit.blobs.empty() && !MARATHON_MUTANT("blobs_not_held")) {
+      run.has_blobs = true;
+      t_.HoldBlobs(run, std::move(commit.blobs));
+    }
     t_.AppendRecord(run, commit.new_version, commit.commit_id, std::move(commit.record));
     if (effects_.events_awaited) effects_.answered.push_back(run.key);
   }

@@ -8,7 +8,17 @@
 #include <utility>
 #include <variant>
 
+#include "marathon/engine/payload_store.h"
+#include "marathon/testing/sim_coverage.h"
+
 namespace marathon::inline MARATHON_ABI::testing {
+
+// Invariants speak of payloads, and not of where they are kept.
+inline void MakeWhole(TurnCommit& commit) {
+  if (commit.blobs.empty()) return;
+  SimUses<"Payload(large)">();
+  MovePayloadsBack(commit);
+}
 
 MARATHON_INLINE void AuditedStateStore::OpenSession(SessionRow row,
                                                     std::weak_ptr<StoreWatcher> watcher,
@@ -49,6 +59,7 @@ MARATHON_INLINE void AuditedStateStore::ExpireSession(SessionId session, DoneSta
 
 MARATHON_INLINE void AuditedStateStore::Start(StartRequest request, Done<StartReply> done) {
   StartRequest copy = request;
+  if (copy.first_turn) MakeWhole(*copy.first_turn);
   auto heard = [this, copy = std::move(copy), done = std::move(done)](
                    StatusOr<StartReply> reply) mutable {
     if (reply.ok()) invariants_.Started(copy, *reply, base()->Now());
@@ -77,6 +88,7 @@ MARATHON_INLINE void AuditedStateStore::TakeTurn(TakeTurnRequest request, Done<R
 
 MARATHON_INLINE void AuditedStateStore::Commit(TurnCommit commit, Done<CommitReply> done) {
   TurnCommit copy = commit;
+  MakeWhole(copy);
   const RunKey run = commit.run;
   std::vector<UpdateAnswer> answers = commit.answers;
   auto applied = std::make_shared<bool>(false);

@@ -422,6 +422,16 @@ MARATHON_INLINE void FaultyStateStore::PollDue(DueRequest request, Done<DueReply
       });
 }
 
+MARATHON_INLINE void FaultyStateStore::ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs,
+                                                 Done<std::vector<std::string>> done) {
+  link_->Call<StatusOr<std::vector<std::string>>>(
+      "ReadBlobs", Link::Kind::kRead, std::move(done),
+      [store = base(), workflow_id = std::move(workflow_id),
+       refs = std::move(refs)](Done<std::vector<std::string>> d) mutable {
+        store->ReadBlobs(std::move(workflow_id), std::move(refs), std::move(d));
+      });
+}
+
 MARATHON_INLINE void FaultyStateStore::Read(ReadRequest request, Done<RunSnapshot> done) {
   link_->Call<StatusOr<RunSnapshot>>(
       "Read", Link::Kind::kRead, std::move(done),

@@ -75,6 +75,7 @@ class FaultyStateStore final : public ForwardingStateStore {
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
   void Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) override;
   void PollDue(DueRequest request, Done<DueReply> done) override;
+  void ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs, Done<std::vector<std::string>> done) override;
   void Read(ReadRequest request, Done<RunSnapshot> done) override;
   void List(ListRequest request, Done<ListReply> done) override;
   uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;

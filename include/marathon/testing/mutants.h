@@ -43,6 +43,8 @@ inline constexpr std::string_view kMutants[] = {
     "pin_ignored",                // a pinned run is anyone's
     "update_not_told",            // who waits for an update is not told of its answer
     "fork_forgets_pending",       // a fork does not begin anew what was pending
+    "blobs_not_held",             // a commit's blobs are not kept
+    "blobs_held_for_ever",        // … or not let go of with their run
     "enter_unchecked",            // whoever asks for a place of a concurrency key gets one
     "stream_fence_unchecked",     // an attempt that was overtaken goes on writing to a stream
     "frames_come_twice",          // an append that is repeated is written again

@@ -60,6 +60,10 @@ class RewindingStateStore final : public StateStore {
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
   void Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) override;
   void PollDue(DueRequest request, Done<DueReply> done) override;
+  bool keeps_blobs() const override { return base_->keeps_blobs(); }
+  void ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs, Done<std::vector<std::string>> done) override {
+    base_->ReadBlobs(std::move(workflow_id), std::move(refs), std::move(done));
+  }
   void Read(ReadRequest request, Done<RunSnapshot> done) override;
   void List(ListRequest request, Done<ListReply> done) override;
   uint64_t Await(AwaitRequest request, Done<RunSnapshot> done) override;

@@ -43,7 +43,8 @@ inline constexpr std::string_view kSimOperations[] = {
     "Run.Pin", "Run.Unpin", "Run.RetryActivity", "Run.Delete", "Run.Fork", "Run.Describe", "Run.History",
     "Run.Subscribe", "UpdateHandle.Wait", "UpdateHandle.Result", "Schedule.Pause", "Schedule.Resume",
     "Schedule.Trigger", "Schedule.Backfill", "Schedule.Update", "Schedule.Describe", "Schedule.Delete",
-    // Of what stands beside the runs.
+    // Of what stands beside the runs, and of payloads that do.
+    "Payload(large)",
     "BlobStore.Put", "BlobStore.Get", "BlobStore.Sweep", "StreamLog.Append", "StreamLog.Read", "StreamLog.CancelRead",
     "StreamLog.Trim", "StreamLog.Sweep", "Limiter.Acquire", "Limiter.Settle", "Limiter.Clear", "Limiter.Enter",
     "Limiter.Leave", "Transactions.End"};

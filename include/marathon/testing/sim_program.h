@@ -44,6 +44,9 @@ struct SimWork {
 inline constexpr Duration kSimDeadline{6'000};
 inline constexpr Duration kSimLongDeadline = std::chrono::hours(10);
 
+// Of those who look at what others have written: they move no payload out.
+inline constexpr size_t kSimInline = limits::kPayloadMaxBytes;
+
 // Longer than a simulation may last, a resting lease and all: what is swept before its end cannot be checked.
 inline constexpr Duration kSimStreamKeep = 3 * limits::kRestingLease;
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "marathon/adapters/memory.h"
+#include "marathon/engine/payload_store.h"
 #include "marathon/limits.h"
 #include "marathon/store/hint_outbox.h"
 #include "marathon/store/local_hub.h"
@@ -156,6 +157,7 @@ class Simulation {
   void CheckBeside();
   void CheckDeletes();
   void CheckLists();
+  void CheckBlobs();
 
   SimOptions options_;
   SimWorld world_;
@@ -163,7 +165,8 @@ class Simulation {
   Invariants invariants_;
   FaultCounts counts_;
   SimLedger ledger_{world_, invariants_};
-  Ports memory_;                        // the store below the audit, and the queue
+  Ports memory_;                        // the store below the audit, payloads in their places; and the queue
+  std::shared_ptr<StateStore> memory_store_;  // … and they where they are kept
   const Ports beside_ = NewMemoryPorts(world_, {.stream_keep = kSimStreamKeep});  // what stands beside the runs
   std::unique_ptr<SimStreams> streams_;
   SimBlobs blobs_{world_, invariants_, beside_.blobs};
@@ -250,7 +253,8 @@ MARATHON_INLINE bool Simulation::LosesTail(const SimOptions& options, SeededRand
 
 MARATHON_INLINE std::shared_ptr<StateStore> Simulation::MakeStore(const Clock& clock) {
   Ports ports = NewMemoryPorts(clock);
-  memory_.store = ports.store;
+  memory_store_ = ports.store;
+  memory_.store = std::make_shared<PayloadStore>(ports.store, kSimInline);
   if (memory_.queue == nullptr) memory_.queue = ports.queue;
   invariants_.Forget();
   return std::make_shared<AuditedStateStore>(ports.store, invariants_);
@@ -311,6 +315,8 @@ MARATHON_INLINE EngineOptions Simulation::DrawKnobs() {
   engine.verify_determinism = random.Below(4) == 0;
   engine.build_id = "simulated";
   if (random.Below(8) == 0) engine.max_activities_per_second = 20;
+  static constexpr size_t kInline[] = {0, 2, 16, limits::kPayloadInlineBytes};
+  engine.payload_inline_bytes = kInline[world_.Fork("payloads").Below(4)];
   return engine;
 }
 
@@ -340,6 +346,7 @@ MARATHON_INLINE SimReport Simulation::Run() {
   if (!Broken()) CheckDeletes();
   if (!Broken()) CheckLists();
   if (!Broken()) CheckBeside();
+  if (!Broken()) CheckBlobs();
 
   SimReport report;
   report.seed = options_.seed;

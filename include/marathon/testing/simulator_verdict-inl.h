@@ -237,6 +237,20 @@ MARATHON_INLINE void Simulation::CheckQuiescence() {
   }
 }
 
+// Retention forgets all runs, and nothing of their payloads is left.
+MARATHON_INLINE void Simulation::CheckBlobs() {
+  for (const auto& [key, run] : invariants_.runs()) {
+    if (!run.closed) return;  // an orphan
+  }
+  world_.RunUntil(world_.Now() + limits::kRetention);
+  for (bool more = true; more;) {
+    memory_store_->PollDue({}, [&](const StatusOr<DueReply>& due) { more = due->next_due <= due->now; });
+  }
+  world_.RunUntil(world_.Now() + limits::kBlobGrace);
+  const int64_t held = MemoryBlobsHeld(*memory_store_);
+  if (held > 0) invariants_.Report("I20", {}, fmt::format("all runs are forgotten, and {} of their blobs are not", held));
+}
+
 // The world goes on for as long as anything beside the runs is kept.
 MARATHON_INLINE void Simulation::CheckBeside() {
   limits_.Check();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "marathon/testing/conformance_activities.h"  // IWYU pragma: export
+#include "marathon/testing/conformance_blobs.h"       // IWYU pragma: export
 #include "marathon/testing/conformance_chains.h"      // IWYU pragma: export
 #include "marathon/testing/conformance_children.h"    // IWYU pragma: export
 #include "marathon/testing/conformance_control.h"     // IWYU pragma: export

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "marathon/config.h"
+#include "marathon/detail/sha256.h"
 #include "marathon/event_codec.h"
 #include "marathon/labels.h"
 #include "marathon/limits.h"
@@ -361,6 +362,40 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
     return rows.ok() ? *std::move(rows) : std::vector<ActivityRow>();
   }
 
+  // ---- Blobs that runs hold
+  using Bytes = std::vector<std::string>;
+  static NamedBlob Blob(const std::string& bytes) {
+    return {{marathon::detail::Sha256Hex(bytes), bytes.size()}, bytes};
+  }
+  static TurnCommit With(TurnCommit commit, const Bytes& blobs) {
+    for (const std::string& bytes : blobs) commit.blobs.push_back(Blob(bytes));
+    return commit;
+  }
+  StatusOr<Bytes> Blobs(const std::string& id, std::vector<BlobRef> refs) {
+    return Await<StatusOr<Bytes>>(*harness_,
+                                  [&](auto done) { store().ReadBlobs(id, std::move(refs), std::move(done)); });
+  }
+  bool HasBlob(const std::string& id, const std::string& bytes) {
+    const StatusOr<Bytes> read = Blobs(id, {Blob(bytes).ref});
+    if (read.ok()) return *read == Bytes{bytes};
+    EXPECT_EQ(read.status().code(), StatusCode::kNotFound) << read.status();
+    return false;
+  }
+  // A run that has closed with these.
+  RunKey ClosedWith(const std::string& id, const Bytes& blobs) {
+    EXPECT_TRUE(Start(NewStart(id)).ok());
+    TurnCommit turn = With(Turn(Run(id), 0, 2, "", 1), blobs);
+    turn.close = RunStatus::kCompleted;
+    const Reply reply = Commit(turn);
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return Run(id);
+  }
+  // What nobody holds is gone now: another run's blobs come meanwhile, as in any store that is in use.
+  void PassGrace() {
+    Advance(limits::kBlobGrace + Duration(1));
+    ClosedWith("bystander" + std::to_string(++bystanders_), {"of another"});
+  }
+
   // ---- Updates
   static Message Update(const std::string& id) {
     return Message{0, UpdateKey(id), UpdateAccepted{.update_id = id, .name = "Add"}};
@@ -456,6 +491,7 @@ class StateStoreConformance : public ::testing::TestWithParam<HarnessMaker> {
   std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
   bool observing_ = false;
   uint64_t renewals_ = 0;
+  int bystanders_ = 0;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::testing

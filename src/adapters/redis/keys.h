@@ -47,6 +47,10 @@ class RedisKeys {
   std::string DedupeKeys(std::string_view name) const { return Of("k:", name); }
   std::string Answers(std::string_view name) const { return Of("u:", name); }
   std::string Timers(std::string_view name) const { return Of("t:", name); }
+  std::string BlobsHeld(std::string_view name) const { return Of("v:", name); }  // by the run: digests
+  // A blob that runs hold, and which do, by its digest
+  std::string HeldBlob(std::string_view sha256) const { return Of("vb:", sha256); }
+  std::string BlobHolders(std::string_view sha256) const { return Of("vh:", sha256); }
   // Of the runs that have an attribute, as `runs` has all
   std::string Attribute(std::string_view name, std::string_view text) const;
   // Of a workflow id

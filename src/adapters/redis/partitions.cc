@@ -146,6 +146,12 @@ void RedisPartitions::Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> d
   store.Heartbeat(std::move(request), std::move(done));
 }
 
+void RedisPartitions::ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs,
+                                Done<std::vector<std::string>> done) {
+  RedisStore& store = Of(workflow_id);
+  store.ReadBlobs(std::move(workflow_id), std::move(refs), std::move(done));
+}
+
 void RedisPartitions::Read(ReadRequest request, Done<RunSnapshot> done) {
   RedisStore& store = Of(request.run.workflow_id);
   store.Read(std::move(request), std::move(done));

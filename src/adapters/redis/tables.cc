@@ -219,6 +219,7 @@ void RedisTables::EraseRun(Run& run) {
     writes_.Write("DEL", key);
   }
   EraseTimers(run);
+  if (run.has_blobs) ReleaseBlobs(run);
   IndexAttributes(run, {});
   const std::string workflow = keys_.Workflow(run.key.workflow_id);
   writes_.Write("UNNAME", workflow, "n", run.key.run_id);
@@ -327,6 +328,30 @@ std::string RedisTables::LastRecord(const Run& run) {
   const Answer* answer = Ask("XREVRANGE", keys_.History(run.name), "+", "-", "COUNT", 1);
   if (answer == nullptr) return {};
   return std::string(answer->reply[0][1][3].text());
+}
+
+// ---- Blobs that runs hold
+
+void RedisTables::HoldBlobs(Run& run, const std::vector<NamedBlob>& blobs) {
+  const std::string held = keys_.BlobsHeld(run.name);
+  for (const auto& [ref, bytes] : blobs) {
+    writes_.Write("HOLD", keys_.HeldBlob(ref.sha256), writes_.Key(keys_.BlobHolders(ref.sha256)), writes_.Key(held),
+                  run.name, ref.sha256, bytes);
+    run.new_blobs.insert(ref.sha256);
+  }
+}
+
+void RedisTables::ReleaseBlobs(const Run& run) {
+  const std::string held = keys_.BlobsHeld(run.name);
+  const Answer* answer = Ask("SMEMBERS", held);
+  if (answer == nullptr) return;
+  std::set<std::string> digests = run.new_blobs;
+  for (size_t i = 0; i < answer->reply.size(); ++i) digests.emplace(answer->reply[i].text());
+  for (const std::string& sha256 : digests) {
+    writes_.Write("UNHOLD", keys_.HeldBlob(sha256), writes_.Key(keys_.BlobHolders(sha256)), run.name,
+                  limits::kBlobGrace.count());
+  }
+  writes_.Write("DEL", held);
 }
 
 // ---- Messages

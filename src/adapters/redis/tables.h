@@ -56,6 +56,7 @@ class RedisTables {
     Labels indexed;            // attributes by which it is found
     EventId stored_version = 0;
     std::optional<std::string> last_record;  // if written by this transaction
+    std::set<std::string> new_blobs;  // digests of those that it holds since this transaction
     std::set<std::string> new_keys;
     std::map<std::string, std::string> new_answers;
     Time keys_before{};        // dedupe keys older than this are forgotten, …
@@ -117,6 +118,8 @@ class RedisTables {
   CommitId CommitAt(const Run& run, EventId version);
   bool ReadRecords(const Run& run, EventId after, size_t max_bytes, std::vector<std::string>& out);
   std::string LastRecord(const Run& run);
+
+  void HoldBlobs(Run& run, const std::vector<NamedBlob>& blobs);
 
   void AppendMessage(Run& run, Message message);
   void ReadInbox(const Run& run, uint64_t after, int limit, std::vector<Message>& out);
@@ -192,6 +195,7 @@ class RedisTables {
 
   void WriteRun(Run& run);
   static DueEntry Closed(const Run& run);
+  void ReleaseBlobs(const Run& run);
   void IndexAttributes(Run& run, const Labels& attributes);
   void WriteItem(Item& item);
   void WriteDue(const std::string& index, const std::string& member, Time stored, Time due);

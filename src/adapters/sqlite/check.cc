@@ -11,6 +11,7 @@
 #include "marathon/adapters/sqlite.h"
 #include "marathon/event_codec.h"
 #include "marathon/store/blob_rules.h"
+#include "marathon/store/payload_refs.h"
 #include "marathon/store/protocol_rules.h"
 #include "marathon/store/row_codec.h"
 #include "tables.h"
@@ -173,6 +174,50 @@ Status CheckBlobs(SqliteConnection& db) {
                  });
 }
 
+// The blobs that a run holds are those that its history and its activities name, and each is as it was.
+Status CheckHeldBlobs(SqliteConnection& db) {
+  Status status = ExpectNothing(
+      db, "a blob that runs hold, or who holds it, is not right",
+      "SELECT id FROM marathon_blobs WHERE holders <> (SELECT count(*) FROM marathon_blob_holders WHERE blob = id) OR "
+      "(holders = 0) <> (kept_until IS NOT NULL) OR id NOT IN (SELECT blob FROM marathon_blob_bytes) UNION ALL "
+      "SELECT blob FROM marathon_blob_bytes WHERE blob NOT IN (SELECT id FROM marathon_blobs) UNION ALL "
+      "SELECT run FROM marathon_blob_holders WHERE run NOT IN (SELECT id FROM runs) OR "
+      "blob NOT IN (SELECT id FROM marathon_blobs) LIMIT 1");
+  if (!status.ok()) return status;
+  status = ForEach(db, "SELECT sha256, bytes FROM marathon_blobs JOIN marathon_blob_bytes ON id = blob",
+                   [](const SqliteCursor& at) {
+                     const std::string_view bytes = at.Bytes(1);
+                     return detail::CheckBlob({at.String(0), bytes.size()}, bytes);
+                   });
+  SqliteStatement find(db, "SELECT count(*) FROM marathon_blob_holders JOIN marathon_blobs ON id = blob "
+                           "WHERE run = ?1 AND sha256 = ?2");
+  const auto check_named = [&](int64_t run, const auto& value) {
+    detail::ForEachPayload(value, [&](const Payload& payload) {
+      if (!status.ok() || payload.encoding != Encoding::kBlob) return;
+      const StatusOr<detail::PayloadRef> ref = detail::RefOf(payload);
+      if (!ref.ok()) return void(status = ref.status());
+      SqliteCursor found = find.Query(run, ref->blob.sha256);
+      if (found.Next() && found.Int(0) == 1) return;
+      status = DataLoss(fmt::format("run number {} names the blob {}, and does not hold it", run, ref->blob.sha256));
+    });
+    return status;
+  };
+  if (!status.ok()) return status;
+  status = ForEach(db, "SELECT run, record FROM log WHERE run IN (SELECT run FROM marathon_blob_holders)",
+                   [&](const SqliteCursor& at) {
+                     const StatusOr<Record> record = DecodeRecord(at.Bytes(1));
+                     for (const Event& event : record.ok() ? record->events : History()) {
+                       if (Status named = check_named(at.Int(0), event.body); !named.ok()) return named;
+                     }
+                     return record.status();
+                   });
+  if (!status.ok()) return status;
+  return ForEach(db, "SELECT run, row FROM activities", [&](const SqliteCursor& at) {
+    const StatusOr<ActivityRow> row = DecodeRow<ActivityRow>(at.Bytes(1));
+    return row.ok() ? check_named(at.Int(0), row->input) : row.status();
+  });
+}
+
 Status CheckStreams(SqliteConnection& db) {
   for (const char* table : {"stream_steps", "frames"}) {
     Status status = ExpectNothing(
@@ -228,8 +273,8 @@ Status CheckSqliteFile(const std::string& path) {
   Status status = ExpectNothing(
       db, "a page or an index", "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'");
   for (const auto& check :
-       {CheckReferences, CheckRuns, CheckClosedBytes, CheckAttributes, CheckHistories, CheckActivities, CheckBlobs, CheckStreams, CheckLimits,
-        CheckPlaces, CheckOthers}) {
+       {CheckReferences, CheckRuns, CheckClosedBytes, CheckAttributes, CheckHistories, CheckActivities, CheckBlobs, CheckHeldBlobs,
+        CheckStreams, CheckLimits, CheckPlaces, CheckOthers}) {
     if (status.ok()) status = check(db);
   }
   return status;

@@ -19,7 +19,7 @@
 namespace marathon::inline MARATHON_ABI::detail {
 
 inline constexpr int32_t kSqliteApplicationId = 0x4d617261;  // "Mara"
-inline constexpr int kSqliteSchemaVersion = 6;
+inline constexpr int kSqliteSchemaVersion = 7;
 
 // `path` must be absolute. `options.path` is not looked at.
 StatusOr<std::unique_ptr<SqliteConnection>> OpenSqliteDatabase(const std::string& path,

@@ -137,6 +137,16 @@ CREATE TABLE marathon_place_holders (
   priority INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (place, holder)) WITHOUT ROWID;
 CREATE INDEX marathon_place_order ON marathon_place_holders (place, state, priority, at);
 )sql",
+    // 7: large payloads beside the histories that name them, and which runs hold them.
+    R"sql(
+CREATE TABLE marathon_blobs (
+  id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, sha256 TEXT NOT NULL, holders INTEGER NOT NULL,
+  kept_until INTEGER,  -- NULL: it is held
+  UNIQUE (ns, sha256));
+CREATE INDEX marathon_blobs_kept ON marathon_blobs (ns, kept_until) WHERE kept_until IS NOT NULL;
+CREATE TABLE marathon_blob_bytes (blob INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE marathon_blob_holders (run INTEGER NOT NULL, blob INTEGER NOT NULL, PRIMARY KEY (run, blob)) WITHOUT ROWID;
+)sql",
 };
 
 // All tables that these make. In the same file are users' own, so later steps make only such as begin with marathon_, and
@@ -145,6 +155,7 @@ inline constexpr const char* kSqliteTables[] = {
     "meta", "namespaces", "names", "runs", "log", "inbox", "seen_keys",
     "activities", "timers", "sessions", "canceled", "blobs", "blob_bytes", "streams",
     "stream_steps", "frames", "limits", "limit_units", "attributes",
-    "marathon_closed", "marathon_places", "marathon_place_holders"};
+    "marathon_closed", "marathon_places", "marathon_place_holders", "marathon_blobs", "marathon_blob_bytes",
+    "marathon_blob_holders"};
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -85,6 +85,27 @@ struct SqliteTables::Statements {
                                "SELECT DISTINCT log.run FROM log NOT INDEXED JOIN runs ON runs.id = log.run "
                                "WHERE log.id > ?1 AND runs.status <> ?2 AND runs.ns = ?3"};
 
+  // ---- Blobs that runs hold
+  SqliteStatement find_blob{db, "SELECT id FROM marathon_blobs WHERE ns = ?1 AND sha256 = ?2"};
+  SqliteStatement insert_blob{db, "INSERT INTO marathon_blobs (ns, sha256, holders) VALUES (?1, ?2, 0)"};
+  SqliteStatement insert_blob_bytes{db, "INSERT INTO marathon_blob_bytes VALUES (?1, ?2)"};
+  SqliteStatement add_holder{db, "INSERT OR IGNORE INTO marathon_blob_holders VALUES (?1, ?2)"};
+  SqliteStatement count_holder{
+      db, "UPDATE marathon_blobs SET holders = holders + 1, kept_until = NULL WHERE id = ?1"};
+  SqliteStatement release_blobs{
+      db,
+      "UPDATE marathon_blobs SET holders = holders - 1, kept_until = CASE holders WHEN 1 THEN ?2 END "
+      "WHERE id IN (SELECT blob FROM marathon_blob_holders WHERE run = ?1)"};
+  SqliteStatement erase_holders{db, "DELETE FROM marathon_blob_holders WHERE run = ?1"};
+  SqliteStatement read_blob{
+      db,
+      "SELECT bytes FROM marathon_blobs JOIN marathon_blob_bytes ON blob = id WHERE ns = ?1 AND sha256 = ?2"};
+  SqliteStatement free_blobs{
+      db,
+      "SELECT id FROM marathon_blobs WHERE ns = ?1 AND kept_until <= ?2 ORDER BY kept_until LIMIT ?3"};
+  SqliteStatement erase_blob{db, "DELETE FROM marathon_blobs WHERE id = ?1"};
+  SqliteStatement erase_blob_bytes{db, "DELETE FROM marathon_blob_bytes WHERE blob = ?1"};
+
   // ---- Inbox and dedupe keys
   SqliteStatement append_message{db, "INSERT INTO inbox VALUES (?1, ?2, ?3, ?4)"};
   SqliteStatement read_inbox{

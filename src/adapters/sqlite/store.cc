@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "database.h"
+#include "marathon/store/blob_rules.h"
 #include "operation.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -90,7 +91,7 @@ Status SqliteStore::CheckProcess() const {
 
 void SqliteStore::OnBegin() {
   now_ = std::max(now_, runtime_.Now());  // a clock that is set back stands still here
-  tables_->OnBegin();
+  tables_->OnBegin(now_);
 }
 
 // ---- Runs
@@ -236,6 +237,22 @@ void SqliteStore::PollDue(DueRequest request, Done<DueReply> done) {
         return reply;
       },
       std::move(done));
+}
+
+// ---- Blobs that runs hold
+
+// Bytes are compared with their names when the transaction is over: that takes a while.
+void SqliteStore::ReadBlobs(std::string, std::vector<BlobRef> refs, Done<std::vector<std::string>> done) {
+  using Bytes = StatusOr<std::vector<std::string>>;
+  if (Status status = CheckRefs(refs); !status.ok()) return done(std::move(status));
+  Enqueue<Bytes>(
+      Access::kRead, [refs](Transaction& tx) { return tx.tables.ReadBlobs(refs); },
+      [refs, done = std::move(done)](Bytes bytes) mutable {
+        for (size_t i = 0; bytes.ok() && i < refs.size(); ++i) {
+          if (Status status = CheckBlob(refs[i], (*bytes)[i]); !status.ok()) bytes = std::move(status);
+        }
+        done(std::move(bytes));
+      });
 }
 
 // ---- Reading

@@ -8,6 +8,7 @@
 
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
+#include "marathon/store/blob_rules.h"
 #include "marathon/store/protocol_rules.h"
 #include "marathon/store/row_codec.h"
 #include "statements.h"
@@ -33,7 +34,8 @@ int64_t SqliteTables::ReadDataVersion() {
   return cursor.Next() ? cursor.Int(0) : 0;
 }
 
-void SqliteTables::OnBegin() {
+void SqliteTables::OnBegin(Time now) {
+  now_ = now;
   if (const int64_t version = ReadDataVersion(); version != data_version_) {
     ++foreign_writes_;
     data_version_ = version;
@@ -250,6 +252,7 @@ void SqliteTables::EraseRun(Run& run) {
   sql_->erase_keys.Run(id);
   sql_->erase_activities.Run(id);
   sql_->erase_timers.Run(id);
+  if (run.has_blobs) ReleaseBlobs(run);
   IndexAttributes(run, {});
   std::erase(dirty_, &run);
   activities_.erase(activities_.lower_bound({id, INT64_MIN}), activities_.upper_bound({id, INT64_MAX}));
@@ -375,6 +378,54 @@ bool SqliteTables::ReadRecords(const Run& run, EventId after, size_t max_bytes,
 std::string SqliteTables::LastRecord(const Run& run) {
   SqliteCursor cursor = sql_->last_record.Query(run.id);
   return cursor.Next() ? cursor.String(0) : std::string();
+}
+
+// ---- Blobs that runs hold
+
+void SqliteTables::HoldBlobs(Run& run, const std::vector<NamedBlob>& blobs) {
+  SweepBlobs();
+  for (const NamedBlob& blob : blobs) {
+    int64_t id = 0;
+    {
+      SqliteCursor cursor = sql_->find_blob.Query(ns_, blob.ref.sha256);
+      if (cursor.Next()) id = cursor.Int(0);
+    }
+    if (id == 0) {
+      sql_->insert_blob.Run(ns_, blob.ref.sha256);
+      id = sqlite3_last_insert_rowid(db_.handle());
+      sql_->insert_blob_bytes.Run(id, SqliteBlob{blob.bytes});
+    }
+    if (sql_->add_holder.Run(run.id, id) == 1) sql_->count_holder.Run(id);
+  }
+}
+
+void SqliteTables::ReleaseBlobs(const Run& run) {
+  sql_->release_blobs.Run(run.id, ToMicros(now_ + limits::kBlobGrace));
+  sql_->erase_holders.Run(run.id);
+  SweepBlobs();
+}
+
+// As many as that are never many behind.
+void SqliteTables::SweepBlobs() {
+  std::vector<int64_t> ids;
+  {
+    SqliteCursor cursor = sql_->free_blobs.Query(ns_, ToMicros(now_), kBlobsSweptAlong);
+    while (cursor.Next()) ids.push_back(cursor.Int(0));
+  }
+  for (const int64_t id : ids) {
+    sql_->erase_blob_bytes.Run(id);
+    sql_->erase_blob.Run(id);
+  }
+}
+
+StatusOr<std::vector<std::string>> SqliteTables::ReadBlobs(const std::vector<BlobRef>& refs) {
+  std::vector<std::string> blobs;
+  for (const BlobRef& ref : refs) {
+    SqliteCursor cursor = sql_->read_blob.Query(ns_, ref.sha256);
+    if (!cursor.Next()) return NoSuchBlob(ref);
+    blobs.push_back(cursor.String(0));
+  }
+  return blobs;
 }
 
 // ---- Inbox and dedupe keys

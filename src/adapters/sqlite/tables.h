@@ -46,7 +46,7 @@ class SqliteTables {
   ~SqliteTables();
 
   // ---- Around transactions
-  void OnBegin();     // after BEGIN
+  void OnBegin(Time now);  // after BEGIN
   void OnCommit();    // before COMMIT: stores what is dirty, and makes room
   void OnRollback();
   // How often another connection was seen to have written.
@@ -69,6 +69,8 @@ class SqliteTables {
   CommitId CommitAt(const Run& run, EventId version);
   bool ReadRecords(const Run& run, EventId after, size_t max_bytes, std::vector<std::string>& out);
   std::string LastRecord(const Run& run);
+
+  void HoldBlobs(Run& run, const std::vector<NamedBlob>& blobs);
 
   void AppendMessage(Run& run, Message message);
   void ReadInbox(const Run& run, uint64_t after, int limit, std::vector<Message>& out);
@@ -128,6 +130,8 @@ class SqliteTables {
   int64_t RunsErased();  // ever
   // What a closed run counts for: its history, and about its rows.
   static int64_t ClosedSize(const RunRow& run) { return 512 + run.history_bytes; }
+  // Bytes that runs hold. Not compared with their names.
+  StatusOr<std::vector<std::string>> ReadBlobs(const std::vector<BlobRef>& refs);
   // Runs that have a record after this row of the log, and are closed.
   std::vector<RunKey> RunsClosedSince(int64_t log_row);
 
@@ -136,6 +140,7 @@ class SqliteTables {
   // A map from (run, event) to what is kept in memory; ordered, so that a run's are together.
   using ItemId = std::pair<int64_t, EventId>;
   static constexpr size_t kMaxCached = 20'000;  // of each kind
+  static constexpr int kBlobsSweptAlong = 8;    // by each commit with blobs, and by each run with some that goes
   static constexpr int kForgetAtOnce = 64;      // runs that a transaction may forget to make room, however few it closes
 
   int64_t ReadDataVersion();
@@ -153,6 +158,8 @@ class SqliteTables {
   static bool MayBeForgotten(const Run& run) { return !IsOpen(run) && run.due != kNever; }
   void CountClosed(Run& run);
   void ForgetExcess();
+  void ReleaseBlobs(const Run& run);
+  void SweepBlobs();
   void IndexAttributes(Run& run, const Labels& attributes);
   void Forget(Run& run);
   void ForgetAll();
@@ -177,6 +184,7 @@ class SqliteTables {
   Run blank_run_;
   ActivityRow blank_activity_;
   SessionRow blank_session_;
+  Time now_{};            // of the transaction
   int64_t next_run_ = 0;  // 0: not known
   int64_t data_version_ = 0;
   int64_t foreign_writes_ = 0;

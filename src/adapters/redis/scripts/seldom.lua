@@ -49,6 +49,19 @@ function verbs.UNNAME(names, field, value)
   if redis.call('HGET', names, field) == value then redis.call('HDEL', names, field) end
 end
 
+-- A run holds a blob, which may be there already.
+function verbs.HOLD(blob, holders, held, run, digest, bytes)
+  if redis.call('EXISTS', blob) == 0 then redis.call('SET', blob, bytes) else redis.call('PERSIST', blob) end
+  redis.call('SADD', KEYS[tonumber(holders)], run)
+  redis.call('SADD', KEYS[tonumber(held)], digest)
+end
+
+-- … and no more: with the last that holds it, it goes after `grace`.
+function verbs.UNHOLD(blob, holders, run, grace)
+  redis.call('SREM', KEYS[tonumber(holders)], run)
+  if redis.call('EXISTS', KEYS[tonumber(holders)]) == 0 then redis.call('PEXPIRE', blob, grace) end
+end
+
 -- All of them become another run's; answers go the same way.
 function verbs.MOVEKEYS(keys, to)
   if redis.call('EXISTS', keys) == 1 then redis.call('RENAME', keys, KEYS[tonumber(to)]) end
@@ -153,7 +166,7 @@ function verbs.PROBE(key)
       {'ZREMRANGEBYRANK', '5', '6'}, {'ZPOPMIN'}}
   all{{'XADD', '1-0', 'a', 'b'}, {'XADD', '2-0', 'a', 'b'}, {'XRANGE', '-', '+'}, {'XREVRANGE', '+', '-'},
       {'XTRIM', 'MINID', '2-0'}, {'XDEL', '2-0'}}
-  all{{'SET', 'a', 'PX', '9'}, {'GETEX', 'PX', '9'}, {'PEXPIRE', '9'}}
+  all{{'SET', 'a', 'PX', '9'}, {'GETEX', 'PX', '9'}, {'PEXPIRE', '9'}, {'PERSIST'}}
   all{{'INCR'}, {'INCRBY', '1'}, {'GET'}, {'EXISTS'}, {'RENAME', key}}
   try('DEL', key)
   try('PUBLISH', key, '')

@@ -159,9 +159,9 @@ function verbs.TELL(_, channel, message)
 end
 
 -- Those of seldom.lua.
-local seldom = {ACQUIRE = true, APPEND = true, ENTERPLACE = true, EXCESS = true, FILE = true, KEEP = true,
+local seldom = {ACQUIRE = true, APPEND = true, ENTERPLACE = true, EXCESS = true, FILE = true, HOLD = true, KEEP = true,
                 LEAVEPLACE = true, MOVEKEYS = true, PROBE = true, REPLACE = true, RETURN = true, SETTLE = true,
-                TRIMFRAMES = true, UNKEEP = true, UNNAME = true}
+                TRIMFRAMES = true, UNHOLD = true, UNKEEP = true, UNNAME = true}
 
 local function define_seldom()
 
