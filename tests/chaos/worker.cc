@@ -185,7 +185,7 @@ int RunWorker(const std::string& folder, const std::string& url, uint64_t seed) 
     if (engine.ok()) {
       int signal = 0;
       sigwait(&ends, &signal);
-      engine->Shutdown();
+      engine->Shutdown().IgnoreError();  // it is not called from within
       bench.Stop();
       return 0;
     }

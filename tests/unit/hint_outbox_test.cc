@@ -210,7 +210,7 @@ class ShutdownTest : public ::testing::Test {
         EXPECT_TRUE(reply.ok()) << reply.status();
       });
     }
-    engine->Shutdown(patience);
+    EXPECT_EQ(engine->Shutdown(patience), Status());
     return queue->sent.size();
   }
 
