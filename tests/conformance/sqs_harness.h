@@ -130,6 +130,7 @@ class SqsHarness final : public StoreHarness {
   bool HintsWaitForTheirSession() override { return false; }
   bool HintsComeInOrder() override { return false; }
   bool SessionsEndWithTheStore() override { return base_.SessionsEndWithTheStore(); }
+  bool ForgetsByItsClock() override { return base_.ForgetsByItsClock(); }
   std::optional<int64_t> DueVisited() override { return base_.DueVisited(); }
   bool Reopen() override { return Rejoin([this] { return base_.Reopen(); }); }
   bool KeepClosed(Duration keep, int64_t bytes) override {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "marathon/adapters/memory.h"
+#include "marathon/engine/payload_store.h"
 #include "marathon/engine/schedules.h"
 #include "marathon/event_codec.h"
 #include "marathon/marathon.h"
@@ -129,7 +130,7 @@ class ScheduleTest : public ::testing::Test {
     request.records = true;
     request.max_record_bytes = 1 << 30;
     ScheduleDescription description;
-    memory_.store->Read(std::move(request), [&](const StatusOr<RunSnapshot>& read) {
+    PayloadStore(memory_.store, limits::kPayloadInlineBytes).Read(std::move(request), [&](const StatusOr<RunSnapshot>& read) {
       ASSERT_TRUE(read.ok()) << read.status();
       History history;
       for (const std::string& record : read->records) {

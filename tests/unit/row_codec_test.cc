@@ -44,10 +44,12 @@ class RowCodecTest : public ::testing::Test {
     if constexpr (std::is_same_v<Row, RunRow>) {
       RunRow row = FullRow<RunRow>();
       const size_t all = EncodeRow(row).size();
-      row.pinned.reset();  // one byte says so
+      row.has_blobs = false;  // one byte says so, as of each of them
       older[all - EncodeRow(row).size() + 1] = row;
-      row.labels.reset();
+      row.pinned.reset();
       older[all - EncodeRow(row).size() + 2] = row;
+      row.labels.reset();
+      older[all - EncodeRow(row).size() + 3] = row;
     }
     return older;
   }

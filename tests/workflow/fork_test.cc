@@ -311,7 +311,10 @@ TEST_P(ForkTest, KeptTurnsMayReachWhatIsNamedAfterTheRun) {
   options.keep = FindEvent(*run, EventType::kActivityFailed);
   const auto fork = run->Fork(options);
   ASSERT_TRUE(fork.ok()) << fork.status();
-  for (int i = 0; i < 2; ++i) ASSERT_EQ(fork->Signal("go", std::string("on")), Status());
+  for (int i = 0; i < 2; ++i) {  // those that came before the kept turns' end are kept, too, so that fewer may be wanted
+    const Status sent = fork->Signal("go", std::string("on"));
+    EXPECT_TRUE(sent.ok() || sent.code() == StatusCode::kFailedPrecondition) << sent;
+  }
   EXPECT_EQ(fork->Result<Strings>(kPatience).value_or(Strings()), *whole);
 }
 
