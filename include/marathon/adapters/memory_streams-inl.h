@@ -124,7 +124,7 @@ class MemoryStreams final : public StreamLog {
     if (!there.ok()) return there.status();
     const uint64_t last = found == by_name_.end() ? 0 : found->second->last;
     const bool replaces = Replaces(request, *there);
-    const bool in_time = last == request.replaces_to || MARATHON_MUTANT("replace_takes_others");
+    const bool in_time = last == request.replaces_to;
     if (replaces && !in_time) return IsNotTheNewest(request, last);
     Stream& stream = found == by_name_.end() ? Add(request.stream) : *found->second;
     if (replaces) {

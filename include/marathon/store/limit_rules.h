@@ -202,7 +202,7 @@ inline std::chrono::microseconds SpacingOf(const LimitState& state) {
 
 // REQUIRES: CheckAcquire(request) is OK. On an error `state` is of no use any more.
 inline StatusOr<Permit> TakePermit(const AcquireLimit& request, Time now, LimitState& state) {
-  const bool overtaken = request.permit < state.paused_until && !MARATHON_MUTANT("permit_in_a_pause");
+  const bool overtaken = request.permit < state.paused_until;
   const bool has_waited = request.permit != Time() && !overtaken &&
                           now <= AddSaturated(request.permit, limits::kLimitGrace) && !SaysNothing(state, now);
   if (has_waited) return PermitFor(request.permit, now);

@@ -48,9 +48,7 @@ inline constexpr std::string_view kMutants[] = {
     "enter_unchecked",            // whoever asks for a place of a concurrency key gets one
     "stream_fence_unchecked",     // an attempt that was overtaken goes on writing to a stream
     "frames_come_twice",          // an append that is repeated is written again
-    "replace_takes_others",       // frames that stand for others take along what was written behind these
     "blobs_swept_early",          // a blob is forgotten while it is in use
-    "permit_in_a_pause",          // a permit from before a pause still counts in it
     "limit_not_taken",            // what one takes of a limit is left for the next
 };
 
