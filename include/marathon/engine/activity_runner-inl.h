@@ -162,8 +162,7 @@ MARATHON_INLINE void ActivityRunner::ReadInput(std::shared_ptr<Attempt> attempt,
   Payload name = attempt->input();
   ReadPayload(host_.store(), run, std::move(name), [self = host_.Self(), attempt, failures](StatusOr<Payload> input) {
     constexpr int kPatience = 8;  // some seconds: its deadline passes meanwhile
-    if (attempt->stop_source().stop_requested()) return self->activities().GiveBack(*attempt, Duration(0));
-    if (input.ok()) {
+    if (input.ok()) {  // also if it was told to stop: a child's delivery has that to pass on
       attempt->SetInput(*std::move(input));
       return self->activities().Begin(attempt);
     }
@@ -174,7 +173,8 @@ MARATHON_INLINE void ActivityRunner::ReadInput(std::shared_ptr<Attempt> attempt,
                                     MessageOf(input.status()));
       return attempt->Finish(std::move(failure));
     }
-    if (failures == kPatience) return self->activities().GiveBack(*attempt, Duration(1'000));
+    const bool gives_up = failures == kPatience || self->stopping() || self->session().HasLost(attempt->session());
+    if (gives_up) return self->activities().GiveBack(*attempt, Duration(1'000));
     self->AfterBackoff(failures + 1, [self, attempt, failures] { self->activities().ReadInput(attempt, failures + 1); });
   });
 }
