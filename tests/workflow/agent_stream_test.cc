@@ -307,6 +307,7 @@ TEST_P(AgentStreamTest, AWorkerThatWasGivenUpIsNotHeardBehindTheEnd) {
   env_->RunUntilIdle();
   EXPECT_EQ(Lines(EventsOf(run)), Lines(before));
   deaf->End();
+  env_->RunUntilIdle();
 }
 
 TEST_P(AgentStreamTest, ResultsThatNoToolHasGivenAreSeen) {

@@ -47,7 +47,7 @@ class Tracked {
     return text_;
   }
   static std::set<const Tracked*>& Living() {
-    static std::set<const Tracked*> living;
+    static auto& living = *new std::set<const Tracked*>;  // forms outlive what is destroyed at exit
     return living;
   }
 
