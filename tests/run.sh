@@ -67,7 +67,7 @@ run_cell() {
       setarch -R true 2>/dev/null && prefix=(setarch -R)
       build "$1" tests_threads && run_ctest "$1" -L '^threads$' ;;
     sim) run_script tests/sim/run.sh --seeds 2000 && run_script tests/sim/run.sh --mutants ;;
-    chaos) run_script tests/chaos/run.sh --backend "${chaos_backends[commits % ${#chaos_backends[@]}]}" ;;
+    chaos) run_script tests/chaos/run.sh --backend "${chaos_backends[commits / ${#rotating[@]} % ${#chaos_backends[@]}]}" ;;
     examples) examples/run.sh && examples/fleet.sh ;;
     header-only) build header-only tests_unit tests_workflow all_verify_interface_header_sets &&
                  run_ctest header-only -L '^(unit|workflow)$' ;;
