@@ -135,7 +135,10 @@ MARATHON_INLINE std::vector<Delivery> ActivityRunner::HoldBack(std::vector<Deliv
   for (Delivery& delivery : hints) {
     const std::string& type = delivery.hint.activity_type;
     const bool asynchronous = IsAsynchronous(type);
-    if (!gate_.TakeNew(type, now)) {
+    if (IsBuiltIn(type)) {  // there is always room
+      ++LanesOf(asynchronous).used;
+      begin.push_back(std::move(delivery));
+    } else if (!gate_.TakeNew(type, now)) {
       fresh |= gate_.Keep(std::move(delivery), asynchronous);
     } else if (TakePlaces(LanesOf(asynchronous), 1) == 1) {
       begin.push_back(std::move(delivery));
