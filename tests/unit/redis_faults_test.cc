@@ -422,7 +422,8 @@ TEST_F(TwoRedisTest, WhileOneServerIsAwayTheOtherIsPolledWithPauses) {
   auto engine = Engine::Open("redis://" + Hosts() + "/0?namespace=" + Namespace(), registry, {.log = log_});
   ASSERT_TRUE(engine.ok()) << engine.status();
   servers_[1].reset();
-  EXPECT_GE(polls_[0].WaitFor(8), 300ms) << "without pauses it takes a few milliseconds";
+  polls_[0].WaitFor(8);  // while the connection breaks it may look more than once
+  EXPECT_GE(polls_[0].WaitFor(8), 900ms);
 }
 
 // ---- Addresses

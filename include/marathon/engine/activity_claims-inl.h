@@ -162,7 +162,8 @@ MARATHON_INLINE std::vector<Delivery> ActivityRunner::HoldBack(std::vector<Deliv
 MARATHON_INLINE void ActivityRunner::ClaimKept() {
   const int64_t now = host_.runtime().MonotonicMicros();
   if (gate_.holds()) {
-    ActivityRoom places{TakePlaces(blocking_, blocking_.limit), TakePlaces(async_, async_.limit)};
+    ActivityRoom places{.blocking = TakePlaces(blocking_, blocking_.limit)};
+    if (places.blocking > 0) places.asynchronous = TakePlaces(async_, async_.limit);  // as in Pump
     std::vector<Delivery> ready = gate_.TakeReady(places, now);
     GiveBackPlaces(places);  // what is left of them
     if (!ready.empty()) ClaimHinted(std::move(ready));

@@ -13,12 +13,13 @@
 #include <type_traits>
 #include <variant>
 
+#include "marathon/event.h"  // first: it ends with what needs event_fields.h whole
+
 #include "marathon/blob_store.h"
 #include "marathon/config.h"
 #include "marathon/detail/event_fields.h"
 #include "marathon/detail/layout.h"
 #include "marathon/detail/sha256.h"
-#include "marathon/event.h"
 #include "marathon/payload.h"
 #include "marathon/status.h"
 
