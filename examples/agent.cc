@@ -5,7 +5,8 @@
 //
 //   agent "Plan my evening in Oslo." sqlite:evening.db   kill it when you like: the same command goes on
 //
-// The model is a script, unless AGENT_MODEL names one: then it is asked where llm::EndpointFromEnvironment says.
+// The model is a script, unless AGENT_MODEL names one: then it is asked where llm::EndpointFromEnvironment says. (The
+// script begins anew with its process, so kill that of a real model.)
 #include <marathon/adapters/sqlite.h>
 #include <marathon/agent/agent.h>
 #include <marathon/llm/client.h>
