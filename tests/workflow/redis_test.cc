@@ -251,6 +251,7 @@ TEST(RedisServerTest, AServerWithoutMemoryRefusesWritesAndServesReads) {
   ASSERT_TRUE(run.ok()) << run.status();
   WalkThrough(*run, [&](int i) {
     if (i != 1) return;
+    ASSERT_TRUE(Eventually([&] { return run->History()->size() >= 3; }));
     ASSERT_EQ(Ask(server, "CONFIG SET maxmemory 1"), "OK");
     const auto started = engine->Start("Steps", 1);
     EXPECT_EQ(started.status().code(), StatusCode::kResourceExhausted) << started.status();

@@ -128,11 +128,13 @@ class SnapshotFill : public std::enable_shared_from_this<SnapshotFill> {
   std::vector<std::pair<size_t, Record>> records_;  // those that name blobs, with their places
 };
 
-// `done`, with payloads in their places.
-inline Done<RunSnapshot> Filled(std::shared_ptr<StateStore> store, Done<RunSnapshot> done) {
-  return [store = std::move(store), done = std::move(done)](StatusOr<RunSnapshot> read) mutable {
+// `done`, with payloads in their places. Weak: the store itself keeps what waits for the end of a run, perhaps for ever.
+inline Done<RunSnapshot> Filled(std::weak_ptr<StateStore> weak, Done<RunSnapshot> done) {
+  return [weak = std::move(weak), done = std::move(done)](StatusOr<RunSnapshot> read) mutable {
     const bool empty = !read.ok() || (read->records.empty() && read->activities.empty());
     if (empty || !read->row.has_blobs) return done(std::move(read));
+    auto store = weak.lock();
+    if (store == nullptr) return done(Unavailable("the store has been closed"));
     std::make_shared<SnapshotFill>(std::move(store), *std::move(read), std::move(done))->Run();
   };
 }
