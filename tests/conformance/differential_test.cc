@@ -1,4 +1,5 @@
 // needs: sqlite testing
+// program: ports
 // Memory against SQLite: the same random calls, drawn from a seed, on both, with a clock that is turned by
 // the test. Every reply must be the same, field by field, and so must everything that can be read in the
 // end. Whatever one store does and the other does not is found here without anybody having thought of it.
@@ -23,7 +24,7 @@
 #include "marathon/testing/store_harness.h"
 #include "sqlite_harness.h"
 
-namespace marathon::testing {
+namespace marathon::testing::differential_test {
 namespace {
 
 class MemoryHarness final : public StoreHarness {
@@ -508,4 +509,4 @@ TEST(DifferentialTest, MemoryAndSqliteAnswerAlike) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::differential_test

@@ -1,4 +1,5 @@
 // needs: testing
+// program: ports
 // The memory store against the suites of its ports, and what is its own.
 #include "marathon/adapters/memory.h"
 
@@ -15,7 +16,7 @@
 #include "marathon/testing/stream_log_conformance.h"
 #include "marathon/testing/task_queue_conformance.h"
 
-namespace marathon::testing {
+namespace marathon::testing::memory_test {
 namespace {
 
 class MemoryHarness final : public StoreHarness {
@@ -69,4 +70,4 @@ TEST(MemoryStoreTest, KeepsTheNewestClosedRunHoweverBigItIs) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::memory_test

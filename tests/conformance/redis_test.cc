@@ -1,4 +1,5 @@
 // needs: redis testing
+// program: ports
 // The Redis store against the suites of its ports, over a real server and a real cluster of three.
 #include <gtest/gtest.h>
 
@@ -14,7 +15,7 @@
 #include "marathon/testing/task_queue_conformance.h"
 #include "redis_harness.h"
 
-namespace marathon::testing {
+namespace marathon::testing::redis_test {
 namespace {
 
 const HarnessMaker kRedis{
@@ -62,4 +63,4 @@ TEST_P(RedisRetention, NothingIsLeftOfARunThatHasBeenKeptForItsTime) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::redis_test

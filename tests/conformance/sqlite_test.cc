@@ -1,4 +1,5 @@
 // needs: sqlite testing
+// program: ports
 // The SQLite store against the suites of its ports. What is its own: tests/unit/sqlite_*_test.cc.
 #include <gtest/gtest.h>
 
@@ -11,7 +12,7 @@
 #include "marathon/testing/task_queue_conformance.h"
 #include "sqlite_harness.h"
 
-namespace marathon::testing {
+namespace marathon::testing::sqlite_test {
 namespace {
 
 const HarnessMaker kSqlite{
@@ -24,4 +25,4 @@ INSTANTIATE_TEST_SUITE_P(Sqlite, StreamLogConformance, ::testing::Values(kSqlite
 INSTANTIATE_TEST_SUITE_P(Sqlite, LimiterConformance, ::testing::Values(kSqlite));
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::sqlite_test

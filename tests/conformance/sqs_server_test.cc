@@ -1,4 +1,5 @@
 // needs: sqs sqlite testing
+// program: ports
 // What only a real server tells: that it believes our signatures, and that engines which share a store find
 // each other's work through SQS.
 #include <gmock/gmock.h>
@@ -21,7 +22,7 @@
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
 
-namespace marathon {
+namespace marathon::sqs_server_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -202,4 +203,4 @@ TEST_F(SqsServerTest, EnginesOfOneStoreShareTheWork) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::sqs_server_test

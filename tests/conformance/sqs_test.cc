@@ -1,4 +1,5 @@
 // needs: sqs sqlite testing
+// program: ports
 // SQS as the queue of stores of other kinds, against the suites of both ports. What is SQS's own:
 // tests/unit/sqs_*_test.cc.
 #include <gtest/gtest.h>
@@ -13,7 +14,7 @@
 #include "redis_harness.h"
 #endif
 
-namespace marathon::testing {
+namespace marathon::testing::sqs_test {
 namespace {
 
 const HarnessMaker kSqlite{"SqliteSqs", [] {
@@ -43,4 +44,4 @@ INSTANTIATE_TEST_SUITE_P(RedisSqs, TaskQueueConformance, ::testing::Values(kRedi
 #endif
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::sqs_test

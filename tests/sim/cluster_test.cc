@@ -1,6 +1,7 @@
 // Clusters without faults, in virtual time: what takes days and many runs, and what the simulator's seeds
 // seldom reach.
 // needs: testing
+// program: sim
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -15,7 +16,7 @@
 #include "marathon/testing/sim_cluster.h"
 #include "../sanitized.h"
 
-namespace marathon::testing {
+namespace marathon::testing::cluster_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -144,4 +145,4 @@ TEST_F(ClusterTest, ManySleepersWake) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::cluster_test

@@ -1,6 +1,7 @@
 // Places of concurrency keys whose workers die, in virtual time: nothing leaks for long, and nobody who works loses its
 // place.
 // needs: testing
+// program: sim
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -15,7 +16,7 @@
 #include "marathon/testing/forwarding_limiter.h"
 #include "marathon/testing/sim_cluster.h"
 
-namespace marathon::testing {
+namespace marathon::testing::places_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -158,4 +159,4 @@ TEST_F(PlacesTest, WhoWorksForLongKeepsItsPlace) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::places_test

@@ -1,5 +1,6 @@
 // Schedules in virtual time: days of them, with crashes, outages and each overlap policy.
 // needs: testing
+// program: sim
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -33,7 +34,7 @@ extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 #endif
 
-namespace marathon::testing {
+namespace marathon::testing::schedule_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -478,4 +479,4 @@ TEST_F(ScheduleTest, ASignalThatIsNoCommandIsPassedOver) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::schedule_test

@@ -1,17 +1,19 @@
 // The simulator on the production engine: a few dozen seeds, each class of faults alone, and that a
 // seed repeats itself exactly. The long runs are tests/sim/run.sh.
 // needs: testing
+// program: sim
 #include <gtest/gtest.h>
 
 #include <string>
 
+#include "../sanitized.h"
 #include "marathon/testing/fault_rates.h"
 #include "marathon/testing/simulator.h"
 
-namespace marathon::testing {
+namespace marathon::testing::sim_test {
 namespace {
 
-constexpr uint64_t kSeeds = 40;
+constexpr uint64_t kSeeds = kSanitized ? 20 : 40;
 
 void ExpectNoViolation(const SimOptions& options) {
   const SimReport report = Simulate(options);
@@ -133,4 +135,4 @@ TEST(SimulatorTest, SurvivesClocksThatAreWrong) {
 TEST(SimulatorTest, SurvivesActivitiesThatStartLate) { ExpectNoViolationWith({.slow_activity = 0.5}); }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::sim_test

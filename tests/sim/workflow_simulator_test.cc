@@ -1,6 +1,7 @@
 // The simulator over a user's workflow: faults that are planted in the user's code are found, and code that
 // does it right is not blamed.
 // needs: testing
+// program: sim
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -13,7 +14,7 @@
 #include "marathon/testing/workflow_simulator.h"
 #include "../sanitized.h"
 
-namespace marathon::testing {
+namespace marathon::testing::workflow_simulator_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -154,4 +155,4 @@ TEST(WorkflowSimulatorTest, FindsCodeThatDoesNotRepeatItself) {
 }
 
 }  // namespace
-}  // namespace marathon::testing
+}  // namespace marathon::testing::workflow_simulator_test

@@ -1,7 +1,7 @@
 // An agent whose model is a server that others have written: it comes to its end although that server asks it to wait, and
 // breaks off.
 // needs: agent
-// program: llm_peer
+// program: llm
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

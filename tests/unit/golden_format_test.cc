@@ -5,6 +5,7 @@
 //
 // MARATHON_REGENERATE_GOLDEN=1 writes the files anew. From v0.1.0 on that is only for files that
 // are new. needs: testing
+// program: values
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@
 #include "marathon/testing/history_json.h"
 #include "marathon/testing/layout_json.h"
 
-namespace marathon {
+namespace marathon::golden_format_test {
 namespace {
 
 const std::filesystem::path kFolder = "tests/golden";  // tests run in the source folder
@@ -137,4 +138,4 @@ TEST(GoldenFormatTest, NumbersOfEnumeratorsStay) {
 }
 
 }  // namespace
-}  // namespace marathon
+}  // namespace marathon::golden_format_test

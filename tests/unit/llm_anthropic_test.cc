@@ -1,6 +1,6 @@
 // Anthropic's Messages on the wire: requests as JSON, responses whole and in events.
 // needs: llm
-// program: llm_codecs
+// program: llm
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 // Which class an answer belongs to, and how long it asks us to wait.
 // needs: llm
-// program: llm_codecs
+// program: llm
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

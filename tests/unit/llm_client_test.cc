@@ -1,7 +1,7 @@
 // The client over a server that misbehaves as the tests say: pieces that end anywhere, errors of every kind,
 // silence, resets, and a thousand streams at a time.
 // needs: llm
-// program: llm_calls
+// program: llm
 #include <gtest/gtest.h>
 #include <unistd.h>
 

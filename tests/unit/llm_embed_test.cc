@@ -1,6 +1,6 @@
 // Embeddings: the request and the answer as OpenAI has them, by way of a client; their stored form.
 // needs: llm
-// program: llm_calls
+// program: llm
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

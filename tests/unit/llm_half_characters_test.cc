@@ -1,6 +1,6 @@
 // Characters that a server has cut in two, and what only looks like it.
 // needs: llm
-// program: llm_codecs
+// program: llm
 #include <gtest/gtest.h>
 
 #include <string>

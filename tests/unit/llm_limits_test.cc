@@ -1,6 +1,6 @@
 // Models under limits that workers share: what headers say, what a call takes and gives back, waits and pauses.
 // needs: llm
-// program: llm_calls
+// program: llm
 #include <gmock/gmock.h>
 
 #include <chrono>

@@ -1,6 +1,6 @@
 // OpenAI's Chat Completions on the wire: requests as JSON, responses whole and in chunks.
 // needs: llm
-// program: llm_codecs
+// program: llm
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

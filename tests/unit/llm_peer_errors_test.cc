@@ -1,6 +1,6 @@
 // How a server that others have written fails, and what the client makes of it, in both protocols.
 // needs: llm
-// program: llm_peer
+// program: llm
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

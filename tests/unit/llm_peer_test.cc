@@ -1,7 +1,7 @@
 // The client and a server that others have written, in both protocols, whole and streamed: what we send is what it
 // understands, and what it says is what we hear.
 // needs: llm
-// program: llm_peer
+// program: llm
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // The router over scripted models: who is asked, in what order, and what the caller hears.
 // needs: llm
-// program: llm_calls
+// program: llm
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Server-sent events, split at every place where bytes can be split.
 // needs: llm
-// program: llm_codecs
+// program: llm
 #include <gtest/gtest.h>
 
 #include <string>

@@ -1,6 +1,6 @@
 // Requests, responses and errors as values: their stored form, and what an activity fails with.
 // needs: llm
-// program: llm_codecs
+// program: llm
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

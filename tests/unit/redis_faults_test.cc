@@ -1,4 +1,5 @@
 // needs: redis
+// program: stores
 // What a Redis server may do to a store that it is connected to: refuse, hang, hang up, send it elsewhere. Over doubles that
 // do so at will, since real servers do it seldom; tests/workflow/redis_test.cc has those.
 #include <gmock/gmock.h>
@@ -24,7 +25,7 @@
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
 
-namespace marathon::tests {
+namespace marathon::tests::redis_faults_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -469,4 +470,4 @@ TEST(RedisSocketTest, AnAddressThatDoesNotAnswerIsGivenUpForTheNext) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::redis_faults_test

@@ -11,16 +11,16 @@ namespace marathon::spdlog_sink_test {
 namespace {
 
 TEST(SpdlogSinkTest, WritesToTheDefaultLoggerWhenThereIsNoneOfThatName) {
-  testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStdout();
   const auto sink = NewSpdlogSink("nobody registered this");
   sink->Log(LogLevel::kDebug, "too small to see");
   sink->Log(LogLevel::kInfo, "began");
   sink->Log(LogLevel::kError, "braces {} are text");
-  const std::string out = testing::internal::GetCapturedStdout();
+  const std::string out = ::testing::internal::GetCapturedStdout();
 
-  EXPECT_THAT(out, testing::HasSubstr("[info] began\n"));
-  EXPECT_THAT(out, testing::HasSubstr("[error] braces {} are text\n"));
-  EXPECT_THAT(out, testing::Not(testing::HasSubstr("too small")));
+  EXPECT_THAT(out, ::testing::HasSubstr("[info] began\n"));
+  EXPECT_THAT(out, ::testing::HasSubstr("[error] braces {} are text\n"));
+  EXPECT_THAT(out, ::testing::Not(::testing::HasSubstr("too small")));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What becomes of an agent when processes die: tools by their effect, conversations that another process must find,
 // code that says something else. At the end a cluster whose workers crash at random.
 // needs: agent testing
+// program: agent_streams
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -30,18 +31,18 @@
 
 namespace agent_test {
 
-struct Amount {
+struct Cents {
   int cents = 0;
 };
-MARATHON_TOOL_INPUT(Amount, (cents, "how much"))
+MARATHON_TOOL_INPUT(Cents, (cents, "how much"))
 
 }  // namespace agent_test
 
-namespace marathon::agent {
+namespace marathon::agent::agent_crash_test {
 namespace {
 
 using namespace std::chrono_literals;
-using agent_test::Amount;
+using agent_test::Cents;
 using tests::Eventually;
 using tests::kPatience;
 using ::testing::ElementsAre;
@@ -80,7 +81,7 @@ std::string SecondDelivery(ToolOptions options, int& ran) {
   auto model = std::make_shared<llm::ScriptedModel>();
   model->CallsTool("pay", R"({"cents": 5})").Says("done");
   Agent agent{.name = "A", .model = "m"};
-  agent.tools = {MakeTool("pay", "Pays.", [&ran](const Amount&) { return ++ran, std::string("paid"); }, options)};
+  agent.tools = {MakeTool("pay", "Pays.", [&ran](const Cents&) { return ++ran, std::string("paid"); }, options)};
   ThreadRuntime runtime(1, 1);
   Ports ports = NewMemoryPorts(runtime);
   ports.store = std::make_shared<OnceDeadStore>(ports.store);
@@ -152,9 +153,9 @@ class AgentRestartTest : public ::testing::Test {
   AgentRestartTest() {
     agent_.name = "A";
     agent_.model = "m";
-    agent_.tools = {MakeTool("look", "Looks.", [](const Amount&) { return std::string("seen"); },
+    agent_.tools = {MakeTool("look", "Looks.", [](const Cents&) { return std::string("seen"); },
                              {.effect = Effect::kPure}),
-                    MakeTool("pay", "Pays.", [](const Amount&) { return std::string("paid"); }, {.approve = Always()})};
+                    MakeTool("pay", "Pays.", [](const Cents&) { return std::string("paid"); }, {.approve = Always()})};
     model_->CallsTool("look", R"({"cents": 1})").CallsTool("pay", R"({"cents": 5})").Says("done");
   }
   ~AgentRestartTest() override {
@@ -301,17 +302,17 @@ testing::SimScenario Scenario(Effect of_mails, size_t steps = 3) {
   Agent agent{.name = "A", .model = "m"};
   agent.model_retry = {.initial_interval = 100ms};
   agent.tools = {
-      MakeTool("look", "Looks.", [](const Amount&) { return std::string("seen"); }, {.effect = Effect::kPure}),
+      MakeTool("look", "Looks.", [](const Cents&) { return std::string("seen"); }, {.effect = Effect::kPure}),
       MakeTool("charge", "Charges.",
-               [world](ToolContext& ctx, const Amount&) {
+               [world](ToolContext& ctx, const Cents&) {
                  if (++world->charges[ctx.idempotency_key()] == 1) ++world->effects["charge"];
                  return std::string("charged");
                },
                {.effect = Effect::kIdempotent, .retry = {.maximum_attempts = 100}}),
-      MakeTool("mail", "Mails.", [world](const Amount&) { return ++world->effects["mail"], std::string("mailed"); },
+      MakeTool("mail", "Mails.", [world](const Cents&) { return ++world->effects["mail"], std::string("mailed"); },
                {.effect = of_mails, .retry = {.maximum_attempts = 100}}),
       MakeTool("wire", "Wires.",
-               [world](ToolContext& ctx, const Amount&) {
+               [world](ToolContext& ctx, const Cents&) {
                  ++world->effects["wire"];
                  return world->receipts[ctx.idempotency_key()] = "wired";
                },
@@ -418,4 +419,4 @@ TEST(AgentCrashTest, AnEffectThatIsNotWhatItSaysIsFound) {
 }
 
 }  // namespace
-}  // namespace marathon::agent
+}  // namespace marathon::agent::agent_crash_test

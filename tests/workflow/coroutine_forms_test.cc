@@ -4,6 +4,7 @@
 //
 // Runs the code through the Replayer alone: activities give back their input, except "Fail"; whoever
 // waits for nothing else gets the signal "s".
+// program: histories
 #include <gmock/gmock.h>
 
 #include <array>
@@ -16,7 +17,7 @@
 #include "marathon/engine/replayer.h"
 #include "marathon/marathon.h"
 
-namespace marathon::tests {
+namespace marathon::tests::coroutine_forms_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -768,4 +769,4 @@ TEST(CoroutineStackTest, AMillionHelpersThatDoNotWait) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::coroutine_forms_test

@@ -2,6 +2,7 @@
 // tests/golden/histories. The good ones freeze the order in which a run's events and commands follow
 // each other: one that stops replaying is a change that breaks users' open runs.
 // needs: testing
+// program: histories
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -16,7 +17,7 @@
 #include "marathon/schedule/json.h"
 #include "marathon/testing/history_json.h"
 
-namespace marathon::tests {
+namespace marathon::tests::golden_histories_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -353,4 +354,4 @@ TEST(GoldenHistoriesTest, SoDoTheirBeginnings) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::golden_histories_test

@@ -1,4 +1,5 @@
 // needs: redis
+// program: histories
 // What is Redis's own: servers that are let in and servers that are refused, servers that restart,
 // forget their scripts or go back in time, and a cluster whose slots move and whose servers die.
 #include <gmock/gmock.h>
@@ -14,7 +15,7 @@
 #include "fixture.h"
 #include "marathon/event_codec.h"
 
-namespace marathon::tests {
+namespace marathon::tests::redis_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -610,4 +611,4 @@ TEST_F(RedisClusterTest, AServerThatDiesIsWaitedFor) {
 }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::redis_test

@@ -3,6 +3,7 @@
 //
 // The workflows here must fit the histories of every version, as a user's must who upgrades.
 // needs: sqlite redis
+// program: histories
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -14,7 +15,7 @@
 
 #include "kept_stores.h"
 
-namespace marathon::tests {
+namespace marathon::tests::upgrade_test {
 namespace {
 
 using ::testing::ElementsAreArray;
@@ -311,4 +312,4 @@ TEST(UpgradeTest, OpensSqliteFilesOfAllVersions) { OpensAllThatWereKept<SqliteCo
 TEST(UpgradeTest, OpensRedisDataOfAllVersions) { OpensAllThatWereKept<RedisCopy>(); }
 
 }  // namespace
-}  // namespace marathon::tests
+}  // namespace marathon::tests::upgrade_test
