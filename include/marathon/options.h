@@ -25,7 +25,7 @@ struct EngineOptions {
 
   int turn_threads = 0;        // 0: as many as cores. Turns never block, so more gains nothing
   int activity_threads = 16;   // blocking activities at a time; at least 1
-  int max_async_activities = 10'000;  // asynchronous ones at a time; they hold no thread, once they have begun. At least 1
+  int max_async_activities = 10'000;  // asynchronous ones at a time; they hold no thread. At least 1
   // Attempts that begin here in a second, evenly spaced; 0: no limit. Limits of a type: Registry::Bind.
   double max_activities_per_second = 0;
 

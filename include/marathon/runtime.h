@@ -25,6 +25,7 @@ class Clock {
 enum class Lane : uint8_t {
   kTurn,      // workflow turns and the engine's own bookkeeping; never blocks
   kActivity,  // blocking activities
+  kBegin,     // the beginnings of asynchronous ones, which are not to wait for a thread that others block
 };
 
 using AlarmId = uint64_t;  // 0: none

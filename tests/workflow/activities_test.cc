@@ -4,6 +4,7 @@
 // program: activities
 #include <gmock/gmock.h>
 
+#include "../sanitized.h"
 #include "fixture.h"
 
 namespace marathon::tests::activities_test {
@@ -601,6 +602,72 @@ TEST_P(ActivitiesTest, ThousandsOfAsynchronousOnesNeedNoThread) {
     waiting.clear();
   }
   EXPECT_EQ(ResultOf<int>(run).value_or(0), calls);
+}
+
+// By the task queue: the workflows are in another process.
+class ManyCallsTest : public WorkflowTest {};
+INSTANTIATE_TEST_SUITE_P(, ManyCallsTest, ::testing::ValuesIn(SetupsWhere([](const Setup& setup) {
+                           const bool here = setup.store == StoreKind::kMemory || setup.store == StoreKind::kSqlite;
+                           return here && setup.cache_runs > 0;
+                         })),
+                         SetupName);
+
+TEST_P(ManyCallsTest, TenThousandAreInFlightInOneWorkerOfActivities) {
+  constexpr int kRuns = kSanitized ? 1 : 10, kCalls = 1'000;
+  Mailbox<int> all_begun;
+  std::mutex mutex;
+  std::vector<ActivityCompletion<int>> waiting;
+  Registry activities;
+  activities.Bind("Call", [&](int x, ActivityCompletion<int> done) {
+    std::lock_guard lock(mutex);
+    waiting.push_back(std::move(done));
+    if (waiting.size() == kRuns * kCalls) all_begun.Put(x);
+  });
+  EngineOptions options = Options();
+  options.verify_determinism = false;
+  options.activity_threads = 1;
+  Engine worker = Open(activities, options);
+  Registry workflows;
+  workflows.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    std::vector<ActivityHandle<int>> handles;
+    for (int i = 0; i < kCalls; ++i) handles.push_back(ctx.Start<int>("Call", i));
+    int sum = 0;
+    for (const int value : co_await ctx.All(handles)) sum += value;
+    co_return sum;
+  });
+  Engine engine = Open(workflows, options);
+  std::vector<StatusOr<marathon::Run>> runs;
+  for (int i = 0; i < kRuns; ++i) runs.push_back(engine.Start("W"));
+  all_begun.Get();
+  {
+    std::lock_guard lock(mutex);
+    for (auto& done : waiting) done.Complete(1);
+    waiting.clear();
+  }
+  for (const auto& run : runs) EXPECT_EQ(ResultOf<int>(run).value_or(0), kCalls);
+}
+
+// Their beginnings have threads of their own.
+TEST_P(ActivitiesTest, AsynchronousOnesBeginWhileAllThreadsAreHeld) {
+  Mailbox<int> held, go;
+  Registry activities;
+  activities.Bind("Hold", [&](int x) {
+    held.Put(x);
+    return go.Take();
+  });
+  activities.Bind("Call", [](int x, ActivityCompletion<int> done) { done.Complete(2 * x); });
+  Registry workflows;
+  workflows.Bind("Holder", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Hold", 1); });
+  workflows.Bind("Caller", [](WorkflowContext& ctx) -> Workflow<int> { co_return co_await ctx.Run<int>("Call", 21); });
+  EngineOptions options = Options();
+  options.activity_threads = 1;
+  Engine engine = Open(workflows, options);
+  Engine worker = Open(activities, options);
+  const auto holder = engine.Start("Holder");
+  held.Get();
+  EXPECT_EQ(ResultOf<int>(engine.Start("Caller")).value_or(0), 42);
+  go.Put(1);
+  EXPECT_EQ(ResultOf<int>(holder).value_or(0), 1);
 }
 
 // Method: what its turn cannot begin comes by the task queue, and nothing else.

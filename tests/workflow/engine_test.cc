@@ -503,13 +503,6 @@ TEST(AwayTest, ResultAsksAgain) {
 
 // ---- Many
 
-template <class Keep>
-std::vector<Setup> SetupsWhere(Keep&& keep) {
-  std::vector<Setup> setups = AllSetups();
-  std::erase_if(setups, [&](const Setup& setup) { return !keep(setup); });
-  return setups;
-}
-
 // Starts "Sleeper" with the inputs 0, 1, 2 …, each under its own workflow id.
 void StartSleepers(Engine& engine, int count) {
   constexpr int kThreads = 8;

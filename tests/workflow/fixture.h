@@ -211,6 +211,13 @@ inline std::vector<Setup> AllSetups() {
   return setups;
 }
 
+template <class Keep>
+std::vector<Setup> SetupsWhere(Keep&& keep) {
+  std::vector<Setup> setups = AllSetups();
+  std::erase_if(setups, [&](const Setup& setup) { return !keep(setup); });
+  return setups;
+}
+
 // An empty store, of any kind, that engines of one test share.
 class TestStore {
  public:

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <set>
 
+#include "../sanitized.h"
 #include "fixture.h"
 
 namespace marathon::tests::programs_test {
@@ -299,20 +300,21 @@ Workflow<Ints> Collect(WorkflowContext& ctx, int count) {
 // Most wait in the inbox when a worker comes: it takes them a thousand a turn.
 TEST_P(ProgramsTest, TenThousandSignalsArriveInOrder) {
   const int live = GetParam().cache_runs == 0 ? 50 : 500;  // each replays the whole run without a cache
-  const int waiting = 10'000 - live;
+  constexpr int kSignals = kSanitized ? 2'000 : 10'000;
+  const int waiting = kSignals - live;
   Registry registry;
   registry.Bind("W", Collect);
   EngineOptions options = Options();
   options.verify_determinism = false;
   {
     Engine client = Open(Registry(), options);  // has no code: starts and signals only
-    const auto run = client.Start("W", 10'000, {.workflow_id = "w"});
+    const auto run = client.Start("W", kSignals, {.workflow_id = "w"});
     ASSERT_TRUE(run.ok()) << run.status();
     for (int i = 0; i < waiting; ++i) ASSERT_TRUE(run->Signal("n", i).ok());
   }
   Engine engine = Open(registry, options);
   const auto run = engine.Find("w");
-  for (int i = waiting; i < 10'000; ++i) {
+  for (int i = waiting; i < kSignals; ++i) {
     // A full inbox says so, and empties.
     ASSERT_TRUE(Eventually([&] {
       const Status status = run.Signal("n", i);
@@ -322,7 +324,7 @@ TEST_P(ProgramsTest, TenThousandSignalsArriveInOrder) {
   }
   const auto values = run.Result<Ints>(kPatience);
   ASSERT_TRUE(values.ok()) << values.status();
-  Ints expected(10'000);
+  Ints expected(kSignals);
   std::iota(expected.begin(), expected.end(), 0);
   EXPECT_EQ(*values, expected);
 }
@@ -421,7 +423,7 @@ TEST_P(ProgramsTest, NoSignalIsLostWhenTheRunCloses) {
   EngineOptions options = Options();
   options.verify_determinism = false;
   Engine engine = Open(registry, options);
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < (kSanitized ? 5 : 12); ++round) {
     const auto run = engine.Start("W");
     ASSERT_TRUE(run.ok()) << run.status();
     std::atomic<int> acknowledged{0};

@@ -66,12 +66,9 @@ MARATHON_INLINE void ActivityRunner::Pump() {
   if (host_.stopping() || !host_.registry().has_activities()) return;
   constexpr int kAtOnce = 64;  // asynchronous ones
   ClaimKept();
-  const int threads = std::max(0, blocking_.limit - blocking_.used.load());
   ActivityRoom free;
-  if (host_.registry().has_activities(false)) free.blocking = threads;
-  if (host_.registry().has_activities(true) && threads > 0) {  // to begin, they need one for a moment
-    free.asynchronous = std::clamp(async_.limit - async_.used.load(), 0, kAtOnce);
-  }
+  if (host_.registry().has_activities(false)) free.blocking = std::max(0, blocking_.limit - blocking_.used.load());
+  if (host_.registry().has_activities(true)) free.asynchronous = std::clamp(async_.limit - async_.used.load(), 0, kAtOnce);
   const int room = gate_.Wanted(free, host_.runtime().MonotonicMicros());
   if (room <= 0) return;
   if (receiving_.load()) return;
@@ -162,8 +159,7 @@ MARATHON_INLINE std::vector<Delivery> ActivityRunner::HoldBack(std::vector<Deliv
 MARATHON_INLINE void ActivityRunner::ClaimKept() {
   const int64_t now = host_.runtime().MonotonicMicros();
   if (gate_.holds()) {
-    ActivityRoom places{.blocking = TakePlaces(blocking_, blocking_.limit)};
-    if (places.blocking > 0) places.asynchronous = TakePlaces(async_, async_.limit);  // as in Pump
+    ActivityRoom places{.blocking = TakePlaces(blocking_, blocking_.limit), .asynchronous = TakePlaces(async_, async_.limit)};
     std::vector<Delivery> ready = gate_.TakeReady(places, now);
     GiveBackPlaces(places);  // what is left of them
     if (!ready.empty()) ClaimHinted(std::move(ready));

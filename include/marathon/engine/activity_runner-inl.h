@@ -231,7 +231,8 @@ MARATHON_INLINE void ActivityRunner::HoldDead(Attempt& attempt, Failure failure)
 }
 
 MARATHON_INLINE void ActivityRunner::Run(std::shared_ptr<Attempt> attempt) {
-  host_.runtime().Post(Lane::kActivity, [attempt = std::move(attempt)] { attempt->Run(); });
+  const Lane lane = attempt->asynchronous() ? Lane::kBegin : Lane::kActivity;
+  host_.runtime().Post(lane, [attempt = std::move(attempt)] { attempt->Run(); });
 }
 
 // What has killed workers before runs while no other such does, so that the next death has one suspect.

@@ -69,9 +69,14 @@ inline PoolThread& ThisPoolThread() {
 
 MARATHON_INLINE ThreadRuntime::ThreadRuntime(int turn_threads, int activity_threads)
     : cores_(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))) {
-  turn_pool_.limit = turn_threads > 0 ? turn_threads : cores_;
-  activity_pool_.limit = std::max(1, activity_threads);
-  turn_pool_.most_active = activity_pool_.most_active = cores_;
+  const auto set_up = [this](Lane lane, const char* name, int limit) {
+    PoolOf(lane).name = name;
+    PoolOf(lane).limit = limit;
+    PoolOf(lane).most_active = cores_;
+  };
+  set_up(Lane::kTurn, "marathon/turn", turn_threads > 0 ? turn_threads : cores_);
+  set_up(Lane::kActivity, "marathon/act", std::max(1, activity_threads));
+  set_up(Lane::kBegin, "marathon/begin", cores_);
 }
 
 MARATHON_INLINE ThreadRuntime::~ThreadRuntime() { Stop(); }
@@ -130,21 +135,21 @@ MARATHON_INLINE bool ThreadRuntime::Summon(Pool& pool) {
 
 MARATHON_INLINE bool ThreadRuntime::IsOwnThread() const {
   const void* const pool = detail::ThisPoolThread().pool;
-  return pool == &turn_pool_ || pool == &activity_pool_;
+  return std::ranges::any_of(pools_, [pool](const Pool& own) { return &own == pool; });
 }
 
 // What this thread has posted to its own pool it will not run soon, after all.
 MARATHON_INLINE void ThreadRuntime::AboutToWait() {
   detail::PoolThread& self = detail::ThisPoolThread();
   if (!self.kept_one) return;
-  for (Pool* pool : {&turn_pool_, &activity_pool_}) {
-    if (self.pool != pool) continue;
+  for (Pool& pool : pools_) {
+    if (self.pool != &pool) continue;
     bool wake = false;
     {
-      std::lock_guard lock(pool->mutex);
-      wake = pool->queued.load(std::memory_order_relaxed) && Summon(*pool);
+      std::lock_guard lock(pool.mutex);
+      wake = pool.queued.load(std::memory_order_relaxed) && Summon(pool);
     }
-    if (wake) pool->changed.notify_one();
+    if (wake) pool.changed.notify_one();
   }
 }
 
@@ -215,7 +220,7 @@ MARATHON_INLINE void ThreadRuntime::PostWhenIdle(Callback<void()> work) {
 }
 
 MARATHON_INLINE void ThreadRuntime::RunPool(Pool& pool) {
-  pthread_setname_np(pthread_self(), &pool == &turn_pool_ ? "marathon/turn" : "marathon/act");
+  pthread_setname_np(pthread_self(), pool.name);
   detail::PoolThread& self = detail::ThisPoolThread();
   self.pool = &pool;
   bool looked = false;
@@ -369,7 +374,8 @@ MARATHON_INLINE void ThreadRuntime::Stop() {
   }
   alarm_changed_.notify_all();
   if (alarm_thread_.joinable()) alarm_thread_.join();
-  StopPool(activity_pool_);
+  StopPool(PoolOf(Lane::kBegin));
+  StopPool(PoolOf(Lane::kActivity));
   StopPool(turn_pool_);
   std::map<std::pair<int64_t, AlarmId>, Callback<void()>> alarms;
   std::unordered_map<AlarmId, Callback<void()>> ringing;

@@ -2,11 +2,13 @@
 // draws random numbers.
 //
 // Threads are started when there is work and none is free, up to each lane's limit, and stay until Stop(). They have
-// names, which debuggers and `top -H` show: "marathon/turn", "marathon/act" and "marathon/alarm".
+// names, which debuggers and `top -H` show: "marathon/turn", "marathon/act", "marathon/begin" and "marathon/alarm".
 //
 // Thread rule: safe to call from any thread; Stop() from none of its own.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -27,7 +29,7 @@ namespace marathon::inline MARATHON_ABI {
 
 class ThreadRuntime final : public Runtime {
  public:
-  // `turn_threads` 0: as many as cores.
+  // `turn_threads` 0: as many as cores. So it is for Lane::kBegin.
   ThreadRuntime(int turn_threads, int activity_threads);
   ~ThreadRuntime() override;
 
@@ -61,6 +63,7 @@ class ThreadRuntime final : public Runtime {
     Queue work;
     Queue when_idle;
     std::vector<std::thread> threads;
+    const char* name = "";
     int limit = 0;
     int active = 0;        // threads that have work …
     int most_active = 0;   // … which wakes no more than so many, until somebody sees it stand still
@@ -73,7 +76,7 @@ class ThreadRuntime final : public Runtime {
     bool stopping = false;
   };
 
-  Pool& PoolOf(Lane lane) { return lane == Lane::kTurn ? turn_pool_ : activity_pool_; }
+  Pool& PoolOf(Lane lane) { return pools_[static_cast<size_t>(lane)]; }
   void Push(Pool& pool, Queue& queue, Callback<void()> work);
   bool Summon(Pool& pool);
   bool MayTake(const Pool& pool) const;
@@ -81,8 +84,7 @@ class ThreadRuntime final : public Runtime {
   void RunPool(Pool& pool);
   // Work waits for a thread.
   bool Busy() const {
-    return turn_pool_.queued.load(std::memory_order_relaxed) ||
-           activity_pool_.queued.load(std::memory_order_relaxed);
+    return std::ranges::any_of(pools_, [](const Pool& pool) { return pool.queued.load(std::memory_order_relaxed); });
   }
   void LookForWork(Pool& pool, std::unique_lock<std::mutex>& lock);
   void RunAlarms();
@@ -92,8 +94,8 @@ class ThreadRuntime final : public Runtime {
 
   const int cores_;
   mutable std::atomic<bool> looking_outside_{false};  // a thread that waits for an answer
-  Pool turn_pool_;
-  Pool activity_pool_;
+  std::array<Pool, 3> pools_;  // by Lane
+  Pool& turn_pool_ = PoolOf(Lane::kTurn);
 
   std::mutex alarm_mutex_;
   std::condition_variable alarm_changed_;

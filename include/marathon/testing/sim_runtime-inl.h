@@ -48,7 +48,7 @@ MARATHON_INLINE SimRuntime::SimRuntime(SimWorld& world, const std::string& name,
       latency_(world.Fork("latency of " + name)) {}
 
 MARATHON_INLINE void SimRuntime::Post(Lane lane, Callback<void()> work) {
-  if (lane == Lane::kActivity) {
+  if (lane != Lane::kTurn) {
     const bool slow = latency_.Chance(options_.slow_activity);
     const int64_t most = slow ? options_.slow_activity_micros_max : options_.activity_micros_max;
     world_.After(actor_, latency_.Between(0, most), "activity", std::move(work));
