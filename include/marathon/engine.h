@@ -334,31 +334,46 @@ class Engine {
                                        SignalOptions signal_options = {});
 
   // Starts a run with an update waiting for it; if one with the workflow id is open, that one gets it. One
-  // atomic step. Then waits until the update has come to `update_options.wait`.
+  // atomic step. Then waits until the update has come to `update_options.wait`. In the same forms.
+  template <class Result, class In, class Out, class Arg>
+  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result(In)>& def, const std::type_identity_t<In>& input,
+                                         const UpdateDef<Out(Arg)>& update,
+                                         const std::type_identity_t<Arg>& update_input,
+                                         StartOptions options = {}, UpdateOptions update_options = {}) {
+    return UpdateWithStartEncoded(def.name, Encode<In>(input), update.name, Encode<Arg>(update_input),
+                                  std::move(options), std::move(update_options));
+  }
+  template <class Result, class In, class Out>
+  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result(In)>& def, const std::type_identity_t<In>& input,
+                                         const UpdateDef<Out()>& update, StartOptions options = {},
+                                         UpdateOptions update_options = {}) {
+    return UpdateWithStartEncoded(def.name, Encode<In>(input), update.name, Payload(), std::move(options),
+                                  std::move(update_options));
+  }
+  template <class Result, class Out, class Arg>
+  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result()>& def, const UpdateDef<Out(Arg)>& update,
+                                         const std::type_identity_t<Arg>& update_input,
+                                         StartOptions options = {}, UpdateOptions update_options = {}) {
+    return UpdateWithStartEncoded(def.name, Payload(), update.name, Encode<Arg>(update_input), std::move(options),
+                                  std::move(update_options));
+  }
+  template <class Result, class Out>
+  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result()>& def, const UpdateDef<Out()>& update,
+                                         StartOptions options = {}, UpdateOptions update_options = {}) {
+    return UpdateWithStartPayload(def.name, Payload(), update.name, Payload(), std::move(options),
+                                  std::move(update_options));
+  }
   template <class In, class Out, class Arg>
   StatusOr<UpdateHandle> UpdateWithStart(std::string_view workflow_type, const In& input,
                                          const UpdateDef<Out(Arg)>& update,
                                          const std::type_identity_t<Arg>& update_input,
                                          StartOptions options = {}, UpdateOptions update_options = {}) {
-    StatusOr<Payload> in = Encode<In>(input);
-    if (!in.ok()) return in.status();
-    StatusOr<Payload> argument = Encode<Arg>(update_input);
-    if (!argument.ok()) return argument.status();
-    return UpdateWithStartPayload(workflow_type, *std::move(in), update.name, *std::move(argument),
+    return UpdateWithStartEncoded(workflow_type, Encode<In>(input), update.name, Encode<Arg>(update_input),
                                   std::move(options), std::move(update_options));
-  }
-  template <class Result, class In, class Out, class Arg>
-  StatusOr<UpdateHandle> UpdateWithStart(const WorkflowDef<Result(In)>& def,
-                                         const std::type_identity_t<In>& input,
-                                         const UpdateDef<Out(Arg)>& update,
-                                         const std::type_identity_t<Arg>& update_input,
-                                         StartOptions options = {}, UpdateOptions update_options = {}) {
-    return UpdateWithStart<In, Out, Arg>(def.name, input, update, update_input, std::move(options),
-                                         std::move(update_options));
   }
   StatusOr<UpdateHandle> UpdateWithStartPayload(std::string_view workflow_type, Payload input,
                                                 std::string_view update, Payload update_input,
-                                                StartOptions options, UpdateOptions update_options);
+                                                StartOptions options = {}, UpdateOptions update_options = {});
 
   // The newest run of a workflow id, or a certain run. Does not ask the store.
   Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
@@ -428,6 +443,14 @@ class Engine {
     if (!value.ok()) return value.status();
     return SignalWithStartPayload(workflow_type, *std::move(input), signal, *std::move(value),
                                   std::move(options), std::move(signal_options));
+  }
+  StatusOr<UpdateHandle> UpdateWithStartEncoded(std::string_view workflow_type, StatusOr<Payload> input,
+                                                std::string_view update, StatusOr<Payload> update_input,
+                                                StartOptions options, UpdateOptions update_options) {
+    if (!input.ok()) return input.status();
+    if (!update_input.ok()) return update_input.status();
+    return UpdateWithStartPayload(workflow_type, *std::move(input), update, *std::move(update_input),
+                                  std::move(options), std::move(update_options));
   }
   explicit Engine(std::shared_ptr<detail::EngineImpl> impl) : impl_(std::move(impl)) {}
   static StatusOr<Engine> OpenImpl(std::shared_ptr<detail::EngineImpl> impl, Ports ports,

@@ -245,6 +245,36 @@ TEST_P(UpdatesTest, UpdateWithStart) {
   EXPECT_THAT(first->run().Result<Ints>(kPatience).value_or(Ints()), ElementsAre(2, 3));
 }
 
+TEST_P(UpdatesTest, UpdateWithStartInAllForms) {
+  static constexpr WorkflowDef<Ints()> kSum{"Sum"};
+  static constexpr WorkflowDef<Ints(int)> kSumFrom{"SumFrom"};
+  Registry registry = With();
+  registry.Bind(kSumFrom, [](WorkflowContext& ctx, int from) -> Workflow<Ints> {
+    Ints added{from};
+    bool finished = false;
+    auto add = ctx.OnUpdate(kAdd, [&](int x) {
+      added.push_back(x);
+      return from + x;
+    });
+    auto finish = ctx.OnUpdate(kFinish, [&] { finished = true; });
+    co_await ctx.WaitUntil([&] { return finished; });
+    co_return added;
+  });
+  Engine engine = Open(registry);
+  const auto answer = [](const StatusOr<UpdateHandle>& update) {
+    EXPECT_TRUE(update.ok()) << update.status();
+    return update.ok() ? update->Result<int>(kPatience).value_or(0) : 0;
+  };
+  EXPECT_EQ(answer(engine.UpdateWithStart(kSum, kAdd, 2, {.workflow_id = "sum"})), 2);
+  const auto finished = engine.UpdateWithStart(kSum, kFinish, {.workflow_id = "sum"});
+  ASSERT_TRUE(finished.ok()) << finished.status();
+  EXPECT_THAT(finished->run().Result<Ints>(kPatience).value_or(Ints()), ElementsAre(2));
+  EXPECT_EQ(answer(engine.UpdateWithStart(kSumFrom, 40, kAdd, 2, {.workflow_id = "from"})), 42);
+  const auto finished_too = engine.UpdateWithStart(kSumFrom, 0, kFinish, {.workflow_id = "from"});
+  ASSERT_TRUE(finished_too.ok()) << finished_too.status();
+  EXPECT_THAT(finished_too->run().Result<Ints>(kPatience).value_or(Ints()), ElementsAre(40, 2));
+}
+
 TEST_P(UpdatesTest, ARejectedUpdateStartsItsRunAllTheSame) {
   Engine engine = Open(With());
   StartOptions start;
