@@ -223,6 +223,7 @@ class EngineImpl {
       if (told) told->Set();
     }
   };
+  static_assert(sizeof(Waiter) + 64 <= BlockPool::kLargest, "with its counts");
   using Waiters = std::unordered_set<std::shared_ptr<Waiter>, std::hash<std::shared_ptr<Waiter>>,
                                      std::equal_to<>, PoolAllocator<std::shared_ptr<Waiter>>>;
 

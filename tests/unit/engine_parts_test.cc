@@ -126,7 +126,7 @@ TEST(ThreadRuntimeTest, TheLongestWaitIsNotOver) {
 
 TEST(BlockPoolTest, GivesEachBlockToOneTakerAtATime) {
   constexpr int kBlocks = 500;
-  constexpr size_t kSizes[] = {1, 64, 65, 700, 1024, 5000};
+  constexpr size_t kSizes[] = {1, 64, 65, 700, 2048, 5000};
   std::barrier turn(2);
   std::vector<std::pair<char*, size_t>> blocks;
   bool intact = true;

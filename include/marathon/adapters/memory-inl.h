@@ -250,6 +250,10 @@ MARATHON_INLINE DueReply MemoryStore::Poll(DueRequest&& request) {
   }
   std::sort(order.begin(), order.end());
   for (const auto& [earliest, i] : order) {
+    if (earliest > reply.now) {  // and so are the others
+      reply.next_due = std::min(reply.next_due, earliest);
+      break;
+    }
     request.limit -=
         With(*shards_[i], [&](auto& protocol) { return protocol.PollDue(request, reply); });
   }

@@ -22,6 +22,8 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 class BlockPool {
  public:
+  static constexpr size_t kLargest = 2048;  // what is larger is malloc's own
+
   static void* Take(size_t size) {
     const size_t kind = KindOf(size);
     if (!kPooled || kind >= kKinds) return ::operator new(size);
@@ -53,7 +55,7 @@ class BlockPool {
   static constexpr bool kPooled = true;
 #endif
   static constexpr size_t kUnit = 64;
-  static constexpr size_t kKinds = 16;        // blocks of up to 1 KiB
+  static constexpr size_t kKinds = kLargest / kUnit;
   static constexpr int kBatch = 32;
   static constexpr size_t kMostBatches = 64;  // of a kind, on the way between threads
 

@@ -79,9 +79,10 @@ MARATHON_INLINE std::string Sha256Hex(std::string_view bytes) {
   for (; left >= Sha256State::kBlock; at += Sha256State::kBlock, left -= Sha256State::kBlock) state.Add(at);
   // An empty view may have no address.
   const uint8_t none = 0;
-  std::string hex;
+  std::string hex(64, '0');
+  char* digit = hex.data();
   for (const uint32_t word : state.Finish(left > 0 ? at : &none, left, bytes.size())) {
-    for (int shift = 28; shift >= 0; shift -= 4) hex += kDigits[(word >> shift) & 15];
+    for (int shift = 28; shift >= 0; shift -= 4) *digit++ = kDigits[(word >> shift) & 15];
   }
   return hex;
 }

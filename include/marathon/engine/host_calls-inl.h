@@ -433,7 +433,7 @@ inline StatusOr<RunEnd> EventsAfter(EventId after, const RunSnapshot& told) {
 
 MARATHON_INLINE uint64_t Host::Await(AwaitRequest request, Done<RunEnd> done) {
   const std::optional<EventId> after = request.after;
-  return store_->Await(std::move(request), [after, done = std::move(done)](StatusOr<RunSnapshot> closed) mutable {
+  return store_->Await(std::move(request), [after, done = std::move(done)](StatusOr<RunSnapshot>&& closed) mutable {
     if (!closed.ok()) return done(std::move(closed).status());
     if (after) return done(EventsAfter(*after, *closed));
     if (closed->answer) return done(RunEnd{.closing = {}, .answer = std::move(closed->answer->body)});

@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "marathon/detail/block_pool.h"
 #include "marathon/event_codec.h"
 #include "marathon/store/payload_refs.h"
 #include "marathon/store/protocol_rules.h"
@@ -130,12 +131,13 @@ class SnapshotFill : public std::enable_shared_from_this<SnapshotFill> {
 
 // `done`, with payloads in their places. Weak: the store itself keeps what waits for the end of a run, perhaps for ever.
 inline Done<RunSnapshot> Filled(std::weak_ptr<StateStore> weak, Done<RunSnapshot> done) {
-  return [weak = std::move(weak), done = std::move(done)](StatusOr<RunSnapshot> read) mutable {
+  return [weak = std::move(weak), done = std::move(done)](StatusOr<RunSnapshot>&& read) mutable {
     const bool empty = !read.ok() || (read->records.empty() && read->activities.empty());
     if (empty || !read->row.has_blobs) return done(std::move(read));
     auto store = weak.lock();
     if (store == nullptr) return done(Unavailable("the store has been closed"));
-    std::make_shared<SnapshotFill>(std::move(store), *std::move(read), std::move(done))->Run();
+    std::allocate_shared<SnapshotFill>(PoolAllocator<SnapshotFill>(), std::move(store), *std::move(read), std::move(done))
+        ->Run();
   };
 }
 

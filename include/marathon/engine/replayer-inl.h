@@ -14,6 +14,8 @@ namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
 
+static_assert(sizeof(Replayer) <= BlockPool::kLargest, "each run has one");
+
 // Whom a command reaches: for a child, the workflow id it was given; for a signal or a cancel, another run's, or one of
 // the run's own children.
 struct CommandTarget {

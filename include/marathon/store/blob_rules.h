@@ -44,10 +44,13 @@ inline Status NoSuchBlob(const BlobRef& ref) {
   return NotFound(fmt::format("there is no blob {}; it has been forgotten, or was never put", ref.sha256));
 }
 
+inline Status CheckBlobSize(const BlobRef& ref, std::string_view bytes) {
+  if (bytes.size() == ref.size) return {};
+  return DataLoss(fmt::format("blob {} has {} bytes, and not {}", ref.sha256, bytes.size(), ref.size));
+}
+
 inline Status CheckBlob(const BlobRef& ref, std::string_view bytes) {
-  if (bytes.size() != ref.size) {
-    return DataLoss(fmt::format("blob {} has {} bytes, and not {}", ref.sha256, bytes.size(), ref.size));
-  }
+  if (Status status = CheckBlobSize(ref, bytes); !status.ok()) return status;
   if (Sha256Hex(bytes) == ref.sha256) return {};
   return DataLoss(fmt::format("blob {}: its bytes are damaged", ref.sha256));
 }

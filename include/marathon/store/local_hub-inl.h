@@ -55,6 +55,7 @@ MARATHON_INLINE void LocalHub::TellDue(Time due) {
     const std::lock_guard lock(mutex_);
     if (ToMicros(due) >= told_due_.load(std::memory_order_relaxed)) return;
     told_due_.store(ToMicros(due), std::memory_order_relaxed);
+    watchers.reserve(watchers_.size());
     for (const auto& [session, weak] : watchers_) {
       if (auto watcher = weak.lock()) watchers.push_back(std::move(watcher));
     }

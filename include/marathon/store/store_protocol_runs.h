@@ -532,13 +532,13 @@ StatusOr<std::optional<RunSnapshot>> StoreProtocol<Tables>::ReadAwaited(
   StatusOr<std::optional<UpdateAnswer>> answer = ReadAnswer(*run, request);
   if (!answer.ok()) return answer.status();
   if (run->status == RunStatus::kRunning && !answer->has_value()) return std::optional<RunSnapshot>();
-  RunSnapshot snapshot;
-  snapshot.answer = *std::move(answer);
-  snapshot.now = now_;
-  snapshot.row = t_.ToRow(*run);
+  std::optional<RunSnapshot> snapshot(std::in_place);
+  snapshot->answer = *std::move(answer);
+  snapshot->now = now_;
+  snapshot->row = t_.ToRow(*run);
   std::string end = run->status == RunStatus::kRunning ? std::string() : t_.LastRecord(*run);
-  if (!end.empty()) snapshot.records.push_back(std::move(end));
-  return std::optional<RunSnapshot>(std::move(snapshot));
+  if (!end.empty()) snapshot->records.push_back(std::move(end));
+  return snapshot;
 }
 
 template <class Tables>

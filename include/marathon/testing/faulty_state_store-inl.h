@@ -166,7 +166,7 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
   // What the store may keep for long (Await) must not keep the link, which keeps the store.
   template <class Result>
   Callback<void(Result)> Answering(std::string_view name, Callback<void(Result)> done) {
-    return [weak = this->weak_from_this(), name, done = std::move(done)](Result result) mutable {
+    return [weak = this->weak_from_this(), name, done = std::move(done)](Result&& result) mutable {
       const std::shared_ptr<Link> link = weak.lock();
       if (link == nullptr) return;
       if (link->world.tracing()) link->TraceResult(name, result);

@@ -171,7 +171,7 @@ class Simulation {
   std::unique_ptr<SimStreams> streams_;
   SimBlobs blobs_{world_, invariants_, beside_.blobs};
   SimLimits limits_{world_, invariants_, beside_.limiter};
-  SimPlaces places_{invariants_, [this]() -> StateStore& { return *memory_.store; }};
+  SimPlaces places_{invariants_, [this]() -> StateStore& { return *memory_store_; }};
   std::shared_ptr<StateStore> store_;
   std::shared_ptr<RewindingStateStore> rewinding_;  // `store_`, if it loses its tail
   std::unique_ptr<SimRuntime> outlet_runtime_;  // with split domains: sends the store's hints …
