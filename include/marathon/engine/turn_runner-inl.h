@@ -161,6 +161,10 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
                    history.empty() ? 0 : history.back().id);
     }
   }
+  EventId sealed_at = 0;
+  if (Status sealed = CheckOpen(slot->key, history, snapshot.inbox, sealed_at); !sealed.ok()) {
+    return LeaveSealed(std::move(slot), sealed, sealed_at);
+  }
   const bool goes_on = slot->replayer && (history.empty() ||
                                           history.front().id == slot->replayer->version() + 1);
   if (!goes_on && !history.empty() && history.front().id != 1) {
@@ -204,6 +208,27 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
                  slot->replayer->version());
   }
   RunTurn(std::move(slot), std::move(snapshot.inbox), snapshot.now);
+}
+
+// A turn is about values: what is still sealed keeps it from being taken, and is not the code's to see.
+MARATHON_INLINE Status TurnRunner::CheckOpen(const RunKey& run, const History& history,
+                                             const std::vector<Message>& inbox, EventId& event_id) const {
+  const PayloadSealer& sealer = host_.sealer();
+  if (Status status = sealer.CheckHistory(history, run.workflow_id, &event_id); !status.ok()) return status;
+  for (const Message& message : inbox) {
+    const Status status = sealer.CheckOpen(message.body, run.workflow_id);
+    if (status.ok()) continue;
+    return MakeStatus(status.code(), fmt::format("a message that waits, {}: {}", Describe(message.body), MessageOf(status)));
+  }
+  return {};
+}
+
+// A codec that is not here another worker may have. One that does not open what it has sealed is for people to mend.
+MARATHON_INLINE void TurnRunner::LeaveSealed(SlotPtr slot, const Status& sealed, EventId event_id) {
+  if (IsTransient(sealed)) return TryAgain(std::move(slot), &TurnRunner::Take);
+  const bool elsewhere = sealed.code() == StatusCode::kFailedPrecondition;
+  (this->*(elsewhere ? &TurnRunner::GiveBack : &TurnRunner::Block))(
+      std::move(slot), fmt::format("it cannot be opened: {}", MessageOf(sealed)), event_id);
 }
 
 // ---- The turn --------------------------------------------------------------------------------------
