@@ -1,5 +1,6 @@
 // PayloadCodec: what an application gives its engine (EngineOptions::payload_codecs) so that payloads are encrypted, or
-// compressed, before they leave the process, and read as before. What is sealed and what stays readable: docs/encryption.md.
+// compressed, before they leave the process, and read as before. What is sealed, and what stays readable:
+// docs/guide.md#sealed-payloads.
 //
 // Thread rule: Seal and Open are called from any thread, by many at once. They block what they are called for, be it a turn,
 // so that keys are to be in memory. What they throw counts as an error.
