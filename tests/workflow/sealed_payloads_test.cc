@@ -195,7 +195,7 @@ class WatchedStore final : public ForwardingStateStore {
 
   std::atomic<int> heartbeats{0}, details{0};
   std::atomic<int> found{0};   // the secret
-  std::atomic<int> sealed{0};  // payloads
+  std::atomic<int> sealed{0}, unsealed{0};  // payloads
 
  private:
   void LookAt(std::string_view bytes) { found += bytes.find(kSecret) != bytes.npos; }
@@ -204,11 +204,15 @@ class WatchedStore final : public ForwardingStateStore {
   void LookAt(const T& value) {
     marathon::detail::ForEachPayload(value, [this](const Payload& payload) {
       LookAt(payload.data);
-      sealed += payload.encoding == Encoding::kSealed;
+      if (payload.data.empty() || payload.encoding == Encoding::kBlob) return;
+      ++(payload.encoding == Encoding::kSealed ? sealed : unsealed);
     });
   }
   void LookAt(const TurnCommit& commit) {
     LookAt(commit.record);
+    if (const StatusOr<Record> record = DecodeRecord(commit.record); record.ok()) {
+      for (const Event& event : record->events) LookAt(event.body);
+    }
     for (const NamedBlob& blob : commit.blobs) LookAt(blob.bytes);
     for (const NewActivity& activity : commit.activities) LookAt(activity.input);
     for (const UpdateAnswer& answer : commit.answers) LookAt(answer.body);
@@ -282,6 +286,7 @@ TEST_P(SealedPayloadsTest, WhateverLeavesIsSealedAndNobodySeesIt) {
     Engine engine = Open(Code(tokens), options);
     const marathon::Run run = RunEverything(engine, tokens);
     EXPECT_EQ(watched_->found, 0);
+    EXPECT_EQ(watched_->unsealed, 0);
     EXPECT_GT(watched_->sealed, 30);
 
     const auto history = run.History();
@@ -324,6 +329,7 @@ TEST_P(SealedPayloadsTest, SchedulesAndForksAreSealedToo) {
   const auto fork = run->Fork(options);
   EXPECT_EQ(ResultOf<std::string>(fork).value_or(""), Secret("given"));
   EXPECT_EQ(watched_->found, 0);
+  EXPECT_EQ(watched_->unsealed, 0);
   Engine without = Open(Registry());
   EXPECT_EQ(without.Find(run->workflow_id(), run->run_id()).Fork(ForkOptions()).status().code(), StatusCode::kFailedPrecondition);
 }

@@ -161,10 +161,7 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
                    history.empty() ? 0 : history.back().id);
     }
   }
-  EventId sealed_at = 0;
-  if (Status sealed = CheckOpen(slot->key, history, snapshot.inbox, sealed_at); !sealed.ok()) {
-    return LeaveSealed(std::move(slot), sealed, sealed_at);
-  }
+  if (LeftSealed(slot, history, snapshot.inbox)) return;
   const bool goes_on = slot->replayer && (history.empty() ||
                                           history.front().id == slot->replayer->version() + 1);
   if (!goes_on && !history.empty() && history.front().id != 1) {
@@ -224,11 +221,20 @@ MARATHON_INLINE Status TurnRunner::CheckOpen(const RunKey& run, const History& h
 }
 
 // A codec that is not here another worker may have. One that does not open what it has sealed is for people to mend.
-MARATHON_INLINE void TurnRunner::LeaveSealed(SlotPtr slot, const Status& sealed, EventId event_id) {
-  if (IsTransient(sealed)) return TryAgain(std::move(slot), &TurnRunner::Take);
-  const bool elsewhere = sealed.code() == StatusCode::kFailedPrecondition;
-  (this->*(elsewhere ? &TurnRunner::GiveBack : &TurnRunner::Block))(
-      std::move(slot), fmt::format("it cannot be opened: {}", MessageOf(sealed)), event_id);
+MARATHON_INLINE bool TurnRunner::LeftSealed(const SlotPtr& slot, const History& history,
+                                            const std::vector<Message>& inbox) {
+  EventId event_id = 0;
+  const Status sealed = CheckOpen(slot->key, history, inbox, event_id);
+  if (sealed.ok()) return false;
+  const std::string reason = fmt::format("it cannot be opened: {}", MessageOf(sealed));
+  if (IsTransient(sealed)) {
+    TryAgain(slot, &TurnRunner::Take);
+  } else if (sealed.code() == StatusCode::kFailedPrecondition) {
+    GiveBack(slot, reason, event_id);
+  } else {
+    Block(slot, reason, event_id);
+  }
+  return true;
 }
 
 // ---- The turn --------------------------------------------------------------------------------------
