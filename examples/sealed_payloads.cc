@@ -1,5 +1,5 @@
-// Payloads that are encrypted before they leave the process, and a key that is rotated. The library brings the places; the
-// cipher, here AES-256-GCM of OpenSSL, and the keys are the application's.
+// Payloads that are encrypted before they leave the process, and a key that is rotated. The library brings the places;
+// the cipher, here AES-256-GCM of OpenSSL, and the keys are the application's.
 #include <marathon/adapters/sqlite.h>
 #include <marathon/marathon.h>
 #include <openssl/evp.h>
@@ -57,7 +57,9 @@ class AesCodec final : public marathon::PayloadCodec {
   static constexpr int kNonce = 12;
   static constexpr int kTag = 16;
   static unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-  static const unsigned char* Bytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+  static const unsigned char* Bytes(std::string_view text) {
+    return reinterpret_cast<const unsigned char*>(text.data());
+  }
   static int Size(std::string_view text) { return static_cast<int>(text.size()); }
 
   const std::string id_;

@@ -2,8 +2,8 @@
 // compressed, before they leave the process, and read as before. What is sealed, and what stays readable:
 // docs/guide.md#sealed-payloads.
 //
-// Thread rule: Seal and Open are called from any thread, by many at once. They block what they are called for, be it a turn,
-// so that keys are to be in memory. What they throw counts as an error.
+// Thread rule: Seal and Open are called from any thread, by many at once. They block what they are called for, be it a
+// turn: have the keys in memory. What they throw counts as an error.
 #pragma once
 
 #include <string>

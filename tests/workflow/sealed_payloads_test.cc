@@ -116,7 +116,8 @@ Workflow<std::string> Everything(WorkflowContext& ctx, std::string input) {
     details = e.failure().details.data;
   }
   if (details != '"' + Secret("details") + '"') throw ApplicationError("the failure");
-  if (co_await ctx.Run(kBeat, Secret("beat"), {.retry = &kThreeTries}) != Secret("beats")) throw ApplicationError("the heartbeat");
+  const std::string beats = co_await ctx.Run(kBeat, Secret("beat"), {.retry = &kThreeTries});
+  if (beats != Secret("beats")) throw ApplicationError("the heartbeat");
   if (co_await ctx.Run(kPause, Secret("pause")) != Secret("paused")) throw ApplicationError("the postponed one");
   if (co_await ctx.Run(kLater, Secret("later")) != Secret("late")) throw ApplicationError("the one that completes later");
   co_await ctx.SignalRun("peer", kGo, Secret("to-peer"));
@@ -293,7 +294,8 @@ TEST_P(SealedPayloadsTest, WhateverLeavesIsSealedAndNobodySeesIt) {
     ASSERT_TRUE(history.ok()) << history.status();
     for (const Event& event : *history) {
       marathon::detail::ForEachPayload(
-          event.body, [&](const Payload& payload) { EXPECT_NE(payload.encoding, Encoding::kSealed) << Describe(event.body); });
+          event.body,
+          [&](const Payload& payload) { EXPECT_NE(payload.encoding, Encoding::kSealed) << Describe(event.body); });
     }
     const std::string json = testing::HistoryToJson(*history, {run.workflow_id(), run.run_id()});
     EXPECT_THAT(json, HasSubstr(Secret("effect")));
@@ -310,7 +312,10 @@ TEST_P(SealedPayloadsTest, SchedulesAndForksAreSealedToo) {
   ASSERT_TRUE(made.ok()) << made.status();
   ASSERT_EQ(made->Trigger(), Status());
   StatusOr<std::string> reported = NotFound("");
-  ASSERT_TRUE(Eventually([&] { return (reported = engine.Find("reports/trigger-1").Result<std::string>(kPatience)).ok(); }));
+  ASSERT_TRUE(Eventually([&] {
+    reported = engine.Find("reports/trigger-1").Result<std::string>(kPatience);
+    return reported.ok();
+  }));
   EXPECT_EQ(*reported, Secret("scheduled"));
   EXPECT_EQ(made->Describe().status(), Status());
 
@@ -331,7 +336,8 @@ TEST_P(SealedPayloadsTest, SchedulesAndForksAreSealedToo) {
   EXPECT_EQ(watched_->found, 0);
   EXPECT_EQ(watched_->unsealed, 0);
   Engine without = Open(Registry());
-  EXPECT_EQ(without.Find(run->workflow_id(), run->run_id()).Fork(ForkOptions()).status().code(), StatusCode::kFailedPrecondition);
+  const auto forked = without.Find(run->workflow_id(), run->run_id()).Fork(ForkOptions());
+  EXPECT_EQ(forked.status().code(), StatusCode::kFailedPrecondition) << forked.status();
 }
 
 TEST_P(SealedPayloadsTest, WhoHasNoCodecIsToldWhichOne) {

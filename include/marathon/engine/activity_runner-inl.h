@@ -194,10 +194,12 @@ MARATHON_INLINE void ActivityRunner::OpenInput(std::shared_ptr<Attempt> attempt,
   }
   Failure failure{.kind = FailureKind::kEngine};
   failure.type = failure_type::kSealed;
-  failure.message = fmt::format("what activity \"{}\" reads is sealed: {}", attempt->activity_type(), MessageOf(opened));
+  failure.message =
+      fmt::format("what activity \"{}\" reads is sealed: {}", attempt->activity_type(), MessageOf(opened));
   const RunKey& run = attempt->key().run;
-  host_.Log(LogLevel::kError, fmt::format("activity {} of run {} of workflow \"{}\" is given back: {}", attempt->key().id,
-                                          run.run_id, run.workflow_id, failure.message));
+  host_.Log(LogLevel::kError,
+            fmt::format("activity {} of run {} of workflow \"{}\" is given back: {}", attempt->key().id, run.run_id,
+                        run.workflow_id, failure.message));
   GiveBack(*attempt, limits::kSealedRetry, std::move(failure));
 }
 

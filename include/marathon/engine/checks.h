@@ -91,7 +91,8 @@ inline Status CheckCodecs(const std::vector<std::shared_ptr<PayloadCodec>>& code
     const std::string_view id = codecs[i]->id();
     if (id.empty() || id.size() > limits::kMaxCodecIdBytes || has_other(id)) {
       return InvalidArgument(fmt::format(
-          "the id \"{}\" of EngineOptions::payload_codecs[{}] must have 1 to {} letters, digits, '-', '_', '.', ':' and '/'",
+          "the id \"{}\" of EngineOptions::payload_codecs[{}] must have 1 to {} letters, digits, '-', '_', '.', ':' or "
+          "'/'",
           detail::ReadableText(std::string(id), limits::kMaxCodecIdBytes), i, limits::kMaxCodecIdBytes));
     }
     const auto same = [id](const auto& other) { return other->id() == id; };

@@ -54,8 +54,9 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
   bool IsSealed(const EventBody& outcome, const RunKey& run) {
     const Status sealed = host_->sealer().CheckOpen(outcome, run.workflow_id);
     if (sealed.ok()) return false;
-    host_->Log(LogLevel::kError, fmt::format("the end of run {} of workflow \"{}\" cannot be told to its parent yet: {}",
-                                             run.run_id, run.workflow_id, MessageOf(sealed)));
+    host_->Log(LogLevel::kError,
+               fmt::format("the end of run {} of workflow \"{}\" cannot be told to its parent yet: {}", run.run_id,
+                           run.workflow_id, MessageOf(sealed)));
     AttemptEnd end;
     end.kind = AttemptEnd::Kind::kGiveBack;
     end.delay = limits::kSealedRetry;

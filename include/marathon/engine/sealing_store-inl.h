@@ -33,8 +33,8 @@ inline std::string NamesOf(const PayloadSealer::Codecs& codecs) {
   return names.empty() ? "none" : names;
 }
 
-// Calls `visit(Payload&)` for each payload of a record, and writes the record anew. One that cannot be read is left to the
-// engine, which says so. With an error of `visit`, only that is told.
+// Calls `visit(event, Payload&)` for each payload of a record, and writes the record anew. One that cannot be read is
+// left to the engine, which says so. With an error of `visit`, only that is told.
 template <class Visit>
 Status VisitRecord(std::string& bytes, const Visit& visit) {
   StatusOr<Record> record = DecodeRecord(bytes);
@@ -87,7 +87,8 @@ inline void Sealing::In(TurnCommit& commit) {
     });
     const Status status = sealer_.Seal(payload, workflow_id_);
     if (!status.ok()) {
-      return MakeStatus(status.code(), fmt::format("event {}, {}: {}", event.id, Describe(event.body), MessageOf(status)));
+      return MakeStatus(status.code(),
+                        fmt::format("event {}, {}: {}", event.id, Describe(event.body), MessageOf(status)));
     }
     if (its != commit.activities.end()) its->input = payload;
     return Status();
@@ -166,7 +167,8 @@ MARATHON_INLINE Status PayloadSealer::Open(Payload& payload, std::string_view wo
   const auto codec = std::ranges::find_if(codecs_, [&](const auto& one) { return one->id() == parts->codec; });
   if (codec == codecs_.end()) {
     return FailedPrecondition(fmt::format(
-        "it is sealed by payload codec \"{}\", and the codecs here are: {}. Add that one to EngineOptions::payload_codecs",
+        "it is sealed by payload codec \"{}\", and the codecs here are: {}. Add that one to "
+        "EngineOptions::payload_codecs",
         parts->codec, detail::NamesOf(codecs_)));
   }
   StatusOr<std::string> bytes = detail::AskCodec([&] { return (*codec)->Open(parts->bytes, workflow_id); });
@@ -176,7 +178,7 @@ MARATHON_INLINE Status PayloadSealer::Open(Payload& payload, std::string_view wo
   }
   const bool later = bytes.status().code() == StatusCode::kUnavailable;
   return MakeStatus(later ? StatusCode::kUnavailable : StatusCode::kDataLoss,
-                    fmt::format("payload codec \"{}\" does not open it: {}. Give this worker the key it was sealed with, or, "
+                    fmt::format("payload codec \"{}\" does not open it: {}. Give this worker the key it was sealed with; "
                                 "if that is what it has, the stored bytes are damaged", parts->codec,
                                 MessageOf(bytes.status())));
 }

@@ -1,7 +1,7 @@
 // SealingStore: the store as an engine sees it that has payload codecs. What goes to the store behind it is sealed, and
 // what comes from there is opened; so replays, exports, forks and all that compares histories see what the code said.
 //
-// It stands before PayloadStore: a large payload is sealed first, and its blob are sealed bytes.
+// It stands before PayloadStore: a large payload is sealed first, and its blob is of sealed bytes.
 //
 // As thread-safe as its base.
 #pragma once
@@ -35,8 +35,8 @@ class PayloadSealer {
   // Seals with the first codec; without one, and if there is nothing to seal or it is sealed or a blob's name, nothing
   // happens. kUnavailable, kFailedPrecondition: the codec does not, now or at all, and says why.
   Status Seal(Payload& payload, std::string_view workflow_id) const;
-  // Opens what is sealed; any other payload stays as it is, and so does one that cannot be opened. kUnavailable: not now;
-  // kFailedPrecondition: its codec is not here; kDataLoss: its codec does not open it, or nothing would.
+  // Opens what is sealed; any other payload stays as it is, and so does one that cannot be opened. kUnavailable: not
+  // now; kFailedPrecondition: its codec is not here; kDataLoss: its codec does not open it, or nothing would.
   Status Open(Payload& payload, std::string_view workflow_id) const;
 
   // OK if no payload of `value`, an event's body or a stored struct, is sealed; or why Open does not open the first.

@@ -215,7 +215,8 @@ MARATHON_INLINE Status TurnRunner::CheckOpen(const RunKey& run, const History& h
   for (const Message& message : inbox) {
     const Status status = sealer.CheckOpen(message.body, run.workflow_id);
     if (status.ok()) continue;
-    return MakeStatus(status.code(), fmt::format("a message that waits, {}: {}", Describe(message.body), MessageOf(status)));
+    return MakeStatus(status.code(),
+                      fmt::format("a message that waits, {}: {}", Describe(message.body), MessageOf(status)));
   }
   return {};
 }

@@ -1,4 +1,4 @@
-// How a sealed payload says what is in it: "CODEC ENCODING BYTES", the codec's id and how the opened bytes are to be read.
+// How a sealed payload says what is in it: "CODEC ENCODING BYTES", the codec's id and how to read the opened bytes.
 //
 // Pure functions.
 #pragma once
