@@ -62,6 +62,8 @@ AttemptResult EncodeResult(const Out& value) {
   return *std::move(payload);
 }
 
+class Attempt;
+
 // One delivery of an activity, as the worker that runs it keeps it.
 class ActivityAttempt {
  public:
@@ -152,6 +154,7 @@ class ActivityContext {
   Limiter& limiter() const { return limiter_; }
 
  private:
+  friend class detail::Attempt;  // opens `last_heartbeat_`
   Status HeartbeatEncoded(Payload details);
 
   ActivityInfo info_;

@@ -63,6 +63,10 @@ MARATHON_INLINE StatusOr<Payload> DumpJson(const nlohmann::json& value) {
 
 MARATHON_INLINE StatusOr<nlohmann::json> ParseJson(const Payload& payload) {
   if (payload.encoding == Encoding::kNone) return InvalidArgument("there is no value (void)");
+  if (const std::string_view codec = SealedBy(payload); !codec.empty()) {
+    return FailedPrecondition(fmt::format("the value is sealed by payload codec \"{}\", and this engine has not opened "
+                                          "it: add that codec to its EngineOptions::payload_codecs", codec));
+  }
   if (payload.encoding != Encoding::kJson) {
     return InvalidArgument(fmt::format("the payload's encoding {} is unknown to this build",
                                        static_cast<int>(payload.encoding)));

@@ -519,6 +519,7 @@ MARATHON_INLINE Status Engine::FailActivity(std::string_view token, Failure fail
 MARATHON_INLINE StatusOr<Payload> Run::ResultPayload(Duration timeout) const {
   StatusOr<RunEnd> end = engine_->Await({key_}, timeout);
   if (!end.ok()) return end.status();
+  if (Status sealed = engine_->host->sealer().CheckOpen(end->closing, key_.workflow_id); !sealed.ok()) return sealed;
   if (auto* completed = std::get_if<WorkflowCompleted>(&end->closing)) {
     return std::move(completed->result);
   }

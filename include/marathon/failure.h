@@ -67,6 +67,8 @@ inline constexpr std::string_view kForbiddenSql = "marathon.ForbiddenSql";
 inline constexpr std::string_view kNoPlace = "marathon.NoPlace";  // a concurrency key, and a store without a Limiter
 // The input of an activity was a blob that is damaged, or not there any more.
 inline constexpr std::string_view kDataLoss = "marathon.DataLoss";
+// What an activity reads is sealed by a PayloadCodec that its worker lacks, or that cannot open it. It waits for one that can.
+inline constexpr std::string_view kSealed = "marathon.Sealed";
 inline constexpr std::string_view kHistoryLimit = "marathon.HistoryLimit";
 inline constexpr std::string_view kTerminated = "marathon.Terminated";
 inline constexpr std::string_view kNotStarted = "marathon.NotStarted";      // a child: its id is taken

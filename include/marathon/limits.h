@@ -32,6 +32,11 @@ inline constexpr size_t kPayloadMaxBytes = 4u << 20;
 inline constexpr size_t kPayloadInlineBytes = 64u << 10;
 inline constexpr Duration kBlobGrace = std::chrono::minutes(1);
 
+// The id of a PayloadCodec, which each payload that it seals carries. And so long is an activity left alone whose input
+// its worker cannot open: another worker may have the codec.
+inline constexpr size_t kMaxCodecIdBytes = 64;
+inline constexpr Duration kSealedRetry = std::chrono::seconds(10);
+
 // JSON nesting, enforced while parsing and before writing (nlohmann's dump recurses).
 inline constexpr int kJsonMaxDepth = 128;
 

@@ -12,6 +12,7 @@
 #include "marathon/labels.h"
 #include "marathon/limits.h"
 #include "marathon/log_sink.h"
+#include "marathon/payload_codec.h"
 #include "marathon/retry_policy.h"
 #include "marathon/state_store.h"
 #include "marathon/time.h"
@@ -47,6 +48,11 @@ struct EngineOptions {
   // A payload of more bytes is kept as a blob beside the history that names it, the same bytes once; from
   // limits::kPayloadMaxBytes on none is. Of what is written from now on: what is stored is read either way.
   size_t payload_inline_bytes = limits::kPayloadInlineBytes;
+
+  // What payloads are sealed with before they leave this process, say encrypted: by the first of these. Each opens what has its
+  // id, so a new key goes to the front and the old ones stay behind it for as long as they have sealed anything that is
+  // kept. None: payloads are stored as they are. All engines of a store are to have the same.
+  std::vector<std::shared_ptr<PayloadCodec>> payload_codecs{};
 
   // Replays every run from its first event after every turn, and blocks the run if the code does not
   // repeat itself. For tests: it costs a whole replay a turn.

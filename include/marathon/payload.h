@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "marathon/config.h"
 
@@ -15,6 +16,9 @@ enum class Encoding : uint8_t {
   // The bytes are a blob beside the history: `data` names it (store/payload_refs.h). Only in what is stored: a workflow,
   // an activity, a client or an export never meets one.
   kBlob = 2,
+  // Sealed by a PayloadCodec (payload_codec.h): `data` says which, and the rest is its bytes (store/sealed_payloads.h). In
+  // what is stored, and in what an engine reads that cannot open it; a workflow or an activity never meets one.
+  kSealed = 3,
 };
 
 struct Payload {
@@ -23,5 +27,11 @@ struct Payload {
 
   friend bool operator==(const Payload&, const Payload&) = default;
 };
+
+// The id of the codec that has sealed a payload; empty: it is not sealed.
+inline std::string_view SealedBy(const Payload& payload) {
+  const std::string_view data = payload.data;
+  return payload.encoding == Encoding::kSealed ? data.substr(0, data.find(' ')) : std::string_view();
+}
 
 }  // namespace marathon::inline MARATHON_ABI

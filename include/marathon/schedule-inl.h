@@ -31,6 +31,7 @@ inline StatusOr<ScheduleState> ReadSchedule(const std::shared_ptr<EngineImpl>& e
   if (std::holds_alternative<WorkflowTerminated>(history->back().body)) {
     return NotFound(fmt::format("schedule \"{}\" was deleted", id));
   }
+  if (Status sealed = engine->host->sealer().CheckHistory(*history, key.workflow_id); !sealed.ok()) return sealed;
   return ReplaySchedule(key, *history);
 }
 

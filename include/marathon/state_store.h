@@ -212,7 +212,7 @@ struct AttemptEnd {
   enum class Kind : uint8_t {
     kFinal,     // `outcome` goes to the inbox, the row goes
     kRetry,     // the next attempt is claimable after `delay`; `failure` is kept
-    kGiveBack,  // claimable again after `delay`, as if never delivered
+    kGiveBack,  // claimable again after `delay`, as if never delivered; `failure`, if there is one, is kept
     kDetach,    // completes later, from anywhere; keeps its deadlines, needs no session. One that is owed
                 // is claimable again if its run has ended, or it is canceled and not `cancel_told`
     kDead,      // its workers have died too often: held until RetryActivity; `failure` is kept

@@ -86,6 +86,7 @@ MARATHON_INLINE StatusOr<UpdateCompleted> UpdateHandle::Await(UpdateStage stage,
         fmt::format("the workflow \"{}\" ended before it {} update \"{}\"", run_.workflow_id,
                     stage == UpdateStage::kAccepted ? "accepted" : "completed", update_id_));
   }
+  if (Status sealed = engine_->host->sealer().CheckOpen(*end->answer, run_.workflow_id); !sealed.ok()) return sealed;
   if (auto* completed = std::get_if<UpdateCompleted>(&*end->answer)) return std::move(*completed);
   return UpdateCompleted{};
 }

@@ -102,6 +102,8 @@ TEST(GoldenFormatTest, ASmallRun) { CheckRecord("record_small_run", samples::Sma
 
 TEST(GoldenFormatTest, PayloadsBesideTheirRecord) { CheckRecord("record_named_payloads", samples::NamedPayloads()); }
 
+TEST(GoldenFormatTest, PayloadsThatAreSealed) { CheckRecord("record_sealed_payloads", samples::SealedPayloads()); }
+
 TEST(GoldenFormatTest, MessageBody) {
   const EventBody body = samples::FullBodies()[5];
   const std::string golden = FromHex(Golden("body_SignalReceived.hex", ToHex(EncodeBody(body))));
@@ -130,6 +132,7 @@ TEST(GoldenFormatTest, NumbersOfEnumeratorsStay) {
   EXPECT_EQ(static_cast<int>(TimeoutKind::kRun), 5);
   EXPECT_EQ(static_cast<int>(Encoding::kJson), 1);
   EXPECT_EQ(static_cast<int>(Encoding::kBlob), 2);
+  EXPECT_EQ(static_cast<int>(Encoding::kSealed), 3);
   EXPECT_EQ(static_cast<int>(RunStatus::kTimedOut), 6);
   EXPECT_EQ(static_cast<int>(RunStatus::kContinuedAsNew), 7);
   EXPECT_EQ(static_cast<int>(ActivityState::kDetached), 4);

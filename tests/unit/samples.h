@@ -137,6 +137,14 @@ inline History NamedPayloads() {
           {3, ActivityFailed{2, failure, 1}}};
 }
 
+// Payloads that a codec has sealed, of JSON and of bytes without an encoding.
+inline History SealedPayloads() {
+  const Payload json{std::string("aes-2026 1 \x00\xff bytes", 19), Encoding::kSealed};
+  Failure failure = FullFailure();
+  failure.details = {"aes-2025 0 text", Encoding::kSealed};
+  return {{1, WorkflowStarted{"Checkout", json, "default", "", Duration(0), {}, {}}}, {2, ActivityFailed{2, failure, 1}}};
+}
+
 inline RunRow FullRunRow() {
   RunRow row;
   row.key = {"order-1", "0193-run"};

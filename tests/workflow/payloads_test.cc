@@ -1,7 +1,7 @@
 // Large payloads: they stand beside the histories that name them, and nobody sees it who writes workflows, calls them or
 // reads what they did.
 // needs: testing
-// program: histories
+// program: payloads
 #include <gmock/gmock.h>
 
 #include <atomic>

@@ -423,7 +423,7 @@ TEST_P(ProgramsTest, NoSignalIsLostWhenTheRunCloses) {
   EngineOptions options = Options();
   options.verify_determinism = false;
   Engine engine = Open(registry, options);
-  for (int round = 0; round < (kSanitized ? 5 : 12); ++round) {
+  for (int round = 0; round < (kSanitized ? 5 : 20); ++round) {
     const auto run = engine.Start("W");
     ASSERT_TRUE(run.ok()) << run.status();
     std::atomic<int> acknowledged{0};

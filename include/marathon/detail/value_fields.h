@@ -15,7 +15,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 template <>
 struct EnumRange<Encoding> {
-  static constexpr Encoding first = Encoding::kNone, last = Encoding::kBlob;
+  static constexpr Encoding first = Encoding::kNone, last = Encoding::kSealed;
 };
 template <>
 struct EnumRange<FailureKind> {

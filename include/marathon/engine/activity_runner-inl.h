@@ -153,6 +153,7 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool a
 
 MARATHON_INLINE void ActivityRunner::Begin(std::shared_ptr<Attempt> attempt) {
   if (attempt->input().encoding == Encoding::kBlob) return ReadInput(std::move(attempt), 0);
+  if (attempt->sealed()) return OpenInput(std::move(attempt), 0);
   const bool suspect = attempt->deliveries() >= limits::kSuspectDeliveries && !IsBuiltIn(attempt->activity_type());
   suspect ? RunSuspect(std::move(attempt)) : Run(std::move(attempt));
 }
@@ -178,6 +179,28 @@ MARATHON_INLINE void ActivityRunner::ReadInput(std::shared_ptr<Attempt> attempt,
     if (gives_up) return self->activities().GiveBack(*attempt, Duration(1'000));
     self->AfterBackoff(failures + 1, [self, attempt, failures] { self->activities().ReadInput(attempt, failures + 1); });
   });
+}
+
+// What cannot be opened here is left for a worker that can, as if it had never been delivered; its row says why.
+MARATHON_INLINE void ActivityRunner::OpenInput(std::shared_ptr<Attempt> attempt, int failures) {
+  constexpr int kPatience = 8;  // some seconds: its deadline passes meanwhile
+  const Status opened = attempt->Open(host_.sealer());
+  if (opened.ok()) return Begin(std::move(attempt));
+  const bool gives_up = failures == kPatience || host_.stopping() || host_.session().HasLost(attempt->session());
+  if (IsTransient(opened) && !gives_up) {
+    return host_.AfterBackoff(failures + 1, [self = host_.Self(), attempt, failures] {
+      self->activities().OpenInput(attempt, failures + 1);
+    });
+  }
+  Failure failure{.kind = FailureKind::kEngine};
+  failure.type = failure_type::kSealed;
+  failure.message =
+      fmt::format("what activity \"{}\" reads is sealed: {}", attempt->activity_type(), MessageOf(opened));
+  const RunKey& run = attempt->key().run;
+  host_.Log(LogLevel::kError,
+            fmt::format("activity {} of run {} of workflow \"{}\" is given back: {}", attempt->key().id, run.run_id,
+                        run.workflow_id, failure.message));
+  GiveBack(*attempt, limits::kSealedRetry, std::move(failure));
 }
 
 // What is told to stop ends when the answer to its question is there: it may have a place by then.
@@ -394,9 +417,10 @@ MARATHON_INLINE void ActivityRunner::Ended(Attempt& attempt, AttemptResult resul
   Forget(attempt, true);
 }
 
-MARATHON_INLINE void ActivityRunner::GiveBack(Attempt& attempt, Duration delay) {
+MARATHON_INLINE void ActivityRunner::GiveBack(Attempt& attempt, Duration delay, std::optional<Failure> why) {
   AttemptEnd end = EndOf(attempt);
   end.kind = AttemptEnd::Kind::kGiveBack;
+  end.failure = std::move(why);
   end.delay = delay;
   SendEnd(std::move(end), attempt.place());
   Forget(attempt, true);

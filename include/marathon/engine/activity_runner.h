@@ -115,13 +115,14 @@ class ActivityRunner {
   void Begin(std::shared_ptr<Attempt> attempt);
   // One that is a blob, first.
   void ReadInput(std::shared_ptr<Attempt> attempt, int failures);
+  void OpenInput(std::shared_ptr<Attempt> attempt, int failures);
   void Run(std::shared_ptr<Attempt> attempt);
   void RunSuspect(std::shared_ptr<Attempt> attempt);
   void HoldDead(Attempt& attempt, Failure failure);
   void WatchWaiting();
   void GiveBackWaiting();
   AttemptEnd EndOf(const Attempt& attempt);
-  void GiveBack(Attempt& attempt, Duration delay);
+  void GiveBack(Attempt& attempt, Duration delay, std::optional<Failure> why = {});
   // `busy`: keeps a shutdown waiting where a place is to be left; else null.
   void SendEnd(AttemptEnd end, std::string place, int failures, std::shared_ptr<PlaceKeeper::Busy> busy);
   std::optional<AttemptEnd> AnotherTry(const Attempt& attempt, Failure& failure);

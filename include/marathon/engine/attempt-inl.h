@@ -5,12 +5,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "marathon/engine/host.h"
+#include "marathon/limits.h"
 #include "marathon/store/protocol_rules.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -56,6 +58,14 @@ MARATHON_INLINE void Attempt::Run() {
   entry_->run(*context_, input_, shared_from_this());
 }
 
+MARATHON_INLINE Status Attempt::Open(const PayloadSealer& sealer) {
+  const RunKey& run = key().run;
+  if (Status status = sealer.Open(input_, run.workflow_id); !status.ok()) return status;
+  if (Status status = sealer.Open(context_->last_heartbeat_, run.workflow_id); !status.ok()) return status;
+  told_ = std::hash<std::string>()(context_->last_heartbeat_.data);
+  return {};
+}
+
 MARATHON_INLINE void Attempt::Finish(AttemptResult result) {
   if (finished_.exchange(true)) return;
   if (auto* failure = std::get_if<Failure>(&result)) MakeFit(*failure);
@@ -82,7 +92,11 @@ MARATHON_INLINE void Attempt::FinishWithin(const TransactionBody& body) {
          result = body(tx);
          const auto* payload = std::get_if<Payload>(&*result);
          if (payload == nullptr) return std::nullopt;
-         return ActivityCompleted{key().id, *payload, number()};
+         ActivityCompleted completed{key().id, *payload, number()};  // past the store, and so past its seals
+         const Status sealed = host_->sealer().Seal(completed.result, key().run.workflow_id);
+         if (sealed.ok()) return completed;
+         result = Postponed{limits::kSealedRetry, {}};
+         return std::nullopt;
        }});
   const StatusCode code = mine.status().code();
   if (!mine.ok() && result && !std::holds_alternative<Payload>(*result)) return Finish(*std::move(result));
@@ -126,6 +140,10 @@ MARATHON_INLINE void Attempt::StopHeartbeats() {
 MARATHON_INLINE void Attempt::SendHeartbeat() {
   constexpr Duration kUnasked{30'000};
   HeartbeatRequest request{key(), epoch_, *std::exchange(pending_, std::nullopt)};
+  // Only other details are progress, which the store cannot tell of sealed ones: the same are not sent again.
+  const bool sealing = host_->sealer().has_codecs() && request.details.encoding != Encoding::kNone;
+  const size_t hash = sealing ? std::hash<std::string>()(request.details.data) : 0;
+  if (sealing && hash == told_) request.details = Payload();
   const Duration timeout = policy_.heartbeat;
   const Duration wait = timeout.count() > 0 ? timeout * 4 / 5 : kUnasked;
   alarm_set_ = true;
@@ -137,9 +155,10 @@ MARATHON_INLINE void Attempt::SendHeartbeat() {
     self->alarm_set_ = false;
     if (self->pending_) self->SendHeartbeat();
   });
-  host_->store().Heartbeat(std::move(request), [weak](StatusOr<HeartbeatReply> reply) {
+  host_->store().Heartbeat(std::move(request), [weak, sealing, hash](StatusOr<HeartbeatReply> reply) {
     const auto self = weak.lock();
     if (!self) return;
+    if (reply.ok() && sealing) self->told_ = hash;
     if (reply.ok() && reply->cancel_requested) self->RequestStop(true);
     const bool gone = reply.status().code() == StatusCode::kAborted ||
                       reply.status().code() == StatusCode::kNotFound;

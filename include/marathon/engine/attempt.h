@@ -43,6 +43,9 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   const ActivityPolicy& policy() const { return policy_; }
   const Payload& input() const { return input_; }
   void SetInput(Payload input) { input_ = std::move(input); }
+  // What the code reads, as it is stored until it is opened: before Run.
+  bool sealed() const { return SealedAmong(input_, context_->last_heartbeat_); }
+  Status Open(const PayloadSealer& sealer);
   Time scheduled_at() const { return scheduled_at_; }
   Owed owed() const { return owed_; }
   const SlotPtr& slot() const { return slot_; }
@@ -84,6 +87,9 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   bool Canceled() const override { return canceled(); }
 
  private:
+  static bool SealedAmong(const Payload& a, const Payload& b) {
+    return a.encoding == Encoding::kSealed || b.encoding == Encoding::kSealed;
+  }
   // With mutex_ held. Writes at most once every 0.8 heartbeat timeouts.
   void SendHeartbeat();
   void StopHeartbeats();
@@ -103,6 +109,7 @@ class Attempt final : public ActivityAttempt, public std::enable_shared_from_thi
   std::atomic<bool> begun_{false};
   std::atomic<bool> entering_{false};
   std::atomic<bool> finished_{false};
+  std::atomic<size_t> told_{0};  // the hash of the last details that the store has from here, if they were sealed
   bool waited_ = false;  // guarded by the runner
   int64_t begun_micros_ = 0;
   std::optional<ActivityContext> context_;  // from Create on

@@ -29,16 +29,19 @@
 
 namespace marathon::inline MARATHON_ABI {
 
-// The store, with large payloads in their places.
-inline std::shared_ptr<StateStore> WithPayloads(std::shared_ptr<StateStore> store, const EngineOptions& options) {
-  if (!store->keeps_blobs()) return store;
-  return std::make_shared<PayloadStore>(std::move(store), options.payload_inline_bytes);
+// The store, with large payloads in their places, and all of them sealed.
+inline std::shared_ptr<StateStore> WithPayloads(std::shared_ptr<StateStore> store, const EngineOptions& options,
+                                                std::shared_ptr<const PayloadSealer> sealer) {
+  if (store->keeps_blobs()) store = std::make_shared<PayloadStore>(std::move(store), options.payload_inline_bytes);
+  if (sealer->has_codecs()) store = std::make_shared<SealingStore>(std::move(store), std::move(sealer));
+  return store;
 }
 
 MARATHON_INLINE Host::Host(Runtime& runtime, Ports ports, std::shared_ptr<const Registry> registry,
                            EngineOptions options)
     : runtime_(runtime),
-      store_(WithPayloads(std::move(ports.store), options)),
+      sealer_(std::make_shared<const PayloadSealer>(options.payload_codecs)),
+      store_(WithPayloads(std::move(ports.store), options, sealer_)),
       queue_(std::move(ports.queue)),
       blobs_(ports.blobs ? std::move(ports.blobs) : detail::NoBlobs(store_->domain())),
       streams_(ports.streams ? std::move(ports.streams) : detail::NoStreams(store_->domain())),

@@ -21,6 +21,7 @@
 #include "marathon/engine/fork_plan.h"
 #include "marathon/engine/local_activities.h"
 #include "marathon/engine/place_keeper.h"
+#include "marathon/engine/sealing_store.h"
 #include "marathon/engine/session_keeper.h"
 #include "marathon/engine/turn_runner.h"
 #include "marathon/options.h"
@@ -128,6 +129,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   // ---- What the parts share
   Runtime& runtime() { return runtime_; }
   StateStore& store() { return *store_; }
+  const PayloadSealer& sealer() const { return *sealer_; }
   TaskQueue& queue() { return *queue_; }
   BlobStore& blobs() { return *blobs_; }
   StreamLog& streams() { return *streams_; }
@@ -199,6 +201,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void UnblockAll(std::string page_token, int failures);
 
   Runtime& runtime_;
+  const std::shared_ptr<const PayloadSealer> sealer_;
   std::shared_ptr<StateStore> store_;
   std::shared_ptr<TaskQueue> queue_;
   std::shared_ptr<BlobStore> blobs_;

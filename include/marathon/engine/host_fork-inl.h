@@ -61,6 +61,10 @@ MARATHON_INLINE void Host::ReadToFork(std::shared_ptr<ForkState> state) {
 }
 
 MARATHON_INLINE void Host::StartFork(ForkState& state) {
+  // What is sealed for one workflow may not be opened for another.
+  if (Status sealed = sealer_->CheckHistory(state.history, state.run.workflow_id); !sealed.ok()) {
+    return state.done(std::move(sealed));
+  }
   StatusOr<ForkPlan> plan = PlanFork(state.run, state.history, state.options);
   if (!plan.ok()) return state.done(plan.status());
   plan->pinned = std::move(state.pinned);

@@ -134,6 +134,9 @@ MARATHON_INLINE StatusOr<QueryReply> Host::AskByReplay(const QueryState& query) 
         "{} has not taken its first turn: is there a worker of task queue \"{}\", or is it delayed?", run,
         row.task_queue));
   }
+  if (Status sealed = sealer_->CheckHistory(query.history, row.key.workflow_id); !sealed.ok()) {
+    return MakeStatus(sealed.code(), fmt::format("{} cannot be opened: {}", run, MessageOf(sealed)));
+  }
   const detail::InTurn in_turn;
   Replayer replayer(RunFacts{row.key, row.workflow_type, row.task_queue}, *factory);
   replayer.QueryAtEnd(query.name, query.input);

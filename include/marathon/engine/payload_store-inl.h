@@ -162,7 +162,7 @@ MARATHON_INLINE void MovePayloadsOut(TurnCommit& commit, size_t inline_bytes) {
     if (!record.ok()) return;
     for (Event& event : record->events) detail::ForEachPayload(event.body, move_out);
     if (!commit.blobs.empty()) {
-      commit.history_bytes = static_cast<int64_t>(commit.record.size());
+      if (commit.history_bytes == 0) commit.history_bytes = static_cast<int64_t>(commit.record.size());
       commit.record = EncodeRecord(record->commit_id, record->events);
     }
   }

@@ -13,6 +13,7 @@
 #include "marathon/engine/attempt.h"
 #include "marathon/engine/host.h"
 #include "marathon/event_codec.h"
+#include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -48,6 +49,20 @@ class RunMessage : public std::enable_shared_from_this<RunMessage> {
       return End(std::move(end));
     }
     host_->AfterBackoff(++failures_, [self = shared_from_this()] { self->Begin(); });
+  }
+  // What is sealed for one workflow goes to no other: whoever can open it is to deliver it.
+  bool IsSealed(const EventBody& outcome, const RunKey& run) {
+    const Status sealed = host_->sealer().CheckOpen(outcome, run.workflow_id);
+    if (sealed.ok()) return false;
+    host_->Log(LogLevel::kError,
+               fmt::format("the end of run {} of workflow \"{}\" cannot be told to its parent yet: {}", run.run_id,
+                           run.workflow_id, MessageOf(sealed)));
+    AttemptEnd end;
+    end.kind = AttemptEnd::Kind::kGiveBack;
+    end.delay = limits::kSealedRetry;
+    incarnation_ = 0;
+    End(std::move(end));
+    return true;
   }
   // Ends the delivery as `end` says, past the retry policy, which is not about deliveries.
   void End(AttemptEnd end) {
@@ -190,7 +205,8 @@ class ChildDelivery final : public RunMessage {
       self->Read(run->row.version, [self](const StatusOr<RunSnapshot>& last) {
         const bool damaged = last.status().code() == StatusCode::kDataLoss;
         if (!damaged && (!last.ok() || last->records.empty())) return self->Again();
-        self->EndWith(OutcomeOf(self->info().key.id, last));
+        EventBody outcome = OutcomeOf(self->info().key.id, last);
+        if (!self->IsSealed(outcome, self->newest_)) self->EndWith(std::move(outcome));
       });
     });
   }
@@ -262,7 +278,8 @@ class ParentNews final : public RunMessage {
       const bool lost = run.ok() ? run->records.empty() || IsOpen(run->row) : IsOver(run.status());
       if (lost) return self->EndWith(ActivityCompleted{self->info().key.id});
       if (!run.ok() && run.status().code() != StatusCode::kDataLoss) return self->Again();
-      self->Tell(OutcomeOf(NumberOf(self->info().headers, header::kEvent), run));
+      EventBody outcome = OutcomeOf(NumberOf(self->info().headers, header::kEvent), run);
+      if (!self->IsSealed(outcome, self->info().key.run)) self->Tell(std::move(outcome));
     });
   }
 

@@ -132,6 +132,11 @@ MARATHON_INLINE void TurnRunner::OnCommitted(SlotPtr slot, StatusOr<CommitReply>
       return LookUpCommit(std::move(slot));
     case StatusCode::kFailedPrecondition:
       return Redo(std::move(slot));
+    case StatusCode::kDataLoss: {
+      if (slot->in_doubt) return TryAgain(std::move(slot), &TurnRunner::Commit);
+      const EventId version = slot->base_version;
+      return Block(std::move(slot), fmt::format("its turn cannot be stored: {}", MessageOf(reply.status())), version);
+    }
     case StatusCode::kOutOfRange:
     case StatusCode::kInvalidArgument: {
       Failure failure{.kind = FailureKind::kEngine, .non_retryable = true};

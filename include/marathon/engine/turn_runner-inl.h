@@ -161,6 +161,7 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
                    history.empty() ? 0 : history.back().id);
     }
   }
+  if (LeftSealed(slot, history, snapshot.inbox)) return;
   const bool goes_on = slot->replayer && (history.empty() ||
                                           history.front().id == slot->replayer->version() + 1);
   if (!goes_on && !history.empty() && history.front().id != 1) {
@@ -204,6 +205,37 @@ MARATHON_INLINE void TurnRunner::Load(SlotPtr slot, RunSnapshot snapshot) {
                  slot->replayer->version());
   }
   RunTurn(std::move(slot), std::move(snapshot.inbox), snapshot.now);
+}
+
+// A turn is about values: what is still sealed keeps it from being taken, and is not the code's to see.
+MARATHON_INLINE Status TurnRunner::CheckOpen(const RunKey& run, const History& history,
+                                             const std::vector<Message>& inbox, EventId& event_id) const {
+  const PayloadSealer& sealer = host_.sealer();
+  if (Status status = sealer.CheckHistory(history, run.workflow_id, &event_id); !status.ok()) return status;
+  for (const Message& message : inbox) {
+    const Status status = sealer.CheckOpen(message.body, run.workflow_id);
+    if (status.ok()) continue;
+    return MakeStatus(status.code(),
+                      fmt::format("a message that waits, {}: {}", Describe(message.body), MessageOf(status)));
+  }
+  return {};
+}
+
+// A codec that is not here another worker may have. One that does not open what it has sealed is for people to mend.
+MARATHON_INLINE bool TurnRunner::LeftSealed(const SlotPtr& slot, const History& history,
+                                            const std::vector<Message>& inbox) {
+  EventId event_id = 0;
+  const Status sealed = CheckOpen(slot->key, history, inbox, event_id);
+  if (sealed.ok()) return false;
+  const std::string reason = fmt::format("it cannot be opened: {}", MessageOf(sealed));
+  if (IsTransient(sealed)) {
+    TryAgain(slot, &TurnRunner::Take);
+  } else if (sealed.code() == StatusCode::kFailedPrecondition) {
+    GiveBack(slot, reason, event_id);
+  } else {
+    Block(slot, reason, event_id);
+  }
+  return true;
 }
 
 // ---- The turn --------------------------------------------------------------------------------------

@@ -75,6 +75,10 @@ class TurnRunner {
   void BlockUnreadable(SlotPtr slot, const Status& damage);
   void ReadRest(SlotPtr slot, std::shared_ptr<RunSnapshot> snapshot);
   void Load(SlotPtr slot, RunSnapshot snapshot);
+  Status CheckOpen(const RunKey& run, const History& history, const std::vector<Message>& inbox,
+                   EventId& event_id) const;
+  // Whether something in them cannot be opened, and the run was left for that.
+  bool LeftSealed(const SlotPtr& slot, const History& history, const std::vector<Message>& inbox);
   void RunTurn(SlotPtr slot, std::vector<Message> inbox, Time now);
   struct Ran {
     bool unread_signals = false;  // the run ended without having read all

@@ -69,8 +69,8 @@ inline StatusOr<PayloadRef> RefOf(const Payload& payload) {
     if (size.ec == std::errc() && size.ptr != end && *size.ptr == ' ') {
       const auto last = std::from_chars(size.ptr + 1, end, encoding);
       ref.encoding = static_cast<Encoding>(encoding);
-      const bool plain = ref.encoding == Encoding::kNone || ref.encoding == Encoding::kJson;
-      if (last.ec == std::errc() && last.ptr == end && encoding >= 0 && plain) return ref;
+      const bool bytes = ref.encoding != Encoding::kBlob && encoding >= 0 && encoding <= static_cast<int>(Encoding::kSealed);
+      if (last.ec == std::errc() && last.ptr == end && bytes) return ref;
     }
   }
   return DataLoss(fmt::format("a payload of {} bytes is to name a blob, and does not", text.size()));

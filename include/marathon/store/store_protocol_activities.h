@@ -115,6 +115,7 @@ bool StoreProtocol<Tables>::Rearm(ActivityRow& row, AttemptEnd&& end) {
     if (end.kind == AttemptEnd::Kind::kGiveBack && end.heartbeat.encoding != Encoding::kNone) {
       row.heartbeat = std::move(end.heartbeat);
     }
+    if (end.kind == AttemptEnd::Kind::kGiveBack && end.failure) row.last_failure = std::move(end.failure);
     if (end.delay > Duration(0)) {
       row.state = ActivityState::kBackoff;
       row.available_at = AddSaturated(now_, end.delay);

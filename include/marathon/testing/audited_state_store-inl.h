@@ -9,15 +9,42 @@
 #include <variant>
 
 #include "marathon/engine/payload_store.h"
+#include "marathon/event_codec.h"
+#include "marathon/store/payload_refs.h"
 #include "marathon/testing/sim_coverage.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
 
-// Invariants speak of payloads, and not of where they are kept.
-inline void MakeWhole(TurnCommit& commit) {
-  if (commit.blobs.empty()) return;
-  SimUses<"Payload(large)">();
-  MovePayloadsBack(commit);
+template <class T>
+void AuditedStateStore::Open(const RunKey& run, T& value) {
+  if (!sealer_->has_codecs()) return;
+  marathon::detail::ForEachPayload(value, [&](Payload& payload) {
+    if (payload.data.empty()) return;
+    SimUses<"Payload(sealed)">();
+    const bool sealed = payload.encoding == Encoding::kSealed;
+    const Status opened = sealed ? sealer_->Open(payload, run.workflow_id) : DataLoss("it is not sealed");
+    if (!opened.ok()) invariants_.Report("I21", run, fmt::format("a payload is stored, and {}", MessageOf(opened)));
+  });
+}
+
+MARATHON_INLINE void AuditedStateStore::Open(const RunKey& run, std::vector<Message>& messages) {
+  for (Message& message : messages) Open(run, message.body);
+}
+
+MARATHON_INLINE void AuditedStateStore::Open(TurnCommit& commit) {
+  if (!commit.blobs.empty()) {
+    SimUses<"Payload(large)">();
+    MovePayloadsBack(commit);
+  }
+  if (!sealer_->has_codecs()) return;
+  if (StatusOr<Record> record = DecodeRecord(commit.record); record.ok()) {
+    for (Event& event : record->events) Open(commit.run, event.body);
+    commit.record = EncodeRecord(record->commit_id, record->events);
+  }
+  commit.history_bytes = 0;
+  for (NewActivity& activity : commit.activities) Open(commit.run, activity.input);
+  for (UpdateAnswer& answer : commit.answers) Open(commit.run, answer.body);
+  if (commit.next) Open(commit.run, commit.next->messages);
 }
 
 MARATHON_INLINE void AuditedStateStore::OpenSession(SessionRow row,
@@ -59,7 +86,9 @@ MARATHON_INLINE void AuditedStateStore::ExpireSession(SessionId session, DoneSta
 
 MARATHON_INLINE void AuditedStateStore::Start(StartRequest request, Done<StartReply> done) {
   StartRequest copy = request;
-  if (copy.first_turn) MakeWhole(*copy.first_turn);
+  if (copy.first_turn) Open(*copy.first_turn);
+  Open(copy.run, copy.messages);
+  Open(copy.run, copy.inbox);
   auto heard = [this, copy = std::move(copy), done = std::move(done)](
                    StatusOr<StartReply> reply) mutable {
     if (reply.ok()) invariants_.Started(copy, *reply, base()->Now());
@@ -70,6 +99,7 @@ MARATHON_INLINE void AuditedStateStore::Start(StartRequest request, Done<StartRe
 
 MARATHON_INLINE void AuditedStateStore::Put(PutRequest request, Done<PutReply> done) {
   PutRequest copy = request;
+  Open(copy.run, copy.message.body);
   auto heard = [this, copy = std::move(copy), done = std::move(done)](
                    StatusOr<PutReply> reply) mutable {
     if (reply.ok()) invariants_.Put(copy, *reply);
@@ -80,7 +110,13 @@ MARATHON_INLINE void AuditedStateStore::Put(PutRequest request, Done<PutReply> d
 
 MARATHON_INLINE void AuditedStateStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
   auto heard = [this, done = std::move(done)](StatusOr<RunSnapshot> taken) mutable {
-    if (taken.ok()) invariants_.Taken(*taken);
+    if (taken.ok() && sealer_->has_codecs()) {
+      RunSnapshot opened = *taken;
+      OpenPayloads(*sealer_, opened).IgnoreError();  // of what came sealed, or was reported
+      invariants_.Taken(opened);
+    } else if (taken.ok()) {
+      invariants_.Taken(*taken);
+    }
     done(std::move(taken));
   };
   base()->TakeTurn(std::move(request), std::move(heard));
@@ -88,7 +124,7 @@ MARATHON_INLINE void AuditedStateStore::TakeTurn(TakeTurnRequest request, Done<R
 
 MARATHON_INLINE void AuditedStateStore::Commit(TurnCommit commit, Done<CommitReply> done) {
   TurnCommit copy = commit;
-  MakeWhole(copy);
+  Open(copy);
   const RunKey run = commit.run;
   std::vector<UpdateAnswer> answers = commit.answers;
   auto applied = std::make_shared<bool>(false);
@@ -176,6 +212,9 @@ MARATHON_INLINE void AuditedStateStore::ClaimActivities(SessionId session,
 
 MARATHON_INLINE void AuditedStateStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
   AttemptEnd copy = end;
+  Open(copy.key.run, copy.outcome);
+  Open(copy.key.run, copy.failure);
+  Open(copy.key.run, copy.heartbeat);
   auto heard = [this, copy = std::move(copy), done = std::move(done)](
                    StatusOr<AttemptReply> reply) mutable {
     if (reply.ok()) invariants_.Ended(copy, *reply);

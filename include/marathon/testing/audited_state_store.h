@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "marathon/config.h"
+#include "marathon/engine/sealing_store.h"
 #include "marathon/testing/forwarding_state_store.h"
 #include "marathon/testing/invariants.h"
 
@@ -22,9 +23,10 @@ namespace marathon::inline MARATHON_ABI::testing {
 
 class AuditedStateStore final : public ForwardingStateStore {
  public:
-  // `invariants` must outlive it.
-  AuditedStateStore(std::shared_ptr<StateStore> base, Invariants& invariants)
-      : ForwardingStateStore(std::move(base)), invariants_(invariants) {}
+  // `invariants` must outlive it. With a `sealer`, every payload is to come sealed, by one of its codecs.
+  AuditedStateStore(std::shared_ptr<StateStore> base, Invariants& invariants,
+                    std::shared_ptr<PayloadSealer> sealer = std::make_shared<PayloadSealer>())
+      : ForwardingStateStore(std::move(base)), invariants_(invariants), sealer_(std::move(sealer)) {}
 
   void OpenSession(SessionRow row, std::weak_ptr<StoreWatcher> watcher, Done<Time> done) override;
   void RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) override;
@@ -45,9 +47,15 @@ class AuditedStateStore final : public ForwardingStateStore {
   void EndAttempt(AttemptEnd end, Done<AttemptReply> done) override;
 
  private:
+  // Invariants speak of payloads as the code gave them, and not of how and where they are kept.
+  template <class T>
+  void Open(const RunKey& run, T& value);
+  void Open(const RunKey& run, std::vector<Message>& messages);
+  void Open(TurnCommit& commit);
   void CheckTold(const RunKey& run, const std::vector<UpdateAnswer>& answers);
 
   Invariants& invariants_;
+  const std::shared_ptr<PayloadSealer> sealer_;
   std::map<uint64_t, AwaitRequest> awaiting_;  // an update
   std::map<uint64_t, uint64_t> awaiters_;      // by the base's names
   uint64_t last_awaiter_ = 0;

@@ -188,6 +188,19 @@ TEST_P(StateStoreConformance, WhoGivesBackMayLeaveAWord) {
   EXPECT_EQ(Claim("s1", {ClaimRequest{{run, 2}, 2}})->at(0).heartbeat, end.heartbeat) << "no word, no change";
 }
 
+TEST_P(StateStoreConformance, WhoGivesBackMaySayWhy) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = StartedWithActivity("w", "s1", true);
+  AttemptEnd end = End({run, 2}, 1, AttemptEnd::Kind::kGiveBack);
+  end.failure = Failure{.message = "no key"};
+  ASSERT_TRUE(EndAttempt(end)->applied);
+  const ActivityRow row = Claim("s1", {ClaimRequest{{run, 2}, 1}})->at(0);
+  EXPECT_EQ(row.last_failure, end.failure);
+  EXPECT_EQ(row.attempt, 1);
+  ASSERT_TRUE(EndAttempt(End({run, 2}, 2, AttemptEnd::Kind::kGiveBack))->applied);
+  EXPECT_EQ(Claim("s1", {ClaimRequest{{run, 2}, 2}})->at(0).last_failure, end.failure) << "no word, no change";
+}
+
 TEST_P(StateStoreConformance, ADetachedActivityOutlivesItsSession) {
   ASSERT_TRUE(Open("s1").ok());
   const RunKey run = StartedWithActivity("w", "s1", true);

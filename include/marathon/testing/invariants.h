@@ -23,6 +23,7 @@
 //   I19 of those with one concurrency key no more are at work than may
 //   I20 of payloads beside the histories nothing is left when the runs are forgotten; that they read as what they were
 //       is in I3 and I8
+//   I21 with a payload codec, no payload is stored that it has not sealed
 //
 // This class checks I1, I2, I3, I5, I6, I7, I9's bytes, I11's events, I12, I13's rows, I14 and I18; the Simulator the
 // rest.

@@ -41,7 +41,7 @@ using Header = std::pair<std::string, std::string>;
 template <class Enum>
 inline constexpr std::array<const char*, 0> kNames{};
 template <>
-inline constexpr std::array kNames<Encoding> = {"none", "json", "blob"};
+inline constexpr std::array kNames<Encoding> = {"none", "json", "blob", "sealed"};
 template <>
 inline constexpr std::array kNames<FailureKind> = {"application", "timeout", "canceled",
                                                    "terminated", "engine"};

@@ -45,6 +45,7 @@ inline constexpr std::string_view kMutants[] = {
     "fork_forgets_pending",       // a fork does not begin anew what was pending
     "blobs_not_held",             // a commit's blobs are not kept
     "blobs_held_for_ever",        // … or not let go of with their run
+    "answers_unsealed",           // a payload codec does not seal what updates are answered
     "enter_unchecked",            // whoever asks for a place of a concurrency key gets one
     "stream_fence_unchecked",     // an attempt that was overtaken goes on writing to a stream
     "frames_come_twice",          // an append that is repeated is written again
@@ -54,7 +55,7 @@ inline constexpr std::string_view kMutants[] = {
 
 // Those that only a store which loses its tail can show (SimOptions::loses_tail).
 inline constexpr std::string_view kTailMutants[] = {
-    "incarnation_unchecked",  // a commit may rest on what the store has lost
+    "incarnation_unchecked",  // a commit, or an end, may rest on what the store has lost
 };
 
 // From now on this one is active in the whole process; empty: none. REQUIRES: one of the above or

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "marathon/engine/replayer.h"
+#include "marathon/engine/sealing_store.h"
 #include "marathon/testing/history_json.h"
 
 namespace marathon::inline MARATHON_ABI::testing {
@@ -45,6 +46,9 @@ MARATHON_INLINE Status ReplayHistory(const Registry& registry, const History& hi
   if (factory == nullptr) {
     return NotFound(fmt::format("workflow type \"{}\" is not registered; this registry has {}",
                                 started->workflow_type, registry.WorkflowNames()));
+  }
+  if (Status sealed = PayloadSealer().CheckHistory(history, run.workflow_id); !sealed.ok()) {
+    return MakeStatus(sealed.code(), fmt::format("export it by an engine that opens it: {}", MessageOf(sealed)));
   }
   Replayer replayer(RunFacts{run, started->workflow_type, started->task_queue}, *factory);
   const std::optional<Mismatch> mismatch = replayer.Replay(history);

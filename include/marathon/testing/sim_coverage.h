@@ -44,7 +44,7 @@ inline constexpr std::string_view kSimOperations[] = {
     "Run.Subscribe", "UpdateHandle.Wait", "UpdateHandle.Result", "Schedule.Pause", "Schedule.Resume",
     "Schedule.Trigger", "Schedule.Backfill", "Schedule.Update", "Schedule.Describe", "Schedule.Delete",
     // Of what stands beside the runs, and of payloads that do.
-    "Payload(large)",
+    "Payload(large)", "Payload(sealed)",
     "BlobStore.Put", "BlobStore.Get", "BlobStore.Sweep", "StreamLog.Append", "StreamLog.Read", "StreamLog.CancelRead",
     "StreamLog.Trim", "StreamLog.Sweep", "Limiter.Acquire", "Limiter.Settle", "Limiter.Clear", "Limiter.Enter",
     "Limiter.Leave", "Transactions.End"};

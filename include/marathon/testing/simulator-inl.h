@@ -15,6 +15,7 @@
 
 #include "marathon/adapters/memory.h"
 #include "marathon/engine/payload_store.h"
+#include "marathon/engine/sealing_store.h"
 #include "marathon/limits.h"
 #include "marathon/store/hint_outbox.h"
 #include "marathon/store/local_hub.h"
@@ -24,6 +25,7 @@
 #include "marathon/testing/rewinding_state_store.h"
 #include "marathon/testing/sim_blobs.h"
 #include "marathon/testing/sim_cluster.h"
+#include "marathon/testing/sim_codec.h"
 #include "marathon/testing/sim_coverage.h"
 #include "marathon/testing/sim_ledger.h"
 #include "marathon/testing/sim_limits.h"
@@ -81,7 +83,10 @@ class Simulation {
 
   static bool IsSplit(const SimOptions& options, SeededRandom random);
   static bool LosesTail(const SimOptions& options, SeededRandom random);
+  void DrawCodec();
   std::shared_ptr<StateStore> MakeStore(const Clock& clock);
+  // A store with its payloads opened, and in their places.
+  std::shared_ptr<StateStore> Readable(std::shared_ptr<StateStore> store) const;
   void SplitDomains(const FaultRates& rates);
   void PlanLosses();
   void LoseTail();
@@ -172,6 +177,8 @@ class Simulation {
   SimBlobs blobs_{world_, invariants_, beside_.blobs};
   SimLimits limits_{world_, invariants_, beside_.limiter};
   SimPlaces places_{invariants_, [this]() -> StateStore& { return *memory_store_; }};
+  std::shared_ptr<SimCodec> codec_;  // of the processes, and faulty; null: they have none
+  std::shared_ptr<PayloadSealer> sealer_ = std::make_shared<PayloadSealer>();  // of whoever looks at what is stored
   std::shared_ptr<StateStore> store_;
   std::shared_ptr<RewindingStateStore> rewinding_;  // `store_`, if it loses its tail
   std::unique_ptr<SimRuntime> outlet_runtime_;  // with split domains: sends the store's hints …
@@ -211,6 +218,7 @@ MARATHON_INLINE Simulation::Simulation(const SimOptions& options)
     After(500, 10'000, "operator: requeue",
           [this, key] { store_->RetryActivity(key, [](const Status&) {}); });
   });
+  DrawCodec();
   const bool loses_tail = LosesTail(options, world_.Fork("tail"));
   if (loses_tail) {
     rewinding_ = std::make_shared<RewindingStateStore>(
@@ -251,13 +259,28 @@ MARATHON_INLINE bool Simulation::LosesTail(const SimOptions& options, SeededRand
   return options.loses_tail.value_or(random.Below(6) == 0);
 }
 
+// All processes have it, or none.
+MARATHON_INLINE void Simulation::DrawCodec() {
+  SeededRandom random = world_.Fork("codec");
+  if (random.Below(5) != 0) return;
+  constexpr uint64_t kFaultyOneIn = 50;
+  codec_ = std::make_shared<SimCodec>(random, kFaultyOneIn);
+  sealer_ = std::make_shared<PayloadSealer>(PayloadSealer::Codecs{std::make_shared<SimCodec>(random, 0)});
+}
+
+MARATHON_INLINE std::shared_ptr<StateStore> Simulation::Readable(std::shared_ptr<StateStore> store) const {
+  store = std::make_shared<PayloadStore>(std::move(store), kSimInline);
+  if (sealer_->has_codecs()) store = std::make_shared<SealingStore>(std::move(store), sealer_);
+  return store;
+}
+
 MARATHON_INLINE std::shared_ptr<StateStore> Simulation::MakeStore(const Clock& clock) {
   Ports ports = NewMemoryPorts(clock);
   memory_store_ = ports.store;
-  memory_.store = std::make_shared<PayloadStore>(ports.store, kSimInline);
+  memory_.store = Readable(ports.store);
   if (memory_.queue == nullptr) memory_.queue = ports.queue;
   invariants_.Forget();
-  return std::make_shared<AuditedStateStore>(ports.store, invariants_);
+  return std::make_shared<AuditedStateStore>(ports.store, invariants_, sealer_);
 }
 
 // The store of all processes is one object here, and so is what sends its hints: what a process that dies
@@ -317,6 +340,7 @@ MARATHON_INLINE EngineOptions Simulation::DrawKnobs() {
   if (random.Below(8) == 0) engine.max_activities_per_second = 20;
   static constexpr size_t kInline[] = {0, 2, 16, limits::kPayloadInlineBytes};
   engine.payload_inline_bytes = kInline[world_.Fork("payloads").Below(4)];
+  if (codec_ != nullptr) engine.payload_codecs = {codec_};
   return engine;
 }
 
@@ -329,6 +353,7 @@ MARATHON_INLINE SimReport Simulation::Run() {
   if (!Broken()) {
     world_.RunUntil(heal);
     cluster_->Heal();
+    if (codec_ != nullptr) codec_->Heal();
     if (outlet_ != nullptr) outlet_->SetRates(FaultRates::None());
     PlanUnblocking();
     RunUntilAllEnded();

@@ -341,7 +341,7 @@ MARATHON_INLINE void Simulation::AwaitJob(SimJob& job, const RunKey& run) {
 MARATHON_INLINE void Simulation::Follow(const RunKey& run, EventId after) {
   AwaitRequest request{run};
   request.after = after;
-  PayloadStore(store_, kSimInline).Await(std::move(request), [this, run, life = life_](const StatusOr<RunSnapshot>& told) {
+  Readable(store_)->Await(std::move(request), [this, run, life = life_](const StatusOr<RunSnapshot>& told) {
     if (life != life_) return;  // told of what is no more
     if (!told.ok()) return invariants_.Report("I3", run, MessageOf(told.status()));
     std::vector<std::string>& records = followed_[run];
