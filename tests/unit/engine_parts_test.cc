@@ -187,6 +187,13 @@ TEST(ClaimAheadTest, StopsAtOnceAfterALongActivityAndBeginsAgainSlowly) {
   EXPECT_EQ(ahead.limit(), 16);
 }
 
+TEST(ClaimAheadTest, StopsWhenSomethingHasWaitedTooLong) {
+  detail::ClaimAhead ahead(16);
+  for (int i = 0; i < 1'000; ++i) ahead.Measured(10);
+  ahead.WaitedTooLong();
+  EXPECT_EQ(ahead.limit(), 16);
+}
+
 // ---- ActivityGate
 
 Delivery HintOf(EventId activity, uint8_t priority) {

@@ -6,6 +6,7 @@
 
 #include "../sanitized.h"
 #include "fixture.h"
+#include "marathon/testing/forwarding_state_store.h"
 
 namespace marathon::tests::activities_test {
 namespace {
@@ -765,6 +766,40 @@ TEST_P(ActivitiesTest, WhatWaitsTooLongForAThreadIsGivenBack) {
   go.Put(21);
   go.Put(21);
   EXPECT_EQ(run->Result<int>(kPatience).value_or(0), 42);
+}
+
+class CountsClaims final : public testing::ForwardingStateStore {
+ public:
+  using ForwardingStateStore::ForwardingStateStore;
+
+  void ClaimActivities(SessionId session, std::vector<ClaimRequest> requests,
+                       Done<std::vector<ActivityRow>> done) override {
+    most = std::max(most.load(), requests.size());
+    base()->ClaimActivities(std::move(session), std::move(requests), std::move(done));
+  }
+
+  std::atomic<size_t> most{0};  // at a time
+};
+
+TEST_P(ActivitiesTest, ShortOnesThatWaitInTheQueueAreClaimedTogether) {
+  Registry starts, works;
+  starts.Bind("W", [](WorkflowContext& ctx) -> Workflow<int> {
+    std::vector<Handle<int>> handles;
+    for (int i = 0; i < 100; ++i) handles.push_back(ctx.Start(kGeneric, 1));
+    int sum = 0;
+    for (const int value : co_await ctx.All(handles)) sum += value;
+    co_return sum;
+  });
+  works.Bind(kGeneric, [](int x) { return x; });
+  Engine engine = Open(starts);
+  EngineOptions options = Options();
+  options.activity_threads = 1;
+  const auto store = std::make_shared<CountsClaims>(store_.ports.store);
+  auto worker = Engine::Open(Ports{store, store_.ports.queue}, works, options);
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  // It learns that they are short. On a busy machine some are not.
+  for (int i = 0; i < 100 && store->most < 5; ++i) ASSERT_EQ(ResultOf<int>(engine.Start("W")).value_or(0), 100);
+  EXPECT_GE(store->most, 5u);
 }
 
 // ---- Shutdown

@@ -67,7 +67,7 @@ MARATHON_INLINE void ActivityRunner::Pump() {
   constexpr int kAtOnce = 64;  // asynchronous ones
   ClaimKept();
   ActivityRoom free;
-  if (host_.registry().has_activities(false)) free.blocking = std::max(0, blocking_.limit - blocking_.used.load());
+  if (host_.registry().has_activities(false)) free.blocking = RoomForBlocking();
   if (host_.registry().has_activities(true)) free.asynchronous = std::clamp(async_.limit - async_.used.load(), 0, kAtOnce);
   const int room = gate_.Wanted(free, host_.runtime().MonotonicMicros());
   if (room <= 0) return;
@@ -84,6 +84,15 @@ MARATHON_INLINE void ActivityRunner::Pump() {
                           self->activities().OnHints(session, std::move(hints));
                           self->turns().Exit();
                         });
+}
+
+// Short ones are fetched before a thread is free, too, and many at a time, since a claim is a write: so not before half
+// of what may wait here has begun.
+MARATHON_INLINE int ActivityRunner::RoomForBlocking() const {
+  constexpr int kAtOnce = 256;
+  const int used = blocking_.used.load();
+  const int limit = ahead_.limit();
+  return used < blocking_.limit || used <= limit / 2 ? std::clamp(limit - used, 0, kAtOnce) : 0;
 }
 
 MARATHON_INLINE void ActivityRunner::OnHints(const SessionId& session,
@@ -137,7 +146,7 @@ MARATHON_INLINE std::vector<Delivery> ActivityRunner::HoldBack(std::vector<Deliv
       begin.push_back(std::move(delivery));
     } else if (!gate_.TakeNew(type, now)) {
       fresh |= gate_.Keep(std::move(delivery), asynchronous);
-    } else if (TakePlaces(LanesOf(asynchronous), 1) == 1) {
+    } else if (TakePlaces(asynchronous, 1) == 1) {
       begin.push_back(std::move(delivery));
     } else {
       gate_.GiveBack(type);  // turns of ours may have claimed activities since the queue was asked
@@ -159,7 +168,7 @@ MARATHON_INLINE std::vector<Delivery> ActivityRunner::HoldBack(std::vector<Deliv
 MARATHON_INLINE void ActivityRunner::ClaimKept() {
   const int64_t now = host_.runtime().MonotonicMicros();
   if (gate_.holds()) {
-    ActivityRoom places{.blocking = TakePlaces(blocking_, blocking_.limit), .asynchronous = TakePlaces(async_, async_.limit)};
+    ActivityRoom places{.blocking = TakePlaces(false, blocking_.limit), .asynchronous = TakePlaces(true, async_.limit)};
     std::vector<Delivery> ready = gate_.TakeReady(places, now);
     GiveBackPlaces(places);  // what is left of them
     if (!ready.empty()) ClaimHinted(std::move(ready));
@@ -191,11 +200,13 @@ MARATHON_INLINE bool ActivityRunner::IsAsynchronous(std::string_view activity_ty
   return entry != nullptr && entry->asynchronous;
 }
 
-MARATHON_INLINE int ActivityRunner::TakePlaces(Lanes& lanes, int wanted) {
+MARATHON_INLINE int ActivityRunner::TakePlaces(bool asynchronous, int wanted) {
+  Lanes& lanes = LanesOf(asynchronous);
+  const int limit = asynchronous ? lanes.limit : ahead_.limit();
   int used = lanes.used.load();
   int places;
   do {
-    places = std::clamp(lanes.limit - used, 0, wanted);
+    places = std::clamp(limit - used, 0, wanted);
   } while (!lanes.used.compare_exchange_weak(used, used + places));
   return places;
 }

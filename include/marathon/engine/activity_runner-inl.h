@@ -47,17 +47,15 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
 // ---- Those that were claimed ahead -----------------------------------------------------------------
 
 // What is claimed ahead goes past the queue, and keeps the worker from it: so not what is to come behind something that
-// waits there, as far as is known, and not for more than about a second's work without a look.
+// waits there, as far as is known, and no more than may wait here without a look.
 MARATHON_INLINE bool ActivityRunner::MayClaimAhead(uint8_t priority) const {
-  constexpr int kTimesWhatMayWait = 16;
   if (receiving_.load()) return true;  // nothing waits, or is about to be told
-  return priority <= waiting_priority_.load() && claimed_ahead_.load() < kTimesWhatMayWait * ahead_.limit();
+  return priority <= waiting_priority_.load() && claimed_ahead_.load() < ahead_.limit();
 }
 
 MARATHON_INLINE void ActivityRunner::WatchWaiting() {
-  constexpr Duration kPatience{50};
   if (watching_.exchange(true)) return;
-  host_.runtime().SetAlarm(kPatience, [weak = host_.weak_from_this()] {
+  host_.runtime().SetAlarm(ClaimAhead::kMostWaiting, [weak = host_.weak_from_this()] {
     if (auto self = weak.lock()) self->activities().GiveBackWaiting();
   });
 }
@@ -71,11 +69,13 @@ MARATHON_INLINE void ActivityRunner::GiveBackWaiting() {
   {
     std::lock_guard lock(mutex_);
     for (const auto& [hash, attempt] : running_) {
-      if (!attempt->own_turn() || attempt->begun()) continue;
+      if (attempt->asynchronous() || attempt->begun()) continue;
       waiting = true;
       if (!attempt->entering() && attempt->WaitedBefore() && attempt->Begin()) given_back.push_back(attempt);
     }
   }
+  // Before they are in the queue again, and would be fetched from there.
+  if (!given_back.empty()) ahead_.WaitedTooLong();
   for (const auto& attempt : given_back) GiveBack(*attempt, Duration(0));
   if (waiting) WatchWaiting();
 }
@@ -135,7 +135,7 @@ MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool a
     NoteBegun(hash, attempt->epoch());
     canceled |= TakeEarlyCancel(attempt->key());
   }
-  if (own_turn && blocking_.used.load() > blocking_.limit) WatchWaiting();
+  if (!attempt->asynchronous() && blocking_.used.load() > blocking_.limit) WatchWaiting();
   if (canceled) attempt->RequestStop(true);
   // Whoever loses the session stops what runs, and what comes late is stopped here.
   if (host_.stopping() || host_.session().HasLost(attempt->session())) attempt->RequestStop(false);

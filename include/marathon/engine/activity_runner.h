@@ -100,7 +100,8 @@ class ActivityRunner {
   void OfferKept();
   void ClaimHinted(std::vector<Delivery> hints);
   bool IsAsynchronous(std::string_view activity_type) const;
-  static int TakePlaces(Lanes& lanes, int wanted);  // gives how many it could
+  int RoomForBlocking() const;
+  int TakePlaces(bool asynchronous, int wanted);  // gives how many it could
   void GiveBackPlaces(const ActivityRoom& places);
   bool MayClaimAhead(uint8_t priority) const;
   // The requests have these places, which this gives back once it has the answer. `doubtful`: an earlier try may yet be

@@ -1,6 +1,6 @@
-// ClaimAhead: how many activities a process may hold at a time. Short ones are claimed before a thread is
-// free, since a turn that claims is a write less than the task queue; but no more than about 50 ms of work
-// a thread, so that nothing waits here that another process could begin, and no start-to-close time runs
+// ClaimAhead: how many activities a process may hold at a time. Short ones are claimed before a thread is free, since a
+// turn that claims is a write less than the task queue, and many that wait there are one write; but no more than about
+// 50 ms of work a thread, so that nothing waits here that another process could begin, and no start-to-close time runs
 // out in a queue. The estimate of their length rises at once and falls slowly.
 //
 // Thread rule: safe to call from any thread.
@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 #include "marathon/config.h"
@@ -16,12 +17,13 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 class ClaimAhead {
  public:
+  static constexpr std::chrono::milliseconds kMostWaiting{50};  // a thread's work
+
   explicit ClaimAhead(int threads) : threads_(threads) {}
 
   int limit() const {
-    constexpr int64_t kMostWaiting = 50'000;  // microseconds, a thread
-    constexpr int64_t kMost = 64;             // activities, a thread
-    const int64_t ahead = kMostWaiting / micros_.load(std::memory_order_relaxed);
+    constexpr int64_t kMost = 64;  // activities, a thread
+    const int64_t ahead = ToMicros(kMostWaiting) / micros_.load(std::memory_order_relaxed);
     return threads_ * static_cast<int>(1 + std::min(ahead, kMost));
   }
   // An activity has held its thread for so long. (Of two at a time, one may be forgotten.)
@@ -31,8 +33,12 @@ class ClaimAhead {
     micros_.store(std::max({micros, before - before / kFalling, kShortest}),
                   std::memory_order_relaxed);
   }
+  // Something that was claimed ahead has not begun: those at work are longer, and not measured before they end.
+  void WaitedTooLong() { Measured(2 * ToMicros(kMostWaiting)); }
 
  private:
+  static constexpr int64_t ToMicros(std::chrono::microseconds time) { return time.count(); }
+
   static constexpr int64_t kUnknown = 1'000'000;
   static constexpr int64_t kShortest = 16;
 
