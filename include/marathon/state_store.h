@@ -219,6 +219,9 @@ struct AttemptEnd {
   };
   ActivityKey key;
   Epoch epoch = 0;  // kFinal: or kAnyEpoch
+  // kRetry: the attempt that has ended; kAborted if the row is at another, since a store that went back in time gives
+  // epochs once more. 0: the attempt that the row is at.
+  int attempt = 0;
   Kind kind = Kind::kFinal;
   EventBody outcome;  // kFinal: ActivityCompleted or ActivityFailed; of attempt 0: of the attempt that the row is at
   std::optional<Failure> failure;

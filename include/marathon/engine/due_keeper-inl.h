@@ -112,6 +112,7 @@ MARATHON_INLINE void DueKeeper::Expire(const ActivityRow& row, Time now) {
   const bool in_time = budget.count() == 0 || now + delay < row.scheduled_at + budget;
   if (!row.cancel_requested && in_time && IsRetryable(row.policy.retry, failure, row.attempt)) {
     end.kind = AttemptEnd::Kind::kRetry;
+    end.attempt = row.attempt;
     end.delay = delay;
     end.failure = std::move(failure);
   } else {

@@ -63,6 +63,10 @@ StatusOr<AttemptReply> StoreProtocol<Tables>::EndAttempt(AttemptEnd&& end) {
   std::string place;
   if (end.kind != AttemptEnd::Kind::kDetach) place = PlaceKeyOf(row->task_queue, row->policy);
   if (!final && !held && !skip_check) return AttemptReply{false, false, std::move(place)};
+  if (end.kind == AttemptEnd::Kind::kRetry && end.attempt != 0 && end.attempt != row->attempt) {
+    return Aborted(fmt::format("activity {} of {} is at attempt {}, not at {}", end.key.id, detail::Name(end.key.run),
+                               row->attempt, end.attempt));
+  }
 
   const bool again = !final && end.kind != AttemptEnd::Kind::kDetach;
   if (again && row->cancel_requested && row->owed == Owed::kNo) {  // nobody runs it any more: that is its end

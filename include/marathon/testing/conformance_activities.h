@@ -340,6 +340,21 @@ TEST_P(StateStoreConformance, AClosedRunsWorkersAreTold) {
   EXPECT_EQ(Beat({run, 2}, 1).status().code(), StatusCode::kNotFound);
 }
 
+// A store that went back in time gives an epoch once more, perhaps to another attempt.
+TEST_P(StateStoreConformance, ARetryIsOfTheAttemptThatHasEnded) {
+  ASSERT_TRUE(Open("s1").ok());
+  const RunKey run = StartedWithActivity("w", "s1", true);
+  AttemptEnd end = End({run, 2}, 1, AttemptEnd::Kind::kRetry);
+  end.attempt = 2;
+  const ActivityRow before = OnlyActivity(run);
+  EXPECT_EQ(EndAttempt(end).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(OnlyActivity(run), before);
+  end.attempt = 1;
+  EXPECT_TRUE(EndAttempt(end)->applied);
+  EXPECT_FALSE(EndAttempt(end)->applied) << "once";
+  EXPECT_EQ(OnlyActivity(run).attempt, 2);
+}
+
 TEST_P(StateStoreConformance, ACanceledActivityIsNotTriedAgain) {
   ASSERT_TRUE(Open("s1").ok());
   TurnCommit first;
