@@ -50,6 +50,15 @@ class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
                 });
   }
 
+  // Calls `method` of the store, which answers to its last parameter.
+  template <class Method, class Result, class... Args>
+  void Forward(std::string_view name, Kind kind, Method method, Callback<void(Result)> done, Args... args) {
+    Call<Result>(name, kind, std::move(done),
+                 [to = store, method, ...args = std::move(args)](Callback<void(Result)> answer) mutable {
+                   (to.get()->*method)(std::move(args)..., std::move(answer));
+                 });
+  }
+
   // Runs `work` at the caller after the way back, unless the caller is dead by then.
   void Reply(std::string_view name, Callback<void()> work) {
     world.After(actor, Latency(), name, std::move(work));
@@ -265,59 +274,34 @@ MARATHON_INLINE void FaultyStateStore::OpenSession(SessionRow row,
   auto between =
       std::make_shared<internal::SimWatcher>(link_->world, link_->actor, std::move(watcher));
   link_->watchers.push_back(between);
-  link_->Call<StatusOr<Time>>(
-      "OpenSession", Link::Kind::kWrite, std::move(done),
-      [store = base(), row = std::move(row), between](Done<Time> d) mutable {
-        store->OpenSession(std::move(row), between, std::move(d));
-      });
+  link_->Forward("OpenSession", Link::Kind::kWrite, &StateStore::OpenSession, std::move(done), std::move(row),
+                 std::move(between));
 }
 
-MARATHON_INLINE void FaultyStateStore::RenewSession(RenewRequest request,
-                                                    Done<std::vector<ActivityKey>> done) {
-  link_->Call<StatusOr<std::vector<ActivityKey>>>(
-      "RenewSession", Link::Kind::kRenewal, std::move(done),
-      [store = base(),
-       request = std::move(request)](Done<std::vector<ActivityKey>> d) mutable {
-        store->RenewSession(std::move(request), std::move(d));
-      });
+MARATHON_INLINE void FaultyStateStore::RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) {
+  link_->Forward("RenewSession", Link::Kind::kRenewal, &StateStore::RenewSession, std::move(done),
+                 std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::CloseSession(SessionId session, DoneStatus done) {
-  link_->Call<Status>("CloseSession", Link::Kind::kWrite, std::move(done),
-                      [store = base(), session = std::move(session)](DoneStatus d) mutable {
-                        store->CloseSession(std::move(session), std::move(d));
-                      });
+  link_->Forward("CloseSession", Link::Kind::kWrite, &StateStore::CloseSession, std::move(done), std::move(session));
 }
 
 MARATHON_INLINE void FaultyStateStore::ExpireSession(SessionId session, DoneStatus done) {
-  link_->Call<Status>("ExpireSession", Link::Kind::kWrite, std::move(done),
-                      [store = base(), session = std::move(session)](DoneStatus d) mutable {
-                        store->ExpireSession(std::move(session), std::move(d));
-                      });
+  link_->Forward("ExpireSession", Link::Kind::kWrite, &StateStore::ExpireSession, std::move(done),
+                 std::move(session));
 }
 
 MARATHON_INLINE void FaultyStateStore::Start(StartRequest request, Done<StartReply> done) {
-  link_->Call<StatusOr<StartReply>>(
-      "Start", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<StartReply> d) mutable {
-        store->Start(std::move(request), std::move(d));
-      });
+  link_->Forward("Start", Link::Kind::kWrite, &StateStore::Start, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::Put(PutRequest request, Done<PutReply> done) {
-  link_->Call<StatusOr<PutReply>>(
-      "Put", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<PutReply> d) mutable {
-        store->Put(std::move(request), std::move(d));
-      });
+  link_->Forward("Put", Link::Kind::kWrite, &StateStore::Put, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
-  link_->Call<StatusOr<RunSnapshot>>(
-      "TakeTurn", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<RunSnapshot> d) mutable {
-        store->TakeTurn(std::move(request), std::move(d));
-      });
+  link_->Forward("TakeTurn", Link::Kind::kWrite, &StateStore::TakeTurn, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::Commit(TurnCommit commit, Done<CommitReply> done) {
@@ -333,119 +317,66 @@ MARATHON_INLINE void FaultyStateStore::Commit(TurnCommit commit, Done<CommitRepl
       });
 }
 
-MARATHON_INLINE void FaultyStateStore::Block(RunKey run, EventId version, BlockInfo info,
-                                             DoneStatus done) {
-  link_->Call<Status>("Block", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run), version,
-                       info = std::move(info)](DoneStatus d) mutable {
-                        store->Block(std::move(run), version, std::move(info), std::move(d));
-                      });
+MARATHON_INLINE void FaultyStateStore::Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) {
+  link_->Forward("Block", Link::Kind::kWrite, &StateStore::Block, std::move(done),
+                 std::move(run), version, std::move(info));
 }
 
 MARATHON_INLINE void FaultyStateStore::Unblock(RunKey run, DoneStatus done) {
-  link_->Call<Status>("Unblock", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
-                        store->Unblock(std::move(run), std::move(d));
-                      });
+  link_->Forward("Unblock", Link::Kind::kWrite, &StateStore::Unblock, std::move(done), std::move(run));
 }
 
 MARATHON_INLINE void FaultyStateStore::Pause(RunKey run, std::string reason, DoneStatus done) {
-  link_->Call<Status>("Pause", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run),
-                       reason = std::move(reason)](DoneStatus d) mutable {
-                        store->Pause(std::move(run), std::move(reason), std::move(d));
-                      });
+  link_->Forward("Pause", Link::Kind::kWrite, &StateStore::Pause, std::move(done), std::move(run), std::move(reason));
 }
 
 MARATHON_INLINE void FaultyStateStore::Resume(RunKey run, DoneStatus done) {
-  link_->Call<Status>("Resume", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
-                        store->Resume(std::move(run), std::move(d));
-                      });
+  link_->Forward("Resume", Link::Kind::kWrite, &StateStore::Resume, std::move(done), std::move(run));
 }
 
 MARATHON_INLINE void FaultyStateStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
-  link_->Call<Status>("Pin", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run),
-                       build_id = std::move(build_id)](DoneStatus d) mutable {
-                        store->Pin(std::move(run), std::move(build_id), std::move(d));
-                      });
+  link_->Forward("Pin", Link::Kind::kWrite, &StateStore::Pin, std::move(done), std::move(run), std::move(build_id));
 }
 
 MARATHON_INLINE void FaultyStateStore::RetryActivity(ActivityKey key, DoneStatus done) {
-  link_->Call<Status>("RetryActivity", Link::Kind::kWrite, std::move(done),
-                      [store = base(), key = std::move(key)](DoneStatus d) mutable {
-                        store->RetryActivity(std::move(key), std::move(d));
-                      });
+  link_->Forward("RetryActivity", Link::Kind::kWrite, &StateStore::RetryActivity, std::move(done), std::move(key));
 }
 
 MARATHON_INLINE void FaultyStateStore::Delete(RunKey run, DoneStatus done) {
-  link_->Call<Status>("Delete", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
-                        store->Delete(std::move(run), std::move(d));
-                      });
+  link_->Forward("Delete", Link::Kind::kWrite, &StateStore::Delete, std::move(done), std::move(run));
 }
 
 MARATHON_INLINE void FaultyStateStore::ClaimActivities(SessionId session,
                                                        std::vector<ClaimRequest> requests,
                                                        Done<std::vector<ActivityRow>> done) {
-  link_->Call<StatusOr<std::vector<ActivityRow>>>(
-      "ClaimActivities", Link::Kind::kWrite, std::move(done),
-      [store = base(), session = std::move(session),
-       requests = std::move(requests)](Done<std::vector<ActivityRow>> d) mutable {
-        store->ClaimActivities(std::move(session), std::move(requests), std::move(d));
-      });
+  link_->Forward("ClaimActivities", Link::Kind::kWrite, &StateStore::ClaimActivities, std::move(done),
+                 std::move(session), std::move(requests));
 }
 
 MARATHON_INLINE void FaultyStateStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
-  link_->Call<StatusOr<AttemptReply>>(
-      "EndAttempt", Link::Kind::kWrite, std::move(done),
-      [store = base(), end = std::move(end)](Done<AttemptReply> d) mutable {
-        store->EndAttempt(std::move(end), std::move(d));
-      });
+  link_->Forward("EndAttempt", Link::Kind::kWrite, &StateStore::EndAttempt, std::move(done), std::move(end));
 }
 
-MARATHON_INLINE void FaultyStateStore::Heartbeat(HeartbeatRequest request,
-                                                 Done<HeartbeatReply> done) {
-  link_->Call<StatusOr<HeartbeatReply>>(
-      "Heartbeat", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<HeartbeatReply> d) mutable {
-        store->Heartbeat(std::move(request), std::move(d));
-      });
+MARATHON_INLINE void FaultyStateStore::Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) {
+  link_->Forward("Heartbeat", Link::Kind::kWrite, &StateStore::Heartbeat, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::PollDue(DueRequest request, Done<DueReply> done) {
-  link_->Call<StatusOr<DueReply>>(
-      "PollDue", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<DueReply> d) mutable {
-        store->PollDue(std::move(request), std::move(d));
-      });
+  link_->Forward("PollDue", Link::Kind::kWrite, &StateStore::PollDue, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs,
                                                  Done<std::vector<std::string>> done) {
-  link_->Call<StatusOr<std::vector<std::string>>>(
-      "ReadBlobs", Link::Kind::kRead, std::move(done),
-      [store = base(), workflow_id = std::move(workflow_id),
-       refs = std::move(refs)](Done<std::vector<std::string>> d) mutable {
-        store->ReadBlobs(std::move(workflow_id), std::move(refs), std::move(d));
-      });
+  link_->Forward("ReadBlobs", Link::Kind::kRead, &StateStore::ReadBlobs, std::move(done),
+                 std::move(workflow_id), std::move(refs));
 }
 
 MARATHON_INLINE void FaultyStateStore::Read(ReadRequest request, Done<RunSnapshot> done) {
-  link_->Call<StatusOr<RunSnapshot>>(
-      "Read", Link::Kind::kRead, std::move(done),
-      [store = base(), request = std::move(request)](Done<RunSnapshot> d) mutable {
-        store->Read(std::move(request), std::move(d));
-      });
+  link_->Forward("Read", Link::Kind::kRead, &StateStore::Read, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::List(ListRequest request, Done<ListReply> done) {
-  link_->Call<StatusOr<ListReply>>(
-      "List", Link::Kind::kRead, std::move(done),
-      [store = base(), request = std::move(request)](Done<ListReply> d) mutable {
-        store->List(std::move(request), std::move(d));
-      });
+  link_->Forward("List", Link::Kind::kRead, &StateStore::List, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE uint64_t FaultyStateStore::Await(AwaitRequest request,
