@@ -1,4 +1,4 @@
-// TurnRunner, second half: what a turn commits, and what becomes of it when that fails.
+// TurnRunner: what a turn commits, and what becomes of it when that fails.
 #pragma once
 
 #include "marathon/engine/turn_runner.h"

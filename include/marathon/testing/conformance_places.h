@@ -1,4 +1,4 @@
-// LimiterConformance, second half: places.
+// LimiterConformance: places.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// SimProgram, second half: what each step does on the engine.
+// SimProgram: what each step does on the engine.
 #pragma once
 
 #include <fmt/format.h>
