@@ -27,6 +27,7 @@
 #include "marathon/engine/turn_commit-inl.h"
 #include "marathon/engine/turn_locals-inl.h"
 #include "marathon/engine/turn_runner-inl.h"
+#include "marathon/engine/turn_undo-inl.h"
 #include "marathon/engine/watchdog-inl.h"
 
 namespace marathon::inline MARATHON_ABI {
