@@ -8,7 +8,7 @@
 #include <memory>
 #include <utility>
 
-#include "marathon/testing/simulator-inl.h"
+#include "marathon/testing/simulation-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing::internal {
 
