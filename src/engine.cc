@@ -4,6 +4,7 @@
 #include "marathon/engine/host-inl.h"
 #include "marathon/engine/next_start-inl.h"
 #include "marathon/engine/payload_store-inl.h"
+#include "marathon/engine/process-inl.h"
 #include "marathon/engine/replayer-inl.h"
 #include "marathon/engine/sealing_store-inl.h"
 #include "marathon/runtime/thread_runtime-inl.h"

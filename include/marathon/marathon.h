@@ -8,6 +8,7 @@
 #include "marathon/codec.h"
 #include "marathon/engine.h"
 #include "marathon/errors.h"
+#include "marathon/handle.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
 #include "marathon/schedule.h"

@@ -1,4 +1,4 @@
-// WorkflowCore, second half: cancellation, handlers, and values that a replay takes from the record.
+// WorkflowCore: cancellation, handlers, and values that a replay takes from the record.
 #pragma once
 
 #include "marathon/detail/workflow_core.h"

@@ -1,4 +1,4 @@
-// Host, fourth part: what operators do to runs.
+// Host: what operators do to runs.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Host, third part: queries.
+// Host: queries.
 #pragma once
 
 #include <fmt/format.h>

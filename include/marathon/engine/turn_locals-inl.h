@@ -1,4 +1,4 @@
-// TurnRunner, third half: turns that wait for local activities. Whoever brings an end goes on with the turn, unless
+// TurnRunner: turns that wait for local activities. Whoever brings an end goes on with the turn, unless
 // another thread is in it: that one then takes this end, too.
 #pragma once
 

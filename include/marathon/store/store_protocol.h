@@ -274,4 +274,5 @@ class SessionProtocol {
 #include "marathon/store/store_protocol_control.h"
 #include "marathon/store/store_protocol_runs.h"
 #include "marathon/store/store_protocol_time.h"
+#include "marathon/store/store_protocol_turns.h"
 #include "marathon/store/store_protocol_updates.h"

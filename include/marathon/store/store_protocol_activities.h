@@ -1,4 +1,4 @@
-// StoreProtocol: claims, attempts and heartbeats of activities. Included by store_protocol.h.
+// StoreProtocol: activities, from the schedule to the claims, attempts and heartbeats. Included by store_protocol.h.
 #pragma once
 
 #include <fmt/format.h>
@@ -10,6 +10,74 @@
 #include "marathon/store/store_protocol.h"
 
 namespace marathon::inline MARATHON_ABI {
+
+// ---- What turns do to them ---------------------------------------------------------------------
+
+template <class Tables>
+void StoreProtocol<Tables>::ScheduleActivity(Run& run, NewActivity&& activity,
+                                             const SessionId& session) {
+  ActivityRow row;
+  row.key = ActivityKey{run.key, activity.id};
+  row.activity_type = std::move(activity.activity_type);
+  row.task_queue = std::move(activity.task_queue);
+  row.workflow_type = run.workflow_type;
+  row.input = std::move(activity.input);
+  row.headers = std::move(activity.headers);
+  row.policy = std::move(activity.policy);
+  row.scheduled_at = row.available_at = now_;
+  row.epoch = UnclaimedEpoch(run.commit_id);
+  if (activity.owed) row.owed = Owed::kAtEnd;
+  if (activity.claim) {
+    row.state = ActivityState::kClaimed;
+    ++row.epoch;
+    row.session = session;
+    row.started_at = row.heartbeat_at = now_;
+  } else {
+    HintActivity(row);
+  }
+  ++run.pending_activities;
+  const Time due = NextDue(row, times_.resend).at;
+  effects_.NoteDue(due);
+  t_.InsertActivity(run, std::move(row), due);
+}
+
+template <class Tables>
+void StoreProtocol<Tables>::CancelActivity(Run& run, const CanceledActivity& canceled) {
+  ActivityRow* row = t_.FindActivity(run.key, canceled.id);
+  if (row == nullptr) return;  // its outcome is on the way, or was handed over
+  if (row->owed != Owed::kNo) {
+    row->cancel_requested = true;
+    if (row->state == ActivityState::kDetached) MakeClaimable(*row);
+    TellCanceled(*row);
+    return Update(*row);
+  }
+  if (row->state != ActivityState::kClaimed && row->state != ActivityState::kDetached) {
+    if (canceled.answer) {
+      Append(run, {0, "", ActivityFailed{canceled.id, detail::CanceledFailure(), row->attempt}});
+    }
+    return Drop(run, *row);
+  }
+  row->cancel_requested = true;
+  TellCanceled(*row);
+  Update(*row);
+}
+
+template <class Tables>
+void StoreProtocol<Tables>::Drop(Run& run, ActivityRow& row) {
+  if (row.state == ActivityState::kDead) --run.dead_letters;
+  --run.pending_activities;
+  t_.EraseActivity(row);
+}
+
+// The run of an activity that is owed has ended: whoever has it, or claims it next, does what is left to do.
+template <class Tables>
+void StoreProtocol<Tables>::Owe(ActivityRow& row) {
+  row.owed = Owed::kNow;
+  if (row.state != ActivityState::kClaimed) MakeClaimable(row);
+  Update(row);
+}
+
+// ---- What workers do to them -------------------------------------------------------------------
 
 template <class Tables>
 Status StoreProtocol<Tables>::SessionKnown(const SessionId& session) {

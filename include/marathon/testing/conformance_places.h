@@ -1,4 +1,4 @@
-// LimiterConformance, second half: places.
+// LimiterConformance: places.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include "marathon/config.h"
 #include "marathon/limiter.h"
 #include "marathon/limits.h"
-#include "marathon/testing/limiter_conformance.h"
+#include "marathon/testing/limiter_fixture.h"
 #include "marathon/testing/seeded_random.h"
 
 namespace marathon::inline MARATHON_ABI::testing {

@@ -1,205 +1,14 @@
 #pragma once
 
-#include <fmt/format.h>
-
-#include <functional>
-#include <map>
-#include <memory>
-#include <type_traits>
-#include <utility>
-
 #include "marathon/testing/faulty_state_store.h"
 
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "marathon/testing/faulty_store_link-inl.h"
+
 namespace marathon::inline MARATHON_ABI::testing {
-
-// A worker's connection to the store.
-class FaultyStateStore::Link : public std::enable_shared_from_this<Link> {
- public:
-  // A session's renewals overtake neither one another nor themselves: an old one that says "long" must not
-  // come after a new one that says "short". Stores must see to that; here, no renewal comes late or twice.
-  enum class Kind : uint8_t { kRead, kWrite, kRenewal };
-
-  Link(std::shared_ptr<StateStore> base, SimRuntime& caller, Options given)
-      : store(std::move(base)),
-        world(caller.world()),
-        actor(caller.actor()),
-        options(std::move(given)),
-        random(world.Fork("store calls of " + world.NameOf(actor))) {}
-
-  // Makes one call: `effect` does it at the store and passes the result to its argument. Once only,
-  // since it gives its request away; a copy of it does it once more.
-  template <class Result, class Effect>
-  void Call(std::string_view name, Kind kind, Callback<void(Result)> done, Effect effect) {
-    if (!world.IsAlive(actor)) return;
-    ++calls;
-    ++options.counts->calls;
-    const CallFault fault = DrawFault(kind);
-    const bool direct = fault == CallFault::kNone && random.Chance(options.rates.direct);
-    world.Mix(static_cast<uint64_t>(fault) * 2 + direct);
-    if (world.tracing()) Trace(name, fault, direct);
-    if (direct) return effect(std::move(done));
-    const bool outlives_caller = random.Next() % 2 == 0;
-    world.After(kWorldActor, Latency(), name,
-                [link = this->shared_from_this(), name, kind, fault, outlives_caller,
-                 deaths = ServerDeaths(), done = std::move(done),
-                 effect = std::move(effect)]() mutable {
-                  if (!outlives_caller && !link->world.IsAlive(link->actor)) return;
-                  CallFault met = fault;
-                  if (deaths != link->ServerDeaths()) met = Possible(CallFault::kUnknownNotDone, kind);
-                  link->Arrive(name, met, std::move(done), std::move(effect));
-                });
-  }
-
-  // Runs `work` at the caller after the way back, unless the caller is dead by then.
-  void Reply(std::string_view name, Callback<void()> work) {
-    world.After(actor, Latency(), name, std::move(work));
-  }
-
-  CallFault DrawFault(Kind kind) {
-    if (ordered_at != 0 && (calls == ordered_at || (for_ever && calls > ordered_at))) {
-      return Possible(ordered, kind);
-    }
-    const FaultRates& rates = options.rates;
-    if (random.Chance(rates.unavailable)) return CallFault::kUnavailable;
-    if (kind == Kind::kRead) return CallFault::kNone;
-    if (random.Chance(rates.ambiguous)) {
-      return random.Next() % 2 == 0 ? CallFault::kUnknownDone : CallFault::kUnknownNotDone;
-    }
-    if (kind == Kind::kWrite) {
-      if (random.Chance(rates.late_effect)) return CallFault::kUnknownLate;
-      if (random.Chance(rates.repeated)) return CallFault::kRepeated;
-    }
-    if (random.Chance(rates.crash_after_write)) return CallFault::kCrashAfter;
-    return CallFault::kNone;
-  }
-
-  uint64_t ServerDeaths() const {
-    return options.server_deaths == nullptr ? 0 : *options.server_deaths;
-  }
-
-  int64_t Latency() {
-    const FaultRates& rates = options.rates;
-    return random.Between(
-        0, random.Chance(rates.slow) ? rates.slow_micros_max : rates.latency_micros_max);
-  }
-
-  const std::shared_ptr<StateStore> store;
-  SimWorld& world;
-  const ActorId actor;
-  Options options;
-  SeededRandom random;
-  uint64_t calls = 0;
-  uint64_t ordered_at = 0;  // which call FailCall spoke of
-  CallFault ordered = CallFault::kNone;
-  bool for_ever = false;
-  std::vector<std::shared_ptr<StoreWatcher>> watchers;
-
-  // Await: what waits, by the name that the caller knows.
-  struct Wait {
-    Done<RunSnapshot> done;
-    uint64_t name_at_store = 0;
-  };
-  std::map<uint64_t, Wait> waits;
-  uint64_t last_wait = 0;
-
- private:
-  static CallFault Possible(CallFault fault, Kind kind) {
-    const bool ambiguous = fault == CallFault::kUnknownDone || fault == CallFault::kUnknownLate ||
-                           fault == CallFault::kUnknownNotDone;
-    return ambiguous && kind == Kind::kRead ? CallFault::kUnavailable : fault;
-  }
-
-  void Trace(std::string_view name, CallFault fault, bool direct) {
-    static constexpr std::string_view kNames[] = {
-        "", " (unavailable)", " (unknown, not done)", " (unknown, done)", " (unknown, done later)",
-        " (repeated)", " (crash before)", " (crash after)"};
-    world.Trace(actor, fmt::format("calls {}{}{}", name, kNames[static_cast<size_t>(fault)],
-                                   direct ? " (direct)" : ""));
-  }
-
-  // The request has come to the store.
-  template <class Result, class Effect>
-  void Arrive(std::string_view name, CallFault fault, Callback<void(Result)> done, Effect effect) {
-    FaultCounts& counts = *options.counts;
-    switch (fault) {
-      case CallFault::kNone:
-        return effect(Answering<Result>(name, std::move(done)));
-      case CallFault::kUnavailable:
-        ++counts.unavailable;
-        return Fail(name, Unavailable("simulated: the store is unavailable"), std::move(done));
-      case CallFault::kUnknownNotDone:
-        ++counts.ambiguous;
-        return Fail(name, Unknown("simulated: the connection broke"), std::move(done));
-      case CallFault::kUnknownDone:
-        ++counts.ambiguous;
-        ++counts.ambiguous_done;
-        return effect([link = this->shared_from_this(), name, done = std::move(done)](
-                          const Result&) mutable {
-          link->Fail(name, Unknown("simulated: the connection broke"), std::move(done));
-        });
-      case CallFault::kUnknownLate:
-        ++counts.ambiguous;
-        ++counts.ambiguous_done;
-        Fail(name, Unknown("simulated: the connection broke"), std::move(done));
-        return ArriveLater<Result>(name, std::move(effect));
-      case CallFault::kRepeated:
-        ++counts.duplicated;
-        ArriveLater<Result>(name, effect);
-        return effect(Answering<Result>(name, std::move(done)));
-      case CallFault::kCrashBefore:
-        return Crash();
-      case CallFault::kCrashAfter:
-        ++counts.crashes_after_write;
-        return effect([link = this->shared_from_this()](const Result&) { link->Crash(); });
-    }
-  }
-
-  template <class Result, class Effect>
-  void ArriveLater(std::string_view name, Effect effect) {
-    world.After(kWorldActor, random.Between(0, options.rates.slow_micros_max), name,
-                [link = this->shared_from_this(), deaths = ServerDeaths(),
-                 effect = std::move(effect)]() mutable {
-                  if (deaths == link->ServerDeaths()) effect([](const Result&) {});
-                });
-  }
-
-  // What the store may keep for long (Await) must not keep the link, which keeps the store.
-  template <class Result>
-  Callback<void(Result)> Answering(std::string_view name, Callback<void(Result)> done) {
-    return [weak = this->weak_from_this(), name, done = std::move(done)](Result&& result) mutable {
-      const std::shared_ptr<Link> link = weak.lock();
-      if (link == nullptr) return;
-      if (link->world.tracing()) link->TraceResult(name, result);
-      link->Reply(name, [done = std::move(done), result = std::move(result)]() mutable {
-        done(std::move(result));
-      });
-    };
-  }
-
-  template <class Result>
-  void TraceResult(std::string_view name, const Result& result) {
-    if (result.ok()) return;
-    if constexpr (std::is_same_v<Result, Status>) {
-      world.Trace(actor, fmt::format("{}: {}", name, MessageOf(result)));
-    } else {
-      world.Trace(actor, fmt::format("{}: {}", name, MessageOf(result.status())));
-    }
-  }
-
-  template <class Result>
-  void Fail(std::string_view name, Status status, Callback<void(Result)> done) {
-    Reply(name, [status = std::move(status), done = std::move(done)]() mutable {
-      done(Result(std::move(status)));
-    });
-  }
-
-  // An entry of its own: the caller's engine must not go away under the store's feet.
-  void Crash() {
-    world.After(kWorldActor, 0, "crash", [link = this->shared_from_this()] {
-      if (link->world.IsAlive(link->actor)) link->options.on_crash();
-    });
-  }
-};
 
 namespace internal {
 
@@ -265,59 +74,34 @@ MARATHON_INLINE void FaultyStateStore::OpenSession(SessionRow row,
   auto between =
       std::make_shared<internal::SimWatcher>(link_->world, link_->actor, std::move(watcher));
   link_->watchers.push_back(between);
-  link_->Call<StatusOr<Time>>(
-      "OpenSession", Link::Kind::kWrite, std::move(done),
-      [store = base(), row = std::move(row), between](Done<Time> d) mutable {
-        store->OpenSession(std::move(row), between, std::move(d));
-      });
+  link_->Forward("OpenSession", Link::Kind::kWrite, &StateStore::OpenSession, std::move(done), std::move(row),
+                 std::move(between));
 }
 
-MARATHON_INLINE void FaultyStateStore::RenewSession(RenewRequest request,
-                                                    Done<std::vector<ActivityKey>> done) {
-  link_->Call<StatusOr<std::vector<ActivityKey>>>(
-      "RenewSession", Link::Kind::kRenewal, std::move(done),
-      [store = base(),
-       request = std::move(request)](Done<std::vector<ActivityKey>> d) mutable {
-        store->RenewSession(std::move(request), std::move(d));
-      });
+MARATHON_INLINE void FaultyStateStore::RenewSession(RenewRequest request, Done<std::vector<ActivityKey>> done) {
+  link_->Forward("RenewSession", Link::Kind::kRenewal, &StateStore::RenewSession, std::move(done),
+                 std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::CloseSession(SessionId session, DoneStatus done) {
-  link_->Call<Status>("CloseSession", Link::Kind::kWrite, std::move(done),
-                      [store = base(), session = std::move(session)](DoneStatus d) mutable {
-                        store->CloseSession(std::move(session), std::move(d));
-                      });
+  link_->Forward("CloseSession", Link::Kind::kWrite, &StateStore::CloseSession, std::move(done), std::move(session));
 }
 
 MARATHON_INLINE void FaultyStateStore::ExpireSession(SessionId session, DoneStatus done) {
-  link_->Call<Status>("ExpireSession", Link::Kind::kWrite, std::move(done),
-                      [store = base(), session = std::move(session)](DoneStatus d) mutable {
-                        store->ExpireSession(std::move(session), std::move(d));
-                      });
+  link_->Forward("ExpireSession", Link::Kind::kWrite, &StateStore::ExpireSession, std::move(done),
+                 std::move(session));
 }
 
 MARATHON_INLINE void FaultyStateStore::Start(StartRequest request, Done<StartReply> done) {
-  link_->Call<StatusOr<StartReply>>(
-      "Start", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<StartReply> d) mutable {
-        store->Start(std::move(request), std::move(d));
-      });
+  link_->Forward("Start", Link::Kind::kWrite, &StateStore::Start, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::Put(PutRequest request, Done<PutReply> done) {
-  link_->Call<StatusOr<PutReply>>(
-      "Put", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<PutReply> d) mutable {
-        store->Put(std::move(request), std::move(d));
-      });
+  link_->Forward("Put", Link::Kind::kWrite, &StateStore::Put, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) {
-  link_->Call<StatusOr<RunSnapshot>>(
-      "TakeTurn", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<RunSnapshot> d) mutable {
-        store->TakeTurn(std::move(request), std::move(d));
-      });
+  link_->Forward("TakeTurn", Link::Kind::kWrite, &StateStore::TakeTurn, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::Commit(TurnCommit commit, Done<CommitReply> done) {
@@ -333,119 +117,66 @@ MARATHON_INLINE void FaultyStateStore::Commit(TurnCommit commit, Done<CommitRepl
       });
 }
 
-MARATHON_INLINE void FaultyStateStore::Block(RunKey run, EventId version, BlockInfo info,
-                                             DoneStatus done) {
-  link_->Call<Status>("Block", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run), version,
-                       info = std::move(info)](DoneStatus d) mutable {
-                        store->Block(std::move(run), version, std::move(info), std::move(d));
-                      });
+MARATHON_INLINE void FaultyStateStore::Block(RunKey run, EventId version, BlockInfo info, DoneStatus done) {
+  link_->Forward("Block", Link::Kind::kWrite, &StateStore::Block, std::move(done),
+                 std::move(run), version, std::move(info));
 }
 
 MARATHON_INLINE void FaultyStateStore::Unblock(RunKey run, DoneStatus done) {
-  link_->Call<Status>("Unblock", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
-                        store->Unblock(std::move(run), std::move(d));
-                      });
+  link_->Forward("Unblock", Link::Kind::kWrite, &StateStore::Unblock, std::move(done), std::move(run));
 }
 
 MARATHON_INLINE void FaultyStateStore::Pause(RunKey run, std::string reason, DoneStatus done) {
-  link_->Call<Status>("Pause", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run),
-                       reason = std::move(reason)](DoneStatus d) mutable {
-                        store->Pause(std::move(run), std::move(reason), std::move(d));
-                      });
+  link_->Forward("Pause", Link::Kind::kWrite, &StateStore::Pause, std::move(done), std::move(run), std::move(reason));
 }
 
 MARATHON_INLINE void FaultyStateStore::Resume(RunKey run, DoneStatus done) {
-  link_->Call<Status>("Resume", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
-                        store->Resume(std::move(run), std::move(d));
-                      });
+  link_->Forward("Resume", Link::Kind::kWrite, &StateStore::Resume, std::move(done), std::move(run));
 }
 
 MARATHON_INLINE void FaultyStateStore::Pin(RunKey run, std::string build_id, DoneStatus done) {
-  link_->Call<Status>("Pin", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run),
-                       build_id = std::move(build_id)](DoneStatus d) mutable {
-                        store->Pin(std::move(run), std::move(build_id), std::move(d));
-                      });
+  link_->Forward("Pin", Link::Kind::kWrite, &StateStore::Pin, std::move(done), std::move(run), std::move(build_id));
 }
 
 MARATHON_INLINE void FaultyStateStore::RetryActivity(ActivityKey key, DoneStatus done) {
-  link_->Call<Status>("RetryActivity", Link::Kind::kWrite, std::move(done),
-                      [store = base(), key = std::move(key)](DoneStatus d) mutable {
-                        store->RetryActivity(std::move(key), std::move(d));
-                      });
+  link_->Forward("RetryActivity", Link::Kind::kWrite, &StateStore::RetryActivity, std::move(done), std::move(key));
 }
 
 MARATHON_INLINE void FaultyStateStore::Delete(RunKey run, DoneStatus done) {
-  link_->Call<Status>("Delete", Link::Kind::kWrite, std::move(done),
-                      [store = base(), run = std::move(run)](DoneStatus d) mutable {
-                        store->Delete(std::move(run), std::move(d));
-                      });
+  link_->Forward("Delete", Link::Kind::kWrite, &StateStore::Delete, std::move(done), std::move(run));
 }
 
 MARATHON_INLINE void FaultyStateStore::ClaimActivities(SessionId session,
                                                        std::vector<ClaimRequest> requests,
                                                        Done<std::vector<ActivityRow>> done) {
-  link_->Call<StatusOr<std::vector<ActivityRow>>>(
-      "ClaimActivities", Link::Kind::kWrite, std::move(done),
-      [store = base(), session = std::move(session),
-       requests = std::move(requests)](Done<std::vector<ActivityRow>> d) mutable {
-        store->ClaimActivities(std::move(session), std::move(requests), std::move(d));
-      });
+  link_->Forward("ClaimActivities", Link::Kind::kWrite, &StateStore::ClaimActivities, std::move(done),
+                 std::move(session), std::move(requests));
 }
 
 MARATHON_INLINE void FaultyStateStore::EndAttempt(AttemptEnd end, Done<AttemptReply> done) {
-  link_->Call<StatusOr<AttemptReply>>(
-      "EndAttempt", Link::Kind::kWrite, std::move(done),
-      [store = base(), end = std::move(end)](Done<AttemptReply> d) mutable {
-        store->EndAttempt(std::move(end), std::move(d));
-      });
+  link_->Forward("EndAttempt", Link::Kind::kWrite, &StateStore::EndAttempt, std::move(done), std::move(end));
 }
 
-MARATHON_INLINE void FaultyStateStore::Heartbeat(HeartbeatRequest request,
-                                                 Done<HeartbeatReply> done) {
-  link_->Call<StatusOr<HeartbeatReply>>(
-      "Heartbeat", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<HeartbeatReply> d) mutable {
-        store->Heartbeat(std::move(request), std::move(d));
-      });
+MARATHON_INLINE void FaultyStateStore::Heartbeat(HeartbeatRequest request, Done<HeartbeatReply> done) {
+  link_->Forward("Heartbeat", Link::Kind::kWrite, &StateStore::Heartbeat, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::PollDue(DueRequest request, Done<DueReply> done) {
-  link_->Call<StatusOr<DueReply>>(
-      "PollDue", Link::Kind::kWrite, std::move(done),
-      [store = base(), request = std::move(request)](Done<DueReply> d) mutable {
-        store->PollDue(std::move(request), std::move(d));
-      });
+  link_->Forward("PollDue", Link::Kind::kWrite, &StateStore::PollDue, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::ReadBlobs(std::string workflow_id, std::vector<BlobRef> refs,
                                                  Done<std::vector<std::string>> done) {
-  link_->Call<StatusOr<std::vector<std::string>>>(
-      "ReadBlobs", Link::Kind::kRead, std::move(done),
-      [store = base(), workflow_id = std::move(workflow_id),
-       refs = std::move(refs)](Done<std::vector<std::string>> d) mutable {
-        store->ReadBlobs(std::move(workflow_id), std::move(refs), std::move(d));
-      });
+  link_->Forward("ReadBlobs", Link::Kind::kRead, &StateStore::ReadBlobs, std::move(done),
+                 std::move(workflow_id), std::move(refs));
 }
 
 MARATHON_INLINE void FaultyStateStore::Read(ReadRequest request, Done<RunSnapshot> done) {
-  link_->Call<StatusOr<RunSnapshot>>(
-      "Read", Link::Kind::kRead, std::move(done),
-      [store = base(), request = std::move(request)](Done<RunSnapshot> d) mutable {
-        store->Read(std::move(request), std::move(d));
-      });
+  link_->Forward("Read", Link::Kind::kRead, &StateStore::Read, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE void FaultyStateStore::List(ListRequest request, Done<ListReply> done) {
-  link_->Call<StatusOr<ListReply>>(
-      "List", Link::Kind::kRead, std::move(done),
-      [store = base(), request = std::move(request)](Done<ListReply> d) mutable {
-        store->List(std::move(request), std::move(d));
-      });
+  link_->Forward("List", Link::Kind::kRead, &StateStore::List, std::move(done), std::move(request));
 }
 
 MARATHON_INLINE uint64_t FaultyStateStore::Await(AwaitRequest request,

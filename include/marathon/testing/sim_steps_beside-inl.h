@@ -1,4 +1,4 @@
-// SimProgram, fourth part: steps whose activities complete elsewhere, or use what stands beside the runs.
+// SimProgram: steps whose activities complete elsewhere, or use what stands beside the runs.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// SimProgram, third part: steps that wait for several things, or ask what a run knows of itself and of others.
+// SimProgram: steps that wait for several things, or ask what a run knows of itself and of others.
 #pragma once
 
 #include <fmt/format.h>

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "marathon/detail/forks.h"
-#include "marathon/testing/simulator-inl.h"
+#include "marathon/testing/simulation-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing::internal {
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <variant>
 
-#include "marathon/testing/simulator-inl.h"
+#include "marathon/testing/simulation-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing::internal {
 

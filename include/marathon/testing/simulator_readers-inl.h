@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "marathon/event_codec.h"
-#include "marathon/testing/simulator-inl.h"
+#include "marathon/testing/simulation-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing::internal {
 

@@ -1,4 +1,4 @@
-// Simulation, second half: its users. They start jobs, signal, cancel, terminate, ask and await, and call again where a
+// Simulation: its users. They start jobs, signal, cancel, terminate, ask and await, and call again where a
 // process could not answer.
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <memory>
 #include <utility>
 
-#include "marathon/testing/simulator-inl.h"
+#include "marathon/testing/simulation-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing::internal {
 

@@ -15,7 +15,7 @@
 #include "marathon/detail/forks.h"
 #include "marathon/event_codec.h"
 #include "marathon/limits.h"
-#include "marathon/testing/simulator-inl.h"
+#include "marathon/testing/simulation-inl.h"
 
 namespace marathon::inline MARATHON_ABI::testing::internal {
 

@@ -8,10 +8,12 @@
 #include "marathon/testing/conformance_chains.h"      // IWYU pragma: export
 #include "marathon/testing/conformance_children.h"    // IWYU pragma: export
 #include "marathon/testing/conformance_control.h"     // IWYU pragma: export
+#include "marathon/testing/conformance_delete.h"      // IWYU pragma: export
 #include "marathon/testing/conformance_events.h"      // IWYU pragma: export
 #include "marathon/testing/conformance_labels.h"      // IWYU pragma: export
 #include "marathon/testing/conformance_pins.h"        // IWYU pragma: export
 #include "marathon/testing/conformance_runs.h"        // IWYU pragma: export
+#include "marathon/testing/conformance_sessions.h"    // IWYU pragma: export
 #include "marathon/testing/conformance_time.h"        // IWYU pragma: export
 #include "marathon/testing/conformance_turns.h"       // IWYU pragma: export
 #include "marathon/testing/conformance_updates.h"     // IWYU pragma: export
