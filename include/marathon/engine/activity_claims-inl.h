@@ -1,4 +1,4 @@
-// ActivityRunner, second half: activities that come from the task queue, and the claims of them.
+// Activities that come from the task queue, and the claims of them.
 #pragma once
 
 #include <algorithm>

@@ -67,6 +67,7 @@ MARATHON_INLINE AttemptEnd ActivityRunner::EndOf(const Attempt& attempt) {
   AttemptEnd end;
   end.key = attempt.key();
   end.epoch = attempt.epoch();
+  end.attempt = attempt.number();
   if (host_.registry().has_workflows()) end.session = host_.session().id();
   return end;
 }
