@@ -71,6 +71,13 @@ MARATHON_INLINE Time Invariants::CanceledAt(const ActivityKey& key) const {
   return it == run->canceled.end() ? kNever : it->second;
 }
 
+MARATHON_INLINE bool Invariants::KnowsClaim(const ActivityKey& key, Epoch epoch) const {
+  const Run* run = Find(key.run);
+  if (run == nullptr) return false;
+  const auto it = run->activities.find(key.id);
+  return it != run->activities.end() && epoch > it->second.unclaimed && epoch <= it->second.epoch + it->second.resumes;
+}
+
 MARATHON_INLINE void Invariants::Taken(const RunSnapshot& taken) {
   const auto run = runs_.find(taken.row.key);
   if (run == runs_.end()) return;

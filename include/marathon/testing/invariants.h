@@ -51,6 +51,7 @@ namespace marathon::inline MARATHON_ABI::testing {
 class Invariants {
  public:
   struct Activity {
+    Epoch unclaimed = 0;    // before its first claim
     Epoch epoch = 0;        // of its last claim
     Epoch resumes = 0;      // since then; each begins a new epoch if nobody has it
     bool resolved = false;  // its outcome is in the inbox, or in history, or nobody wants it
@@ -111,6 +112,8 @@ class Invariants {
   bool IsResolved(const ActivityKey& key) const;
   // When its run's code canceled it. kNever: it did not.
   Time CanceledAt(const ActivityKey& key) const;
+  // Whether the store has a claim of it at that epoch, or had: not, if it lost the writes that it is from.
+  bool KnowsClaim(const ActivityKey& key, Epoch epoch) const;
   uint64_t commits() const { return commits_; }
   uint64_t dead_letters() const { return dead_letters_; }
 

@@ -108,7 +108,7 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     }
     Activity& activity = run.activities[event.id];
     activity.policy = scheduled->policy;
-    activity.epoch = UnclaimedEpoch(commit.commit_id);
+    activity.unclaimed = activity.epoch = UnclaimedEpoch(commit.commit_id);
     if (begun && row->claim) ++activity.epoch;
     activity.resolved = !begun;
     activity.owed = begun && row->owed;
@@ -203,7 +203,8 @@ MARATHON_INLINE void Invariants::Closed(Run& run, const TurnCommit& commit, cons
   run.end = end;
   for (const NewActivity& news : commit.activities) {
     Activity& activity = run.activities[news.id];
-    activity.epoch = UnclaimedEpoch(commit.commit_id) + (news.claim ? 1 : 0);
+    activity.unclaimed = UnclaimedEpoch(commit.commit_id);
+    activity.epoch = activity.unclaimed + (news.claim ? 1 : 0);
     activity.owed = true;
   }
   const bool from_outside =
