@@ -51,6 +51,7 @@ class RedisCommand {
 
   int count() const { return count_; }
   std::string Bytes() const;
+  friend bool operator==(const RedisCommand&, const RedisCommand&) = default;
 
  private:
   void AppendNumber(int64_t number) {
