@@ -59,16 +59,14 @@ std::optional<RedisStep> RedisTables::End() {
     if (writes_.writes() == 0 && covered) return std::nullopt;
   }
   RedisStep step = asked_.empty() ? std::move(writes_) : std::move(reads_);
-  confirmed_.clear();
-  for (const auto& [one, covered] : expected_) {
-    step.Expect(one.check, one.key, one.field, one.value);
-    confirmed_.insert(one);
-  }
+  for (const auto& [one, covered] : expected_) step.Expect(one.check, one.key, one.field, one.value);
   return step;
 }
 
 void RedisTables::AddAnswers(const RedisReply& replies) {
   ++steps_;
+  confirmed_.clear();
+  for (const auto& [one, covered] : expected_) confirmed_.insert(one);
   for (size_t i = 0; i < asked_.size(); ++i) answers_[asked_[i]] = Answer{replies[i], steps_};
 }
 
