@@ -66,7 +66,7 @@ struct HealthyRedis {
     if (name == "CLUSTER") return slots;
     if (name == "SUBSCRIBE" || name == "UNSUBSCRIBE") return Pushes(command);
     if (!IsStep(command)) return kRedisOk;
-    if (Has(command, "PROBE")) {
+    if (Has(command, "probe")) {
       const std::string layout = RedisArray({RedisBulk("1"), RedisBulk(std::to_string(partitions))});
       return Done({kRedisNil, ":1\r\n", ":1\r\n", ":1\r\n", layout});
     }

@@ -133,7 +133,7 @@ TEST_F(RedisFaultsTest, WhoIsTurnedAwayAgainAndAgainWaitsLongerAndLonger) {
     RedisDouble server([&](const RedisWords& command) {
       if (command.empty()) return std::string();
       if (command[0] == "SCRIPT") connections.Add();
-      return Has(command, "TAKE") ? RedisError(error) : healthy.Answer(command);
+      return Has(command, "take") ? RedisError(error) : healthy.Answer(command);
     });
     auto ports = Open(server.place());
     ASSERT_TRUE(ports.ok()) << ports.status();
@@ -156,7 +156,7 @@ TEST_F(RedisFaultsTest, WhoMayNotTakeNowAsksAgainOnTheSameConnection) {
     RedisDouble server([&](const RedisWords& command) {
       if (command.empty()) return std::string();
       if (command[0] == "SCRIPT") connections.Add();
-      if (!Has(command, "TAKE")) return healthy.Answer(command);
+      if (!Has(command, "take")) return healthy.Answer(command);
       if (refuses) return refused.Add(), RedisError(error);
       return healthy.Done({RedisArray({RedisBulk("3:0:0:0:0:1:wr")}), ":1\r\n"});
     });
@@ -277,7 +277,7 @@ TEST_F(RedisFaultsTest, AStoreThatHearsNoMoreLooksByItselfAndSaysSoOnce) {
   Counter takes;
   RedisDouble server([&](const RedisWords& command) {
     if (command.empty()) return std::string();
-    if (Has(command, "TAKE")) takes.Add();
+    if (Has(command, "take")) takes.Add();
     return deaf && command[0] == "SUBSCRIBE" ? RedisError("NOPERM no permissions to access a channel")
                                              : healthy.Answer(command);
   });

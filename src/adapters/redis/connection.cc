@@ -102,9 +102,9 @@ void RedisConnection::GoTo(const RedisPlace& owner) {
 }
 
 void RedisConnection::Append(const RedisCommand& command, Callback<void(Reply)> done, size_t pushes) {
-  const std::string bytes = command.Bytes();
-  out_ += bytes;
-  appended_ += static_cast<int64_t>(bytes.size());
+  const size_t before = out_.size();
+  command.AppendTo(out_);
+  appended_ += static_cast<int64_t>(out_.size() - before);
   pending_.push_back({std::move(done), appended_, RedisLoop::Now(), pushes});
 }
 

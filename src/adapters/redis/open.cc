@@ -133,7 +133,7 @@ void RedisStore::Enter() {
                     : shared_.nodes.is_cluster() ? kClusterPartitions
                                                  : 1;
   RedisStep step;
-  step.Read("PROBE", keys_.probe);
+  step.Read("probe", keys_.probe);
   step.Read("INCR", keys_.store_counter);
   step.Read("HSETNX", keys_.meta, "format", kFormat);
   step.Read("HSETNX", keys_.meta, "partitions", fresh);

@@ -36,11 +36,14 @@ void RedisStore::WriteHints(RedisStep& step, std::vector<TaskHint>& hints, bool 
       return false;
     }
     const SessionId& session = hint.preferred;
-    step.Write("HINT", keys_.Queue(hint.kind, hint.task_queue, ""), RedisName(hint), int64_t{hint.priority}, place(hint),
-               keys_.QueueChannel(hint.kind, hint.task_queue), step.Key(keys_.hint_counter),
-               step.Key(keys_.receivers), session,
-               step.Key(keys_.Queue(hint.kind, hint.task_queue, session)),
-               step.Key(keys_.OwnQueues(session)));
+    RedisCommand first(keys_.QueueChannel(hint.kind, hint.task_queue), step.Key(keys_.hint_counter), place(hint), session);
+    if (session.empty()) {
+      first.Add(0).Add(0).Add(0);
+    } else {
+      first.Add(step.Key(keys_.receivers)).Add(step.Key(keys_.Queue(hint.kind, hint.task_queue, session)))
+          .Add(step.Key(keys_.OwnQueues(session)));
+    }
+    step.Gather("hint", keys_.Queue(hint.kind, hint.task_queue, ""), first, int64_t{hint.priority}, RedisName(hint));
     return true;
   });
 }
@@ -80,7 +83,7 @@ void RedisStore::Fetch(const ReceiveRequest& request) {
     if (!listeners_.contains(channel)) {
       Listen(channel, [this, kind = request.kind, name](auto) { FetchFor(kind, name); });
     }
-    step.Read("TAKE", keys_.Queue(request.kind, name, request.session), std::max(request.max, 1),
+    step.Read("take", keys_.Queue(request.kind, name, request.session), std::max(request.max, 1),
               step.Key(keys_.Queue(request.kind, name, "")));
   }
   // Last: a server without memory refuses it, but not behind a hint that has been taken.
@@ -127,7 +130,7 @@ void RedisStore::ReturnOwnQueues(const SessionId& session) {
     for (size_t i = 0; i < reply->replies[1].size(); ++i) {
       const std::string own(reply->replies[1][i].text());
       const std::string queue = own.substr(0, own.size() - session.size());
-      back.Write("RETURN", keys_.OwnQueues(session), keys_.WakeChannel(queue), back.Key(own), back.Key(queue));
+      back.Write("give_back", keys_.OwnQueues(session), keys_.WakeChannel(queue), back.Key(own), back.Key(queue));
     }
     script_.Send(std::move(back), std::nullopt, [](const StatusOr<RedisStepReply>&) {});
   });

@@ -17,6 +17,21 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// Calls that take any number of members: those of one head, name and key, become one.
+class RedisGroups {
+ public:
+  // Where the arguments of one member more go. `first`: those in front, which the members have in common.
+  RedisCommand& Of(const RedisCommand& head, const RedisCommand& first);
+  size_t size() const { return calls_.size(); }
+  void AppendTo(RedisCommand& command) const;
+
+ private:
+  struct Call {
+    RedisCommand head, first, members;
+  };
+  std::vector<Call> calls_;
+};
+
 class RedisStep {
  public:
   enum class Check : char { kEquals = '=', kPresent = '+', kAbsent = '-', kCount = 'n' };
@@ -36,6 +51,14 @@ class RedisStep {
     AddCall(write_, name, key, args...);
   }
 
+  // A write of one member more, `first` as in RedisGroups. Behind all other writes, and in any order.
+  template <class... Args>
+  void Gather(std::string_view name, std::string_view key, const RedisCommand& first, const Args&... member) {
+    ++writes_;
+    RedisCommand& members = gathered_.Of(RedisCommand(name, Key(key)), first);
+    (members.Add(member), ...);
+  }
+
   // A write that is among the reads, for the sake of its reply. Its last arguments are `last`.
   template <class... Args>
   void Change(std::string_view name, std::string_view key, const std::vector<std::string>& last,
@@ -47,8 +70,6 @@ class RedisStep {
     for (const std::string& one : last) read_.Add(one);
   }
 
-  int checks() const { return checks_; }
-  int reads() const { return reads_; }
   int writes() const { return writes_; }
   bool changes() const { return changes_ || writes_ > 0; }
 
@@ -63,8 +84,9 @@ class RedisStep {
   }
 
   std::map<std::string, int64_t, std::less<>> keys_;
-  RedisCommand key_names_, check_, read_, write_;
-  int checks_ = 0, reads_ = 0, writes_ = 0;
+  RedisCommand key_names_, read_, write_;
+  RedisGroups checks_, gathered_;
+  int reads_ = 0, writes_ = 0;
   bool changes_ = false;
 };
 

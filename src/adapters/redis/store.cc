@@ -216,10 +216,11 @@ void RedisStore::LookForAnswer(const AwaitRequest& request, Callback<void(Answer
       RedisLanes::OfWorkflow(request.run.workflow_id), Together::kNo,
       [this, request](RedisTransaction& tx) -> Answer {
         if (request.run.run_id.empty()) return tx.protocol().Read({.run = request.run});  // which one?
+        const bool before_end = request.after || !request.update_id.empty();
+        if (!before_end) tx.tables.GuessClosed(request.run);
         Answer answer = tx.protocol().ReadAwaited(request);
         if (!answer.ok() || answer->has_value()) return answer;
-        const bool before_end = request.after || !request.update_id.empty();
-        tx.tables.writes().Write("AWAIT", keys_.Run(RedisName(request.run)), writer_.id, before_end ? "e" : "w");
+        tx.tables.writes().Write("await", keys_.Run(RedisName(request.run)), writer_.id, before_end ? "e" : "w");
         return answer;
       },
       std::move(done));
@@ -266,11 +267,13 @@ void RedisStore::SpreadInStep(RedisTransaction& tx) {
   for (const auto& [session, activity] : tx.effects.canceled) {
     const std::string channel = keys_.CancelChannel(session);
     if (listeners_.contains(channel)) continue;  // it is here
-    writes.Write("TELL", keys_.sessions, channel, RedisName(activity));
+    writes.Write("tell", keys_.sessions, channel, RedisName(activity));
   }
   const auto tell = [&](std::string_view verb, const RunKey& run) {
-    const std::string name = RedisName(run);
-    writes.Write(verb, keys_.Run(name), keys_.StoreChannel(""), name, writer_.id);
+    if (!tx.tables.IsNew(run)) {  // nobody awaits what is not there
+      const std::string name = RedisName(run);
+      writes.Write(verb, keys_.Run(name), keys_.StoreChannel(""), name, writer_.id);
+    }
     for (AwaitRequest& request : hub_.AwaitedOf(run)) {
       Answer answer = tx.protocol().ReadAwaited(request);
       if (answer.ok() && answer->has_value()) {
@@ -278,8 +281,11 @@ void RedisStore::SpreadInStep(RedisTransaction& tx) {
       }
     }
   };
-  for (const RunKey& run : tx.effects.answered) tell("ANSWERED", run);
-  for (const RunKey& run : tx.effects.closed) tell("CLOSED", run);
+  const std::vector<RunKey>& closed = tx.effects.closed;
+  for (const RunKey& run : tx.effects.answered) {
+    if (std::find(closed.begin(), closed.end(), run) == closed.end()) tell("answered", run);
+  }
+  for (const RunKey& run : closed) tell("closed", run);
 }
 
 void RedisStore::Publish(Effects&& effects) {

@@ -107,7 +107,7 @@ void RedisStore::ReadBlobs(std::string, std::vector<BlobRef> refs, Done<std::vec
 void RedisStore::Append(AppendFrames request, Done<uint64_t> done) {
   loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
     RedisStep step;
-    step.Change("APPEND", keys_.Stream(request.stream), request.frames,
+    step.Change("append", keys_.Stream(request.stream), request.frames,
                    step.Key(keys_.Frames(request.stream)), keys_.FrameChannel(request.stream),
                    shared_.options.stream_keep.count(), request.step, fmt::format("{:020}", request.fence),
                    request.written, request.replaces_from, request.replaces_to);
@@ -127,7 +127,7 @@ void RedisStore::Append(AppendFrames request, Done<uint64_t> done) {
 void RedisStore::Trim(const std::string& stream, uint64_t seq, DoneStatus done) {
   loop_.Post([this, stream, seq, done = std::move(done)]() mutable {
     RedisStep step;
-    step.Write("TRIMFRAMES", keys_.Stream(stream), step.Key(keys_.Frames(stream)), seq);
+    step.Write("trim_frames", keys_.Stream(stream), step.Key(keys_.Frames(stream)), seq);
     script_.Send(std::move(step), std::nullopt,
                  [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
                    done(reply.status());
@@ -163,7 +163,7 @@ void RedisStore::LookForFrames(const StreamReaders::Reader& reader) {
   const auto& [name, request] = reader;
   RedisStep step;
   step.Read("HMGET", keys_.Stream(request.stream), "first", "last");
-  step.Read("PAGE", keys_.Frames(request.stream), request.after, std::max(request.max, 1),
+  step.Read("page", keys_.Frames(request.stream), request.after, std::max(request.max, 1),
             limits::kFramePageBytes);
   script_.Send(std::move(step), std::nullopt, [this, name, request](const StatusOr<RedisStepReply>& reply) {
     using Page = StatusOr<FramePage>;
@@ -189,7 +189,7 @@ void RedisStore::Acquire(AcquireLimit request, Done<Permit> done) {
       for (const int64_t number : {unit.amount, bucket.size, bucket.span}) units.push_back(std::to_string(number));
     }
     RedisStep step;
-    step.Change("ACQUIRE", keys_.Limit(request.key), units, LimitTime(), ToMicros(request.permit));
+    step.Change("acquire", keys_.Limit(request.key), units, LimitTime(), ToMicros(request.permit));
     script_.Send(std::move(step), std::nullopt,
                  [request = std::move(request), done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
                    if (!reply.ok()) return done(reply.status());
@@ -214,7 +214,7 @@ void RedisStore::Settle(SettleLimit request, DoneStatus done) {
                                micros(report.full_in)});
     }
     RedisStep step;
-    step.Change("SETTLE", keys_.Limit(request.key), said, LimitTime(), micros(request.pause), request.unused.size());
+    step.Change("settle", keys_.Limit(request.key), said, LimitTime(), micros(request.pause), request.unused.size());
     script_.Send(std::move(step), std::nullopt,
                  [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {
                    done(reply.status());
@@ -239,7 +239,7 @@ void RedisStore::EnterAPlace(EnterPlace request, Done<EnterReply> done) {
   loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
     const std::string& key = request.key;
     RedisStep step;
-    step.Change("ENTERPLACE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
+    step.Change("enter_place", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
                 step.Key(keys_.PlacesPassed(key)), step.Key(keys_.PlacesAwaited(key)), request.holder, request.epoch,
                 request.max, request.priority);
     script_.Send(std::move(step), std::nullopt,
@@ -258,7 +258,7 @@ void RedisStore::LeaveAPlace(LeavePlace request, Done<LeaveReply> done) {
   loop_.Post([this, request = std::move(request), done = OnTurnLane(std::move(done))]() mutable {
     const std::string& key = request.key;
     RedisStep step;
-    step.Change("LEAVEPLACE", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
+    step.Change("leave_place", keys_.Places(key), {}, LimitTime(), step.Key(keys_.PlacesHeld(key)),
                 step.Key(keys_.PlacesPassed(key)), step.Key(keys_.PlacesAwaited(key)), request.holder, request.epoch);
     script_.Send(std::move(step), std::nullopt,
                  [done = std::move(done)](const StatusOr<RedisStepReply>& reply) mutable {

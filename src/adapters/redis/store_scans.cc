@@ -32,7 +32,7 @@ class RedisStore::DuePoll : public std::enable_shared_from_this<DuePoll> {
     }
     AddHeads(step);
     if (const int64_t most = store_->writer_.closed_bytes; most > 0) {
-      step.Read("EXCESS", keys.closed, step.Key(keys.closed_bytes), most, request_.limit);
+      step.Read("excess", keys.closed, step.Key(keys.closed_bytes), most, request_.limit);
     }
     store_->script_.Send(std::move(step), std::nullopt,
                          [self = shared_from_this()](const StatusOr<RedisStepReply>& reply) {

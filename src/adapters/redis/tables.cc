@@ -59,16 +59,14 @@ std::optional<RedisStep> RedisTables::End() {
     if (writes_.writes() == 0 && covered) return std::nullopt;
   }
   RedisStep step = asked_.empty() ? std::move(writes_) : std::move(reads_);
-  confirmed_.clear();
-  for (const auto& [one, covered] : expected_) {
-    step.Expect(one.check, one.key, one.field, one.value);
-    confirmed_.insert(one);
-  }
+  for (const auto& [one, covered] : expected_) step.Expect(one.check, one.key, one.field, one.value);
   return step;
 }
 
 void RedisTables::AddAnswers(const RedisReply& replies) {
   ++steps_;
+  confirmed_.clear();
+  for (const auto& [one, covered] : expected_) confirmed_.insert(one);
   for (size_t i = 0; i < asked_.size(); ++i) answers_[asked_[i]] = Answer{replies[i], steps_};
 }
 
@@ -201,7 +199,7 @@ RedisTables::Run& RedisTables::InsertRun(RunRow row) {
   } else {
     writes_.Write("HSET", workflow, "n", run.key.run_id, "q" + run.request_id, run.key.run_id);
   }
-  writes_.Write("ENTER", keys_.runs, writes_.Key(keys_.run_counter), run.name);
+  writes_.Write("enter", keys_.runs, writes_.Key(keys_.run_counter), run.name);
   newest_ = run.key.run_id;
   return run;
 }
@@ -222,8 +220,8 @@ void RedisTables::EraseRun(Run& run) {
   if (run.has_blobs) ReleaseBlobs(run);
   IndexAttributes(run, {});
   const std::string workflow = keys_.Workflow(run.key.workflow_id);
-  writes_.Write("UNNAME", workflow, "n", run.key.run_id);
-  writes_.Write("UNNAME", workflow, "q" + run.request_id, run.key.run_id);
+  writes_.Write("unname", workflow, "n", run.key.run_id);
+  writes_.Write("unname", workflow, "q" + run.request_id, run.key.run_id);
   writes_.Write("ZREM", keys_.runs, run.name);
   Drop(keys_, {DueEntry::What::kRun, run.key}, writes_);
   if (!IsOpen(run)) Drop(keys_, Closed(run), writes_);
@@ -243,7 +241,7 @@ void RedisTables::WriteRun(Run& run) {
   WriteDue(keys_.due, RedisName(DueEntry{DueEntry::What::kRun, run.key}), run.stored_due, run.due);
   if (writer_.closed_bytes > 0 && !IsOpen(run) && run.due != kNever) {
     const DueEntry closed = Closed(run);
-    writes_.Write("KEEP", keys_.closed, writes_.Key(keys_.closed_bytes), RedisName(closed), ToMicros(run.close_time),
+    writes_.Write("keep", keys_.closed, writes_.Key(keys_.closed_bytes), RedisName(closed), ToMicros(run.close_time),
                   closed.id, writer_.closed_bytes, keys_.due_channel);
   }
   const std::string ready = ReadyIn(run);
@@ -262,7 +260,7 @@ void RedisTables::IndexAttributes(Run& run, const Labels& attributes) {
   }
   for (const auto& label : attributes) {
     if (HasLabels(run.indexed, {label})) continue;
-    writes_.Write("FILE", keys_.Attribute(label.first, label.second), writes_.Key(keys_.runs), run.name);
+    writes_.Write("file", keys_.Attribute(label.first, label.second), writes_.Key(keys_.runs), run.name);
   }
 }
 
@@ -270,9 +268,9 @@ void RedisTables::WriteDue(const std::string& index, const std::string& member, 
                            Time due) {
   if (stored == due) return;
   if (due == kNever) {
-    writes_.Write("ZREM", index, member);
+    writes_.Gather("ZREM", index, {}, member);
   } else {
-    writes_.Write("DUE", index, ToMicros(due), member, keys_.due_channel, writer_.id);
+    writes_.Gather("due", index, RedisCommand(keys_.due_channel, writer_.id), ToMicros(due), member);
   }
 }
 
@@ -280,8 +278,8 @@ void RedisTables::WriteDue(const std::string& index, const std::string& member, 
 void RedisTables::MoveMember(const std::string& member, const std::string& from,
                              const std::string& to) {
   if (from == to) return;
-  if (!from.empty()) writes_.Write("SREM", from, member);
-  if (!to.empty()) writes_.Write("SADD", to, member);
+  if (!from.empty()) writes_.Gather("SREM", from, {}, member);
+  if (!to.empty()) writes_.Gather("SADD", to, {}, member);
 }
 
 std::vector<RunKey> RedisTables::ReadyRunsOf(const std::string& session) {
@@ -310,7 +308,7 @@ bool RedisTables::ReadRecords(const Run& run, EventId after, size_t max_bytes,
                               std::vector<std::string>& out) {
   if (after < run.stored_version) {
     const Answer* answer =
-        Ask("PAGE", keys_.History(run.name), StreamId(after), run.stored_version - after, max_bytes);
+        Ask("page", keys_.History(run.name), StreamId(after), run.stored_version - after, max_bytes);
     if (answer == nullptr) return false;
     for (size_t i = 1; i + 2 < answer->reply.size(); i += 3) {
       out.emplace_back(answer->reply[i + 2].text());
@@ -330,12 +328,17 @@ std::string RedisTables::LastRecord(const Run& run) {
   return std::string(answer->reply[0][1][3].text());
 }
 
+void RedisTables::GuessClosed(const RunKey& key) {
+  if (known_.runs.contains(key.run_id)) return;  // open, when it was last seen
+  Ask("XREVRANGE", keys_.History(RedisName(key)), "+", "-", "COUNT", 1);
+}
+
 // ---- Blobs that runs hold
 
 void RedisTables::HoldBlobs(Run& run, const std::vector<NamedBlob>& blobs) {
   const std::string held = keys_.BlobsHeld(run.name);
   for (const auto& [ref, bytes] : blobs) {
-    writes_.Write("HOLD", keys_.HeldBlob(ref.sha256), writes_.Key(keys_.BlobHolders(ref.sha256)), writes_.Key(held),
+    writes_.Write("hold", keys_.HeldBlob(ref.sha256), writes_.Key(keys_.BlobHolders(ref.sha256)), writes_.Key(held),
                   run.name, ref.sha256, bytes);
     run.new_blobs.insert(ref.sha256);
   }
@@ -348,7 +351,7 @@ void RedisTables::ReleaseBlobs(const Run& run) {
   std::set<std::string> digests = run.new_blobs;
   for (size_t i = 0; i < answer->reply.size(); ++i) digests.emplace(answer->reply[i].text());
   for (const std::string& sha256 : digests) {
-    writes_.Write("UNHOLD", keys_.HeldBlob(sha256), writes_.Key(keys_.BlobHolders(sha256)), run.name,
+    writes_.Write("unhold", keys_.HeldBlob(sha256), writes_.Key(keys_.BlobHolders(sha256)), run.name,
                   limits::kBlobGrace.count());
   }
   writes_.Write("DEL", held);
@@ -365,7 +368,7 @@ void RedisTables::ReadInbox(const Run& run, uint64_t after, int limit,
                             std::vector<Message>& out) {
   if (run.inbox_size == 0) return;
   const Answer* answer = 
-      Ask("PAGE", keys_.Inbox(run.name), StreamId(after), limit, limits::kTurnMaxBytes);
+      Ask("page", keys_.Inbox(run.name), StreamId(after), limit, limits::kTurnMaxBytes);
   if (answer == nullptr) return;
   const RedisReply& page = answer->reply;
   for (size_t i = 1; i + 2 < page.size(); i += 3) {
@@ -396,7 +399,7 @@ int64_t RedisTables::EraseMessages(Run& run, uint64_t up_to) {
 
 bool RedisTables::HasKey(const Run& run, const std::string& key) {
   if (run.new_keys.contains(key)) return true;
-  const Answer* answer = Ask("HASKEY", keys_.DedupeKeys(run.name), key, ToMicros(run.keys_before),
+  const Answer* answer = Ask("has_key", keys_.DedupeKeys(run.name), key, ToMicros(run.keys_before),
                              run.keys_kept);
   return answer != nullptr && answer->reply.number() != 0;
 }
@@ -409,14 +412,14 @@ void RedisTables::AddKey(Run& run, const std::string& key, Time seen) {
 void RedisTables::TrimKeys(Run& run, Time before, size_t keep) {
   run.keys_before = before;
   run.keys_kept = static_cast<int64_t>(keep);
-  writes_.Write("TRIM", keys_.DedupeKeys(run.name), ToMicros(before), keep,
+  writes_.Write("trim", keys_.DedupeKeys(run.name), ToMicros(before), keep,
                 writes_.Key(keys_.Answers(run.name)));
 }
 
 void RedisTables::MoveKeys(Run& from, Run& to) {
-  writes_.Write("MOVEKEYS", keys_.DedupeKeys(from.name),
+  writes_.Write("move_keys", keys_.DedupeKeys(from.name),
                 writes_.Key(keys_.DedupeKeys(to.name)));
-  writes_.Write("MOVEKEYS", keys_.Answers(from.name), writes_.Key(keys_.Answers(to.name)));
+  writes_.Write("move_keys", keys_.Answers(from.name), writes_.Key(keys_.Answers(to.name)));
 }
 
 void RedisTables::SetAnswer(Run& run, const std::string& key, const std::string& answer, Time seen) {
@@ -436,7 +439,7 @@ std::optional<std::string> RedisTables::AnswerTo(const Run& run, const std::stri
 
 void RedisTables::ReplaceAnswers(Run& run, const std::string& from, const std::string& to,
                                  Time seen) {
-  writes_.Write("REPLACE", keys_.Answers(run.name), writes_.Key(keys_.DedupeKeys(run.name)), from, to,
+  writes_.Write("replace", keys_.Answers(run.name), writes_.Key(keys_.DedupeKeys(run.name)), from, to,
                 ToMicros(seen));
 }
 

@@ -88,6 +88,8 @@ class RedisTables {
   // ---- What the operations of a store say and ask beyond the concepts
   // The workflow id is probably new.
   void GuessNoRun() { guess_no_run_ = guessing_; }
+  // This run has probably ended: its last record is read together with its row.
+  void GuessClosed(const RunKey& key);
   // What ScanDue, ActivitiesHeldBy and ReadyRunsOf find: entries of the indexes, of one run, which may be
   // out of date.
   void SetDue(std::vector<DueEntry> entries) { due_entries_ = std::move(entries); }
@@ -100,6 +102,11 @@ class RedisTables {
   const std::vector<SessionId>& ended_sessions() const { return ended_sessions_; }
   // Takes an entry out of its index.
   static void Drop(const RedisKeys& keys, const DueEntry& entry, RedisStep& step);
+  // Whether the transaction makes this run.
+  bool IsNew(const RunKey& run) const {
+    const auto found = runs_.find(run);
+    return found != runs_.end() && found->second.stamp.empty();
+  }
   // Any further write of the transaction.
   RedisStep& writes() { return writes_; }
 

@@ -101,11 +101,10 @@ void RedisTables::WriteItem(Item& item) {
                     due = fmt::format("d{}", key.id);
   if (item.erased) {
     item.due = kNever;
-    writes_.Write("HDEL", place, stamp, row, due);
+    writes_.Gather("HDEL", place, {}, stamp, row, due);
   } else {
     item.stamp = writer_.NewStamp();
-    writes_.Write("HSET", place, stamp, item.stamp, row, EncodeRow(item.row), due,
-                  ToMicros(item.due));
+    writes_.Gather("HSET", place, {}, stamp, item.stamp, row, EncodeRow(item.row), due, ToMicros(item.due));
   }
   WriteDue(keys_.due, "a" + member, item.stored_due, item.due);
   MoveMember(member, item.stored_holder.empty() ? "" : keys_.Held(item.stored_holder),
@@ -151,7 +150,9 @@ std::vector<ActivityKey> RedisTables::ActivitiesHeldBy(const std::string& sessio
 
 void RedisTables::InsertTimer(Run& run, EventId id, Time due) {
   writes_.Write("HSET", keys_.Timers(run.name), id, ToMicros(due));
-  WriteDue(keys_.due, RedisName(DueEntry{DueEntry::What::kTimer, run.key, id}), kNever, due);
+  // Not gathered: it may be erased in the same step.
+  writes_.Write("due", keys_.due, keys_.due_channel, writer_.id, ToMicros(due),
+                RedisName(DueEntry{DueEntry::What::kTimer, run.key, id}));
 }
 
 bool RedisTables::EraseTimer(Run& run, EventId id) {
@@ -162,7 +163,7 @@ bool RedisTables::EraseTimer(Run& run, EventId id) {
 
 void RedisTables::EraseTimers(Run& run) {
   if (run.stamp.empty()) return;  // it was never stored
-  writes_.Write("TIMERS", keys_.Timers(run.name), writes_.Key(keys_.due), run.name);
+  writes_.Write("timers", keys_.Timers(run.name), writes_.Key(keys_.due), run.name);
 }
 
 // ---- Due
@@ -201,7 +202,7 @@ bool RedisTables::IsDue(const DueEntry& entry, Time now) {
 
 void RedisTables::Drop(const RedisKeys& keys, const DueEntry& entry, RedisStep& step) {
   if (entry.what == DueEntry::What::kExcess) {
-    step.Write("UNKEEP", keys.closed, step.Key(keys.closed_bytes), RedisName(entry), entry.id);
+    step.Write("unkeep", keys.closed, step.Key(keys.closed_bytes), RedisName(entry), entry.id);
   } else {
     step.Write("ZREM", keys.due, RedisName(entry));
   }

@@ -6,7 +6,18 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-std::string RedisCommand::Bytes() const { return fmt::format("*{}\r\n{}", count_, body_); }
+std::string RedisCommand::Bytes() const {
+  std::string bytes;
+  AppendTo(bytes);
+  return bytes;
+}
+
+void RedisCommand::AppendTo(std::string& out) const {
+  out += '*';
+  AppendNumber(count_, out);
+  out += "\r\n";
+  out += body_;
+}
 
 RedisReply RedisReply::operator[](size_t i) const {
   RedisReply part;

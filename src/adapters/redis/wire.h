@@ -31,7 +31,7 @@ class RedisCommand {
   RedisCommand& Add(std::string_view argument) {
     ++count_;
     body_ += '$';
-    AppendNumber(static_cast<int64_t>(argument.size()));
+    AppendNumber(static_cast<int64_t>(argument.size()), body_);
     body_ += "\r\n";
     body_ += argument;
     body_ += "\r\n";
@@ -51,11 +51,13 @@ class RedisCommand {
 
   int count() const { return count_; }
   std::string Bytes() const;
+  void AppendTo(std::string& out) const;
+  friend bool operator==(const RedisCommand&, const RedisCommand&) = default;
 
  private:
-  void AppendNumber(int64_t number) {
+  static void AppendNumber(int64_t number, std::string& to) {
     char digits[24];
-    body_.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+    to.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
   }
 
   int count_ = 0;

@@ -69,7 +69,7 @@ end
 
 -- Takes a permit. `...`: name, amount, size and span of each unit; size 0: its caller does not limit it.
 -- {0, instant, now}, or {1} if that would be too far away
-function verbs.ACQUIRE(key, now, permit, ...)
+function verbs.acquire(key, now, permit, ...)
   local state, now = limit_state(key, now)
   permit = tonumber(permit)
   local says_something = #state.names > 0 or state.at > now
@@ -102,7 +102,7 @@ end
 
 -- Gives back, reports and pauses. `...`: name and amount of `unused` units, then name, limit, remaining and
 -- microseconds until it is full of each report.
-function verbs.SETTLE(key, now, pause, unused, ...)
+function verbs.settle(key, now, pause, unused, ...)
   local state, now = limit_state(key, now)
   local said, last = {...}, 2 * tonumber(unused)
   pass_until(state, now)

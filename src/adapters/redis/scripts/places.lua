@@ -59,7 +59,7 @@ local function keep_places(places)
 end
 
 -- {1 if granted, suspect, its epoch, those that were passed one}
-function verbs.ENTERPLACE(key, now, holding, passed, waiting, holder, epoch, max, priority)
+function verbs.enter_place(key, now, holding, passed, waiting, holder, epoch, max, priority)
   local places = open_places(key, now, holding, passed, waiting)
   places.max = tonumber(max)
   redis.call('HSET', key, 'max', max)
@@ -94,7 +94,7 @@ function verbs.ENTERPLACE(key, now, holding, passed, waiting, holder, epoch, max
 end
 
 -- {those that were passed a place}
-function verbs.LEAVEPLACE(key, now, holding, passed, waiting, holder, epoch)
+function verbs.leave_place(key, now, holding, passed, waiting, holder, epoch)
   local places = open_places(key, now, holding, passed, waiting)
   local had = tonumber(redis.call('HGET', key, 'e:' .. holder))
   local gone = 0

@@ -1,8 +1,8 @@
--- What only some steps need, defined when one does. step.lua lists the names.
+-- What only some steps need, defined when one does.
 
 -- What waits for a session that no longer receives goes to anyone, and keeps its place: (own queue, queue), as many as
 -- there are.
-function verbs.RETURN(index, channel, ...)
+function verbs.give_back(index, channel, ...)
   local pairs_ = {...}
   for i = 1, #pairs_, 2 do
     local own, queue = KEYS[tonumber(pairs_[i])], KEYS[tonumber(pairs_[i + 1])]
@@ -15,19 +15,19 @@ function verbs.RETURN(index, channel, ...)
 end
 
 -- Counts a closed run among those that are kept, once; tells everybody when they take more than they may.
-function verbs.KEEP(closed, counter, member, at, bytes, most, channel)
+function verbs.keep(closed, counter, member, at, bytes, most, channel)
   if redis.call('ZADD', closed, 'NX', at, member) == 0 then return end
   if redis.call('INCRBY', KEYS[tonumber(counter)], bytes) > tonumber(most) then redis.call('PUBLISH', channel, '- 0') end
 end
 
 -- … and no more.
-function verbs.UNKEEP(closed, counter, member, bytes)
+function verbs.unkeep(closed, counter, member, bytes)
   if redis.call('ZREM', closed, member) == 1 then redis.call('INCRBY', KEYS[tonumber(counter)], '-' .. bytes) end
 end
 
 -- The oldest of them, but never the newest, while all together take more than `most`: a thirty-second more than there must be,
 -- so that not every end of a run makes some. Up to `count`.
-function verbs.EXCESS(closed, counter, most, count)
+function verbs.excess(closed, counter, most, count)
   local over = tonumber(redis.call('GET', KEYS[tonumber(counter)]) or '0') - tonumber(most)
   if over <= 0 then return {} end
   local members, excess = redis.call('ZRANGE', closed, 0, tonumber(count)), {}
@@ -40,35 +40,35 @@ function verbs.EXCESS(closed, counter, most, count)
 end
 
 -- Enters a member under the number that it has in `index`.
-function verbs.FILE(file, index, member)
+function verbs.file(file, index, member)
   redis.call('ZADD', file, redis.call('ZSCORE', KEYS[tonumber(index)], member), member)
 end
 
 -- Removes a field that has this value.
-function verbs.UNNAME(names, field, value)
+function verbs.unname(names, field, value)
   if redis.call('HGET', names, field) == value then redis.call('HDEL', names, field) end
 end
 
 -- A run holds a blob, which may be there already.
-function verbs.HOLD(blob, holders, held, run, digest, bytes)
+function verbs.hold(blob, holders, held, run, digest, bytes)
   if redis.call('EXISTS', blob) == 0 then redis.call('SET', blob, bytes) else redis.call('PERSIST', blob) end
   redis.call('SADD', KEYS[tonumber(holders)], run)
   redis.call('SADD', KEYS[tonumber(held)], digest)
 end
 
 -- … and no more: with the last that holds it, it goes after `grace`.
-function verbs.UNHOLD(blob, holders, run, grace)
+function verbs.unhold(blob, holders, run, grace)
   redis.call('SREM', KEYS[tonumber(holders)], run)
   if redis.call('EXISTS', KEYS[tonumber(holders)]) == 0 then redis.call('PEXPIRE', blob, grace) end
 end
 
 -- All of them become another run's; answers go the same way.
-function verbs.MOVEKEYS(keys, to)
+function verbs.move_keys(keys, to)
   if redis.call('EXISTS', keys) == 1 then redis.call('RENAME', keys, KEYS[tonumber(to)]) end
 end
 
 -- Answers of one kind become one of another, as of `seen`.
-function verbs.REPLACE(answers, keys, from, to, seen)
+function verbs.replace(answers, keys, from, to, seen)
   local all = redis.call('HGETALL', answers)
   for i = 1, #all, 2 do
     if all[i + 1] == from then
@@ -102,7 +102,7 @@ end
 -- {0, number of the step's newest frame}, {1} if a higher fence has written, {2, frames there are} if there is a gap,
 -- {3, number of the stream's newest frame} if that is not the one up to which it replaces
 -- `replaces`: a number from which on older frames are forgotten for the new ones, up to `newest_known`; 0: none.
-function verbs.APPEND(stream, frames, channel, keep, step, fence, written, replaces, newest_known, ...)
+function verbs.append(stream, frames, channel, keep, step, fence, written, replaces, newest_known, ...)
   frames = KEYS[tonumber(frames)]
   local held, there, newest = fence, 0, '0'
   local mark = redis.call('HGET', stream, 'step:' .. step)
@@ -131,7 +131,7 @@ function verbs.APPEND(stream, frames, channel, keep, step, fence, written, repla
 end
 
 -- Forgets the frames of a stream up to `seq`.
-function verbs.TRIMFRAMES(stream, frames, seq)
+function verbs.trim_frames(stream, frames, seq)
   local bounds = redis.call('HMGET', stream, 'first', 'last')
   local first = math.min(tonumber(seq), tonumber(bounds[2] or '0')) + 1
   if first <= tonumber(bounds[1] or '1') then return end
@@ -146,7 +146,7 @@ end
 
 -- Does once, with a key of its own, all that steps ever do: a user who may not do some of it is found out
 -- before that can tear a step. Answers with the first error, or with nothing.
-function verbs.PROBE(key)
+function verbs.probe(key)
   local failed
   local function try(command, ...)
     local reply = redis.pcall(command, ...)

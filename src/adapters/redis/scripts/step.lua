@@ -4,9 +4,9 @@
 -- ARGV: now, checks, reads, then the checks and the reads and the writes, one behind the other.
 --   now     the caller's idea of this server's time in microseconds, by which it has decided; empty: its
 --           own clock rules
---   check   kind, key, field, value      '=' the field has this value, '+' is there, '-' is not;
---                                        'n' the set has so many members
---   read,   name, key, count, count arguments: a command, or one of `verbs`
+--   check   kind, key, count, count arguments: '=' these fields have these values, '+' these fields are
+--                                        there, '-' are not; 'n' the set has so many members
+--   read,   name, key, count, count arguments: a command, or one of `verbs`, which are in lower case
 --   write
 -- Keys are given by their place in KEYS.
 -- Answers {0, time, replies to the reads}, {1, time, number of the check that does not hold}, or
@@ -19,7 +19,7 @@ local verbs = {}
 
 -- Entries of a stream behind id `after`: no more than `count`, and after the first one no more than `bytes`.
 -- {1 if there are more, id, first value, second value, id, …}
-function verbs.PAGE(key, after, count, bytes)
+function verbs.page(key, after, count, bytes)
   local page, size, left, from = {0}, 0, tonumber(count), '(' .. after
   while left > 0 do
     local chunk = math.min(left, 16)
@@ -41,7 +41,7 @@ function verbs.PAGE(key, after, count, bytes)
 end
 
 -- Up to `max` hints of the queues `...`, in this order.
-function verbs.TAKE(first, max, ...)
+function verbs.take(first, max, ...)
   local taken, left = {}, tonumber(max)
   for _, queue in ipairs({first, ...}) do
     if queue ~= first then queue = KEYS[tonumber(queue)] end
@@ -58,44 +58,51 @@ end
 -- first of its priority; they last for 17 years of a million hints a second.
 local PRIORITY, MIDDLE = 2 ^ 50, 2 ^ 49
 
--- Puts a hint into `queue`, or into `own` if its session receives, as the 'first' or the 'last' of its priority; wakes
--- receivers when it is the first of all.
-function verbs.HINT(queue, hint, priority, place, channel, counter, receivers, session, own, index)
+-- Puts hints into `queue`, or into `own` if their session receives, as the 'first' or the 'last' of their priority; wakes
+-- receivers when they are the first of all. (priority, hint), as many as there are.
+function verbs.hint(queue, channel, counter, place, session, receivers, own, index, ...)
   if session ~= '' and redis.call('SISMEMBER', KEYS[tonumber(receivers)], session) == 1 then
     queue = KEYS[tonumber(own)]
     redis.call('SADD', KEYS[tonumber(index)], queue)
   end
-  local number = redis.call('INCR', KEYS[tonumber(counter)])
-  if place == 'first' then number = -number end
-  local score = string.format('%.0f', priority * PRIORITY + MIDDLE + number)
-  if redis.call('ZADD', queue, 'NX', score, hint) == 1 and redis.call('ZCARD', queue) == 1 then
-    redis.call('PUBLISH', channel, queue)
+  local hints, entries, sign = {...}, {}, place == 'first' and -1 or 1
+  local number = redis.call('INCRBY', KEYS[tonumber(counter)], #hints / 2) - #hints / 2
+  for i = 1, #hints, 2 do
+    number = number + 1
+    entries[i], entries[i + 1] = string.format('%.0f', hints[i] * PRIORITY + MIDDLE + sign * number), hints[i + 1]
   end
+  local added = redis.call('ZADD', queue, 'NX', unpack(entries))
+  if added > 0 and redis.call('ZCARD', queue) == added then redis.call('PUBLISH', channel, queue) end
 end
 
--- Enters a member in a due index, and tells everybody when nothing in it was due sooner.
-function verbs.DUE(index, at, member, channel, sender)
-  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
-  redis.call('ZADD', index, at, member)
-  if not first[1] or tonumber(at) < tonumber(first[2]) then
-    redis.call('PUBLISH', channel, sender .. ' ' .. at)
+-- Enters members in a due index, and tells everybody when nothing in it was due sooner: (at, member), as many as there are.
+function verbs.due(index, channel, sender, ...)
+  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2]
+  redis.call('ZADD', index, ...)
+  local soonest, _, more = ...
+  if more then
+    local entries = {...}
+    for i = 3, #entries, 2 do
+      if tonumber(entries[i]) < tonumber(soonest) then soonest = entries[i] end
+    end
   end
+  if not first or tonumber(soonest) < tonumber(first) then redis.call('PUBLISH', channel, sender .. ' ' .. soonest) end
 end
 
 -- Enters a member under the next number.
-function verbs.ENTER(index, counter, member)
+function verbs.enter(index, counter, member)
   redis.call('ZADD', index, redis.call('INCR', KEYS[tonumber(counter)]), member)
 end
 
 -- Whether a dedupe key is remembered: seen no earlier than `before`, and among the `kept` newest.
-function verbs.HASKEY(keys, key, before, kept)
+function verbs.has_key(keys, key, before, kept)
   local seen = redis.call('ZSCORE', keys, key)
   if not seen or tonumber(seen) < tonumber(before) then return 0 end
   return redis.call('ZREVRANK', keys, key) < tonumber(kept) and 1 or 0
 end
 
 -- Forgets the others, and what was answered to them.
-function verbs.TRIM(keys, before, kept, answers)
+function verbs.trim(keys, before, kept, answers)
   answers = KEYS[tonumber(answers)]
   if redis.call('EXISTS', answers) == 1 then
     for _, range in ipairs{{'-inf', '(' .. before, 'BYSCORE'}, {0, -1 - tonumber(kept)}} do
@@ -109,14 +116,14 @@ function verbs.TRIM(keys, before, kept, answers)
 end
 
 -- Takes a run's timers out of the due index.
-function verbs.TIMERS(timers, due, run)
+function verbs.timers(timers, due, run)
   local ids = redis.call('HKEYS', timers)
   for _, id in ipairs(ids) do redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run) end
   if #ids > 0 then redis.call('DEL', timers) end
 end
 
 -- Notes in `field` that store `id` awaits the end of a run ('w'), or something that may come before it ('e').
-function verbs.AWAIT(run, id, field)
+function verbs.await(run, id, field)
   if redis.call('EXISTS', run) == 0 then return end
   local awaiting = redis.call('HGET', run, field) or ''
   if not string.find(awaiting, ' ' .. id .. ' ', 1, true) then
@@ -135,7 +142,7 @@ end
 
 -- Something of a run has come that may be awaited before its end. Whoever is told and still waits enters itself again, so
 -- that no store stays that has gone.
-function verbs.ANSWERED(run, prefix, name, sender)
+function verbs.answered(run, prefix, name, sender)
   local awaiting = redis.call('HGET', run, 'e')
   if not awaiting then return end
   if tell_awaiting(awaiting, prefix, name, sender) then
@@ -146,7 +153,7 @@ function verbs.ANSWERED(run, prefix, name, sender)
 end
 
 -- It has ended, and nothing more will come.
-function verbs.CLOSED(run, prefix, name, sender)
+function verbs.closed(run, prefix, name, sender)
   local awaiting = redis.call('HMGET', run, 'w', 'e')
   if not awaiting[1] and not awaiting[2] then return end
   tell_awaiting(awaiting[1], prefix, name, sender)
@@ -154,14 +161,9 @@ function verbs.CLOSED(run, prefix, name, sender)
   redis.call('HDEL', run, 'w', 'e')
 end
 
-function verbs.TELL(_, channel, message)
+function verbs.tell(_, channel, message)
   redis.call('PUBLISH', channel, message)
 end
-
--- Those of seldom.lua.
-local seldom = {ACQUIRE = true, APPEND = true, ENTERPLACE = true, EXCESS = true, FILE = true, HOLD = true, KEEP = true,
-                LEAVEPLACE = true, MOVEKEYS = true, PROBE = true, REPLACE = true, RETURN = true, SETTLE = true,
-                TRIMFRAMES = true, UNHOLD = true, UNKEEP = true, UNNAME = true}
 
 local function define_seldom()
 
@@ -169,11 +171,22 @@ local function define_seldom()
 
 end
 
-local function holds(kind, key, field, value)
-  if kind == '=' then return redis.call('HGET', key, field) == value end
-  if kind == '+' then return redis.call('HEXISTS', key, field) == 1 end
-  if kind == '-' then return redis.call('HEXISTS', key, field) == 0 end
-  return redis.call('SCARD', key) == tonumber(value)
+local function holds(kind, key, from, to)
+  if kind == 'n' then return redis.call('SCARD', key) == tonumber(ARGV[from]) end
+  if kind == '=' and to == from + 1 then return redis.call('HGET', key, ARGV[from]) == ARGV[to] end
+  if kind == '=' then
+    local fields = {}
+    for i = from, to, 2 do fields[#fields + 1] = ARGV[i] end
+    for i, value in ipairs(redis.call('HMGET', key, unpack(fields))) do
+      if value ~= ARGV[from + 2 * i - 1] then return false end
+    end
+    return true
+  end
+  local there = kind == '+' and 1 or 0
+  for i = from, to do
+    if redis.call('HEXISTS', key, ARGV[i]) ~= there then return false end
+  end
+  return true
 end
 
 local clock = redis.call('TIME')
@@ -183,24 +196,29 @@ local now = tonumber(ARGV[1])
 if now and (now > time or now < time - STALE_MICROS) then return {2, time_text} end
 
 local at = 4
-for number = 1, tonumber(ARGV[2]) do
-  if not holds(ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]) then
-    return {1, time_text, number}
-  end
-  at = at + 4
+-- The next check, read or write: what and of which key, and the places of its arguments, from and to.
+local function next_part()
+  local name, key, from = ARGV[at], KEYS[tonumber(ARGV[at + 1])], at + 3
+  at = from + tonumber(ARGV[at + 2])
+  return name, key, from, at - 1
 end
 
-local function execute()
-  local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
-  local from, to = at + 3, at + 2 + count
-  at = to + 1
-  if seldom[name] and not verbs[name] then define_seldom() end
+for number = 1, tonumber(ARGV[2]) do
+  if not holds(next_part()) then return {1, time_text, number} end
+end
+
+local function execute(name, key, from, to)
   local verb = verbs[name]
+  if not verb and string.byte(name) >= 97 then
+    define_seldom()
+    verb = verbs[name]
+  end
   if verb then return verb(key, unpack(ARGV, from, to)) end
   return redis.call(name, key, unpack(ARGV, from, to))
 end
 
 local replies = {}
-for number = 1, tonumber(ARGV[3]) do replies[number] = execute() or false end
-while at <= #ARGV do execute() end
+local size = #ARGV
+for number = 1, tonumber(ARGV[3]) do replies[number] = execute(next_part()) or false end
+while at <= size do execute(next_part()) end
 return {0, time_text, replies}
