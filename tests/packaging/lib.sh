@@ -29,6 +29,22 @@ run_consumer() {
   cmake --build "$work/build"
   expect_readme "$work/build/compiled"
   expect_readme "$work/build/header_only"
+  for_components expect_well "$work/build"
+}
+
+# Runs the command with each component behind it.
+for_components() {
+  local list component
+  IFS=';' read -ra list <<<"$(components)"
+  for component in "${list[@]}"; do "$@" "$component"; done
+}
+
+# Runs the consumer's program of a component: it ends well, and in time.
+expect_well() {  # FOLDER COMPONENT
+  timeout 60 "$1/$2" || {
+    echo "the program of $2 (tests/packaging/consumer/$2.cc) ends with $?"
+    return 1
+  }
 }
 
 # Runs a build of README's program: it prints what README says, and ends in time.
