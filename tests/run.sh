@@ -74,7 +74,7 @@ run_cell() {
                  run_ctest header-only -L '^threads$' ;;
     model) tests/model_server.sh --install-only && build release model_agent && run_ctest release -L '^model$' &&
            examples/run.sh --model ;;
-    consumers) build gcc-debug && run_ctest gcc-debug -L '^packaging$' ;;
+    consumers) build gcc-debug tests_packaging && run_ctest gcc-debug -L '^packaging$' ;;
     fuzz) run_fuzz ;;
     clang-tidy) build clang-tidy help >/dev/null &&
                 run-clang-tidy-19 -quiet -p build/clang-tidy "^$PWD/(src|examples)/" ;;

@@ -54,6 +54,7 @@ struct RunLinks {
   Id next_run_id;     // once closed: the run that goes on; empty: none
   Time not_before{};  // its first turn waits until then
   std::vector<ActivityKey> children;  // started by earlier runs of its chain, which have ended
+  std::optional<ActivityKey> parent{};  // what waits for the end of its chain; none: it is no child
 
   friend bool operator==(const RunLinks&, const RunLinks&) = default;
 };

@@ -1,4 +1,4 @@
-# The Conan recipe makes a package, and README's program builds against it in both modes. What it needs comes from
+# The Conan recipe makes a package; README's program builds against it in both modes, and SQLite's. What it needs comes from
 # the system, not from Conan's registry.
 . "$(dirname "$0")/lib.sh"
 
@@ -32,3 +32,4 @@ conan create "$SOURCE_DIR/cmake/conan" "${settings[@]}"
 for program in compiled header_only; do
   expect_readme "$(find "$work/test_package" -type f -name "$program")"
 done
+expect_well "$(dirname "$(find "$work/test_package" -type f -name compiled)")" sqlite

@@ -6,15 +6,19 @@ mv "$work/first" "$work/moved"
 PKG_CONFIG_PATH=$(dirname "$(find "$work/moved" -name marathon.pc)")
 export PKG_CONFIG_PATH
 
-compiled=(marathon)
-IFS=';' read -ra list <<<"$(components)"
-for component in "${list[@]}"; do compiled+=("marathon-$component"); done
-for packages in "${compiled[*]}" marathon-header_only; do
-  # shellcheck disable=SC2046,SC2086
-  "$CXX" -std=c++20 -O0 -o "$work/a.out" "$SOURCE_DIR/examples/hello.cc" \
-    $(pkg-config --cflags --libs $packages | sed "s|-lmarathon_testing||")
+build() {  # PROGRAM SOURCE PACKAGE
+  # shellcheck disable=SC2046
+  "$CXX" -std=c++20 -O0 -o "$work/$1" "$2" $(pkg-config --cflags --libs "$3")
+}
+for package in marathon marathon-header_only; do
+  build a.out "$SOURCE_DIR/examples/hello.cc" "$package"
   expect_readme "$work/a.out"
 done
+build_component() {
+  build "$1" "$SOURCE_DIR/tests/packaging/consumer/$1.cc" "marathon-$1"
+  expect_well "$work" "$1"
+}
+for_components build_component
 version=$(awk '/^#define MARATHON_VERSION_/ { v = v dot $3; dot = "." } END { print v }' \
   "$SOURCE_DIR/include/marathon/version.h")
 [[ $(pkg-config --modversion marathon) == "$version" ]]

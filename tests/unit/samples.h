@@ -171,7 +171,7 @@ inline RunRow FullRunRow() {
                           kSampleTime + std::chrono::seconds(1)};
   row.give_backs = 3;
   row.links = RunLinks{"0192-run", "0194-run", kSampleTime + std::chrono::seconds(2),
-                       {{{"order-1", "0192-run"}, 9}}};
+                       {{{"order-1", "0192-run"}, 9}}, ActivityKey{{"customer-1", "0191-run"}, 7}};
   row.paused = PauseInfo{"the bank is closed", kSampleTime};
   row.dead_letters = 1;
   row.deleted = true;

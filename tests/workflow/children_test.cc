@@ -3,11 +3,13 @@
 // program: runs
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "fixture.h"
+#include "marathon/store/forwarding_state_store.h"
 
 namespace marathon::tests::children_test {
 namespace {
@@ -197,6 +199,120 @@ TEST_P(ChildrenTest, ACancelReachesTheChild) {
             "canceled, cleaned up: canceled by its parent");
 }
 
+// ---- What becomes of a handle whose child is canceled, by ChildOptions::cancellation
+
+std::string NameOf(ActivityCancellation kind) {
+  return kind == ActivityCancellation::kWait ? "wait" : kind == ActivityCancellation::kTry ? "try" : "abandon";
+}
+constexpr ActivityCancellation kKinds[] = {ActivityCancellation::kWait, ActivityCancellation::kTry,
+                                           ActivityCancellation::kAbandon};
+
+// The child `id` takes a cancel as a word like any other, and ends at the next; its parent is told to end after that.
+Registry Cancels(ActivityCancellation kind, bool by_scope, const std::string& id) {
+  Registry registry = Basics();
+  registry.Bind("Stubborn", [](WorkflowContext& ctx) -> Workflow<std::string> {
+    co_await ctx.Receive(kGo);
+    std::string first = "canceled";
+    try {
+      first = co_await ctx.Receive(kGo);
+    } catch (const CanceledError&) {
+    }
+    ShieldedScope scope(ctx);
+    co_return first + ", " + co_await ctx.Receive(kGo);
+  });
+  registry.Bind("W", [kind, by_scope, id](WorkflowContext& ctx) -> Workflow<std::string> {
+    CancellationScope scope(ctx);
+    auto child = ctx.StartChild(WorkflowDef<std::string()>{"Stubborn"},
+                                {.workflow_id = id, .on_parent_close = ParentClosePolicy::kAbandon,
+                                 .cancellation = kind});
+    const std::string word = "begin";
+    co_await ctx.SignalRun(child, kGo, word);
+    if (by_scope) scope.Cancel();
+    if (!by_scope) child.Cancel();
+    const Outcome<std::string> outcome = co_await ctx.Try(child);
+    ShieldedScope shield(ctx);
+    const std::string end = co_await ctx.Receive(kGo);
+    co_return (outcome.ok() ? outcome.value() : outcome.failure().message) + "; " + end;
+  });
+  return registry;
+}
+
+bool HasEvent(const marathon::Run& run, auto&& wanted) {
+  const auto history = run.History();
+  return history.ok() && std::any_of(history->begin(), history->end(), [&](const Event& e) { return wanted(e.body); });
+}
+
+TEST_P(ChildrenTest, AHandleWaitsForItsCanceledChildAsItWasTold) {
+  for (const ActivityCancellation kind : kKinds) {
+    for (const bool by_scope : {false, true}) {
+      const std::string id = NameOf(kind) + (by_scope ? ", by its scope" : ", by its handle");
+      SCOPED_TRACE(id);
+      const bool waits = kind == ActivityCancellation::kWait, told = kind != ActivityCancellation::kAbandon;
+      Engine engine = Open(Cancels(kind, by_scope, id));
+      auto run = engine.Start("W");
+      ASSERT_TRUE(run.ok()) << run.status();
+      const auto child = engine.Find(id);
+      if (told) {
+        EXPECT_TRUE(Eventually([&] {
+          return HasEvent(child, [](const auto& body) { return std::holds_alternative<WorkflowCancelRequested>(body); });
+        }));
+      }
+      ASSERT_EQ(run->Signal(kGo, "the parent ends"), Status());
+      // A parent that does not wait ends while its child goes on; one that waits does not.
+      if (!waits) {
+        EXPECT_EQ(run->Result<std::string>(kPatience).value_or(""), "canceled by its workflow; the parent ends");
+      }
+      EXPECT_EQ(child.Describe()->run.status, RunStatus::kRunning);
+      EXPECT_EQ(run->Describe()->run.status, waits ? RunStatus::kRunning : RunStatus::kCompleted);
+      if (!told) {
+        ASSERT_EQ(child.Signal(kGo, "not told"), Status());
+      }
+      ASSERT_EQ(child.Signal(kGo, "the end"), Status());
+      EXPECT_EQ(child.Result<std::string>(kPatience).value_or(""), told ? "canceled, the end" : "not told, the end");
+      if (waits) {
+        EXPECT_EQ(run->Result<std::string>(kPatience).value_or(""), "canceled, the end; the parent ends");
+      }
+    }
+  }
+}
+
+// The end of a child that nobody waits for any more reaches a parent that is there, and changes nothing.
+TEST_P(ChildrenTest, TheEndOfAChildThatWasGivenUpIsNoNews) {
+  for (const ActivityCancellation kind : {ActivityCancellation::kTry, ActivityCancellation::kAbandon}) {
+    const std::string id = NameOf(kind);
+    SCOPED_TRACE(id);
+    Engine engine = Open(Cancels(kind, false, id));
+    auto run = engine.Start("W");
+    ASSERT_TRUE(run.ok()) << run.status();
+    const auto child = engine.Find(id);
+    ASSERT_TRUE(Eventually([&] { return child.Signal(kGo, "one").ok(); }));
+    ASSERT_EQ(child.Signal(kGo, "two"), Status());
+    ASSERT_TRUE(child.Result<std::string>(kPatience).ok());
+    EXPECT_TRUE(Eventually([&] { return child.Describe()->run.pending_activities == 0; })) << "it has told its parent";
+    ASSERT_EQ(run->Signal(kGo, "on"), Status());
+    EXPECT_EQ(run->Result<std::string>(kPatience).value_or(""), "canceled by its workflow; on");
+  }
+}
+
+// In the turn that starts it.
+TEST_P(ChildrenTest, AChildMayBeCanceledAtOnce) {
+  for (const ActivityCancellation kind : kKinds) {
+    SCOPED_TRACE(NameOf(kind));
+    Registry registry = Basics();
+    registry.Bind("W", [kind](WorkflowContext& ctx) -> Workflow<std::string> {
+      auto child = ctx.StartChild(kWait, {.workflow_id = NameOf(kind), .cancellation = kind});
+      child.Cancel();
+      const Outcome<std::string> outcome = co_await ctx.Try(child);
+      const bool canceled = !outcome.ok() && outcome.failure().kind == FailureKind::kCanceled;
+      const std::string word = "hello";
+      if (kind == ActivityCancellation::kAbandon) co_await ctx.SignalRun(child, kGo, word);
+      co_return canceled ? "canceled" : "not canceled";
+    });
+    Engine engine = Open(registry);
+    EXPECT_EQ(ResultOf<std::string>(engine.Start("W")).value_or(""), "canceled");
+  }
+}
+
 // What a parent's end does: its three children tell by their ends.
 TEST_P(ChildrenTest, AParentsEndEndsItsChildren) {
   Registry registry = Basics();
@@ -289,6 +405,58 @@ TEST_P(ChildrenTest, ATerminatedChildTellsItsParent) {
   ASSERT_TRUE(run.ok()) << run.status();
   ASSERT_TRUE(Eventually([&] { return engine.Find("child").Terminate("gone").ok(); }));
   EXPECT_EQ(run->Result<std::string>(kPatience).value_or(""), "marathon.Terminated: gone");
+}
+
+// Whose histories cannot be read from their beginnings, but for what is in their last records.
+class DamagedStore final : public ForwardingStateStore {
+ public:
+  using ForwardingStateStore::ForwardingStateStore;
+  void TakeTurn(TakeTurnRequest request, Done<RunSnapshot> done) override {
+    if (!Damages(request.run.workflow_id)) return base()->TakeTurn(std::move(request), std::move(done));
+    done(DataLoss("record 1 is damaged"));
+  }
+  void Read(ReadRequest request, Done<RunSnapshot> done) override {
+    const bool from_its_beginning = request.records && request.after_version == 0;
+    if (!from_its_beginning || !Damages(request.run.workflow_id)) return base()->Read(std::move(request), std::move(done));
+    done(DataLoss("record 1 is damaged"));
+  }
+  std::atomic<bool> damages = false;
+
+ private:
+  bool Damages(const Id& id) const { return damages && id.view() == "child"; }
+};
+
+TEST_P(ChildrenTest, AChildWhoseHistoryIsDamagedTellsItsParentWhenItIsTerminated) {
+  const auto damaged = std::make_shared<DamagedStore>(store_.ports.store);
+  store_.ports.store = damaged;
+  Registry registry = Basics();
+  registry.Bind("Chain", [](WorkflowContext& ctx, bool again) -> Workflow<std::string> {
+    if (again) co_await ctx.ContinueAsNew(false);
+    co_return co_await ctx.Receive(kGo);
+  });
+  registry.Bind("W", [](WorkflowContext& ctx, bool again) -> Workflow<std::string> {
+    try {
+      co_await ctx.RunChild<std::string>("Chain", again, {.workflow_id = "child"});
+    } catch (const ChildRunError& error) {
+      co_return error.failure().type + ": " + error.failure().message;
+    }
+    co_return "no error";
+  });
+  for (const bool again : {false, true}) {
+    damaged->damages = false;
+    Engine engine = Open(registry);
+    auto run = engine.Start("W", again);
+    ASSERT_TRUE(run.ok()) << run.status();
+    ASSERT_TRUE(Eventually([&] {
+      const auto child = engine.Find("child").Describe();
+      return child.ok() && child->run.status == RunStatus::kRunning && child->run.version > 1 &&
+             (!again || !child->run.links->first_run_id.empty());
+    }));
+    damaged->damages = true;
+    EXPECT_EQ(engine.Find("child").History().status().code(), StatusCode::kDataLoss);
+    EXPECT_EQ(engine.Find("child").Terminate("beyond repair"), Status());
+    EXPECT_EQ(run->Result<std::string>(kPatience).value_or(""), "marathon.Terminated: beyond repair");
+  }
 }
 
 // Children outlive a continue-as-new, and end with the chain.

@@ -29,7 +29,9 @@ class SqliteCopy {
   }
   // As a process that is killed now would leave it, with all of it in one file. REQUIRES: nobody writes.
   void Keep(const std::filesystem::path& kept) const {
-    EXPECT_EQ(testing::RawDatabase(file()).Text("PRAGMA wal_checkpoint(TRUNCATE)"), "0");  // not busy
+    EXPECT_TRUE(Eventually([this] {  // somebody may look for what is due just now: busy
+      return testing::RawDatabase(file()).Text("PRAGMA wal_checkpoint(TRUNCATE)") == "0";
+    }));
     copy_file(file(), kept, std::filesystem::copy_options::overwrite_existing);
   }
   // Once it is closed.

@@ -437,6 +437,42 @@ TEST_P(SealedPayloadsTest, AWorkerWithoutTheCodecLeavesItsRunsToOthers) {
   EXPECT_EQ(ResultOf<std::string>(run).value_or(""), "in");
 }
 
+// What a child's end says is opened on its way to its parent. A codec that refuses holds it up, and nothing else.
+TEST_P(SealedPayloadsTest, AChildsEndThatDoesNotOpenIsToldLater) {
+  Registry registry;
+  registry.Bind("Child", [&](WorkflowContext& ctx, bool fails) -> Workflow<std::string> {
+    const std::string word = co_await ctx.Receive(kGo);
+    codec_->BreakOpen(DataLoss("the key is away"));  // this is its last turn
+    if (fails) throw ApplicationError("no", {.details = *Encode(Secret(word))});
+    co_return Secret(word);
+  });
+  registry.Bind("W", [](WorkflowContext& ctx, bool fails) -> Workflow<std::string> {
+    try {
+      co_return co_await ctx.RunChild<std::string>("Child", fails, {.workflow_id = fails ? "fails" : "succeeds"});
+    } catch (const ChildRunError& error) {
+      co_return "failed: " + Decode<std::string>(error.failure().details).value_or("");
+    }
+  });
+  Engine engine = Open(registry, Sealed({codec_}));
+  for (const bool fails : {false, true}) {
+    const auto run = engine.Start("W", fails);
+    ASSERT_TRUE(run.ok()) << run.status();
+    const marathon::Run child = engine.Find(fails ? "fails" : "succeeds");
+    ASSERT_TRUE(Eventually([&] { return child.Signal(kGo, std::string("end")).ok(); }));
+    EXPECT_TRUE(log_->WaitFor("of workflow \"" + child.workflow_id().str() + "\" cannot be told to its parent yet"));
+    EXPECT_EQ(run->Describe()->run.status, RunStatus::kRunning);
+    codec_->BreakOpen(Status());
+    EXPECT_TRUE(Eventually([&] {  // now, and not in kSealedRetry
+      const std::vector<ActivityRow> owed = child.Describe()->activities;
+      for (const ActivityRow& row : owed) child.RetryActivity(row.key.id).IgnoreError();
+      return owed.empty();
+    }));
+    EXPECT_EQ(ResultOf<std::string>(run).value_or(""), (fails ? "failed: " : "") + Secret("end"));
+  }
+  EXPECT_EQ(watched_->found, 0);
+  EXPECT_EQ(watched_->unsealed, 0);
+}
+
 TEST_P(SealedPayloadsTest, AnActivityWaitsForAWorkerThatOpensItsInput) {
   Registry turns, activities;
   turns.Bind("W", [](WorkflowContext& ctx, std::string input) -> Workflow<std::string> {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kept_stores.h"
+#include "marathon/detail/forks.h"
 
 namespace marathon::tests::upgrade_test {
 namespace {
@@ -80,6 +81,7 @@ Registry Workflows() {
   registry.Bind("Parent", Parent);
   registry.Bind("Poll", Poll);
   registry.Bind("Account", Account);
+  registry.Bind("Pinned", Remind, {Versioning::kPinned});
   return registry;
 }
 
@@ -197,6 +199,18 @@ void Write(const std::filesystem::path& kept) {
   const Run account = start(process, "account", "Account", 10);
   EXPECT_EQ(account.Update(kAdd, 5, {.update_id = "u-1"}).value_or(0), 15);
 
+  const Run labelled = start(process, "labelled", "Remind", std::string("labelled"),
+                             {.memo = {{"note", "kept"}}, .attributes = {{"customer", "ada"}}});
+  const Run pinned = start(process, "pinned", "Pinned", std::string("pinned"));
+  const Run moved = start(process, "moved", "Pinned", std::string("moved"));
+  for (const Run& run : {labelled, pinned, moved}) WaitUntil(run, sleeps);
+  EXPECT_TRUE(moved.Pin("another program").ok());
+  ForkOptions fork{.keep = 3, .workflow_id = "forked"};  // the timer of its first turn
+  EXPECT_TRUE(fork.SetInput(std::string("forked")).ok());
+  const auto forked = process->Find("asleep").Fork(fork);
+  ASSERT_TRUE(forked.ok()) << forked.status();
+  WaitUntil(*forked, sleeps);
+
   const auto daily = process->CreateSchedule("daily", {.crons = {"0 3 * * *"}}, "Pay", std::string("rent"));
   ASSERT_TRUE(daily.ok()) << daily.status();
   EXPECT_TRUE(Eventually([&] { return daily->Describe().ok(); }));
@@ -218,7 +232,8 @@ void FindsWhatWasKept(Process& client) {
   EXPECT_THAT(runs, UnorderedElementsAreArray({
       "paid Pay 2", "refused Pay 3", "busy Pay 1", "slow Pay 1", "stuck Pay 1", "asleep Remind 1",
       "letters CollectLater 1", "untaken Collect 1", "parent Parent 1", "child Remind 1", "rounds Poll 7",
-      "rounds Poll 7", "rounds Poll 1", "account Account 1", "marathon.schedule/daily marathon.schedule 1"}));
+      "rounds Poll 7", "rounds Poll 1", "account Account 1", "labelled Remind 1", "pinned Pinned 1", "moved Pinned 1",
+      "forked Remind 1", "marathon.schedule/daily marathon.schedule 1"}));
 
   EXPECT_EQ(client->Find("paid").Result<std::string>(kPatience).value_or(""), "paid");
   EXPECT_EQ(FailureOf(client->Find("refused").Result(kPatience)).message, "no money");
@@ -234,6 +249,22 @@ void FindsWhatWasKept(Process& client) {
   EXPECT_EQ(DescriptionOf(client->Find("untaken")).run.inbox_size, 3);
   EXPECT_EQ(DescriptionOf(client->Find("rounds")).run.version, 3);
   EXPECT_THAT(*client->ListSchedules(), ElementsAreArray({"daily"}));
+
+  EXPECT_EQ(client->Count({.attributes = {{"customer", "ada"}}}).value_or(0), 1);
+  const RunRow labelled = DescriptionOf(client->Find("labelled")).run;
+  ASSERT_TRUE(labelled.labels.has_value());
+  EXPECT_EQ(labelled.labels->memo, (Labels{{"note", "kept"}}));
+  EXPECT_EQ(labelled.labels->attributes, (Labels{{"customer", "ada"}}));
+  EXPECT_EQ(DescriptionOf(client->Find("pinned")).run.pinned, "a program");
+  EXPECT_EQ(DescriptionOf(client->Find("moved")).run.pinned, "another program");
+  const auto forked = client->Find("forked").History();
+  ASSERT_TRUE(forked.ok()) << forked.status();
+  const std::vector<detail::KeptTurns> kept = detail::ForksOf(std::get<WorkflowStarted>(forked->at(1).body).headers);
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_EQ(kept[0].run_id, client->Find("asleep").Describe()->run.key.run_id.str());
+  const RunRow child = DescriptionOf(client->Find("child")).run;
+  ASSERT_TRUE(child.links.has_value());
+  EXPECT_EQ(child.links->parent->run.workflow_id, "parent");
 }
 
 void BringsThemToTheirEnds(Process& process) {
@@ -248,6 +279,10 @@ void BringsThemToTheirEnds(Process& process) {
       {"child", "grown up, an hour later"},
       {"rounds", "round 2"},
       {"account", "balance 17"},
+      {"labelled", "labelled, an hour later"},
+      {"pinned", "pinned, an hour later"},
+      {"moved", "moved, an hour later"},
+      {"forked", "forked, an hour later"},
       {"daily/2030-01-01T03:00:00Z", "rent, attempt 1, delivery 1"},
   };
   const std::string token = Signals<std::string>(process->Find("slow")).at(0);
@@ -257,6 +292,7 @@ void BringsThemToTheirEnds(Process& process) {
   EXPECT_EQ(account.Update(kAdd, 5, {.update_id = "u-1"}).value_or(0), 15);  // as it was answered then
   EXPECT_EQ(account.Update(kAdd, 2, {.update_id = "u-2"}).value_or(0), 17);
   EXPECT_TRUE(account.Signal("close", true).ok());
+  EXPECT_TRUE(process->Find("moved").Unpin().ok());
   const Schedule daily = process->FindSchedule("daily");
   EXPECT_TRUE(Eventually([&] { return daily.Describe()->counts.started == 1; }));
   for (const auto& [id, result] : results) {

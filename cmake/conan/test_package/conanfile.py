@@ -1,4 +1,4 @@
-"""Builds README's program with the package, in both modes, and runs it."""
+"""Builds README's program with the package, in both modes, and one for each component, and runs them."""
 import pathlib
 
 from conan import ConanFile
@@ -28,5 +28,7 @@ class MarathonTest(ConanFile):
 
     def test(self):
         if can_run(self):
-            for program in ("compiled", "header_only"):
-                self.run(f'"{pathlib.Path(self.build_folder, program)}"', env="conanrun")
+            for program in ("compiled", "header_only", "sqlite", "redis", "sqs", "llm", "testing"):
+                path = pathlib.Path(self.build_folder, program)
+                if path.exists():  # a component that the package has
+                    self.run(f'"{path}"', env="conanrun")

@@ -55,6 +55,7 @@ struct Layout<RunLinks> {
       Field{"next_run_id", &RunLinks::next_run_id},
       Field{"not_before", &RunLinks::not_before},
       Field{"children", &RunLinks::children},
+      Field{"parent", &RunLinks::parent},
   };
 };
 

@@ -93,9 +93,9 @@ MARATHON_INLINE TurnCommit Host::ClosingCommit(const RunSnapshot& seen, CloseSta
     commit.next = NextRunOf(*state.next);
     return commit;
   }
-  if (started != nullptr && !started->origin.empty() && started->origin.front().parent) {
-    commit.activities.push_back(detail::NewsForParent(*started->origin.front().parent,
-                                                      commit.new_version, seen.row.task_queue));
+  // As its row says: its history may be damaged, and its parent is to be told all the same.
+  if (seen.row.links && seen.row.links->parent) {
+    commit.activities.push_back(detail::NewsForParent(*seen.row.links->parent, commit.new_version, seen.row.task_queue));
   }
   commit.inbox_taken = seen.inbox.empty() ? 0 : seen.inbox.back().seq;
   // Signals beyond one page of the inbox are given up: a flood must not keep its run alive, nor may one that is damaged.
@@ -109,7 +109,7 @@ MARATHON_INLINE void Host::TryClose(std::shared_ptr<CloseState> state) {
   ReadRequest read;
   read.run = state->run;
   read.inbox = state->damage < 1;
-  read.records = state->damage < 2;  // the first tells of a retry policy, and of a parent
+  read.records = state->damage < 2;  // the first tells of a retry policy
   read.max_record_bytes = 1;
   store_->Read(std::move(read), [self = Self(), state](StatusOr<RunSnapshot> seen) {
     const auto again = [self, state](const Status& status) {

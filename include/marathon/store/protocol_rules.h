@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "marathon/config.h"
 #include "marathon/failure.h"
@@ -137,6 +138,14 @@ inline void SetTimes(RunRow& row, Time now, Duration delay, Duration run_timeout
   Time first_turn = now;
   if (delay > Duration(0)) first_turn = row.links.emplace().not_before = AddSaturated(now, delay);
   if (run_timeout > Duration(0)) row.run_deadline = AddSaturated(first_turn, run_timeout);
+}
+
+// Whose child a new run is, by its first message: where its history cannot be read, its row tells.
+inline void SetParent(RunRow& row, const std::vector<Message>& messages) {
+  const auto* started = messages.empty() ? nullptr : std::get_if<WorkflowStarted>(&messages.front().body);
+  if (started == nullptr || started->origin.empty() || !started->origin.front().parent) return;
+  if (!row.links) row.links.emplace();
+  row.links->parent = started->origin.front().parent;
 }
 
 // How long a run rests that has been given back so many times before.

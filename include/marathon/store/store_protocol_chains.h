@@ -46,6 +46,7 @@ void StoreProtocol<Tables>::Continue(Run& run, NextRun&& next, uint64_t taken) {
   if (!row.links) row.links.emplace();
   row.links->first_run_id = detail::FirstRunId(run);
   row.links->children = OpenChildren(run);
+  detail::SetParent(row, next.messages);
   if (run.paused) row.paused = *run.paused;
   if (run.labels) row.labels = *run.labels;
   if (next.keeps_pin && run.pinned) {

@@ -47,6 +47,7 @@ StatusOr<StartReply> StoreProtocol<Tables>::Start(StartRequest&& request) {
   row.task_queue = std::move(request.task_queue);
   row.request_id = std::move(request.request_id);
   detail::SetTimes(row, now_, request.delay, request.run_timeout);
+  detail::SetParent(row, request.messages);
   RunLabels labels;
   detail::SetLabels(labels.memo, request.labels.memo);
   detail::SetLabels(labels.attributes, request.labels.attributes);

@@ -192,6 +192,23 @@ TEST_P(StateStoreConformance, ARunOwesItsParentTheNews) {
   EXPECT_TRUE(ReadAll(run).activities.empty());
 }
 
+TEST_P(StateStoreConformance, ARowNamesItsParentAsDoesTheNextOfItsChain) {
+  ASSERT_TRUE(Open("s1").ok());
+  const ActivityKey parent{{"parent", "parent-run"}, 7};
+  const WorkflowStarted child{.workflow_type = "Type", .origin = {RunOrigin{.parent = parent}}};
+  StartRequest request = NewStart("w", "s1");
+  request.messages.front().body = child;
+  const auto started = Start(request);
+  ASSERT_TRUE(started.ok()) << started.status();
+  const RunSnapshot first = ReadAll(started->run);
+  ASSERT_TRUE(first.row.links.has_value());
+  EXPECT_EQ(first.row.links->parent, parent);
+  TurnCommit commit = Continuing("w", 1);
+  commit.next->messages.front().body = child;
+  ASSERT_TRUE(Commit(commit).ok());
+  EXPECT_EQ(ReadAll(Next("w")).row.links->parent, parent);
+}
+
 TEST_P(StateStoreConformance, ChildrenStayAsLongAsTheChainGoesOn) {
   ASSERT_TRUE(Open("s1").ok());
   const RunKey run = Parent("w");

@@ -31,7 +31,7 @@ inline constexpr std::string_view kSimOperations[] = {
     "ctx.NewUuid", "ctx.SetAttributes", "ctx.attributes", "ctx.memo", "ctx.workflow_id", "ctx.run_id",
     "ctx.workflow_type", "ctx.first_run_id", "ctx.attempt", "ctx.priority", "ctx.parent", "ctx.is_replaying", "ctx.Log",
     "Handle.co_await", "Handle.done", "ActivityHandle.Cancel", "TimerHandle.Cancel", "BranchHandle.Cancel",
-    "ChildHandle.Cancel", "ChildHandle.run", "CancellationScope.Cancel", "CancellationScope.canceled", "ShieldedScope",
+    "ChildHandle.Cancel", "ChildHandle.Cancel(kTry)", "ChildHandle.Cancel(kAbandon)", "ChildHandle.run", "CancellationScope.Cancel", "CancellationScope.canceled", "ShieldedScope",
     // Of an activity.
     "activity.Heartbeat", "activity.LastHeartbeat", "activity.CompleteLater", "activity.idempotency_key",
     "activity.stop_token", "activity.elapsed", "activity.Complete", "activity.Fail", "activity.Postpone",

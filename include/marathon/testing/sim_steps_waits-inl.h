@@ -101,11 +101,18 @@ inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step) {
   co_return result < 0 ? "x," : fmt::format("{},", result);
 }
 
+// How the handle of a child that is sent away behaves: which of these, its step's count decides.
+inline ActivityCancellation SimCancellationOf(const SimStep& step) {
+  return step.count == 4 ? ActivityCancellation::kTry : step.count == 5 ? ActivityCancellation::kAbandon
+                                                                        : ActivityCancellation::kWait;
+}
+
 // A child that is told twice, by its handle and by its workflow id, or is sent away.
 inline Workflow<std::string> SimErrand(WorkflowContext& ctx, SimStep step) {
   const std::string id = fmt::format("{}/{}", ctx.workflow_id().view(), step.work.id);
   const std::string program = SimChildOf(step).ToText();
-  auto child = ctx.StartChild(kSimWorkflow, program, {.workflow_id = id});
+  auto child = ctx.StartChild(kSimWorkflow, program,
+                              {.workflow_id = id, .cancellation = SimCancellationOf(step)});
   co_await ctx.SignalRun(child, kSimSignal, int64_t{0});
   if (child.run().workflow_id.view() != id) co_return "other child,";
   SimUses<"ctx.StartChild", "ctx.SignalRun(child)", "ChildHandle.run">();
@@ -115,7 +122,7 @@ inline Workflow<std::string> SimErrand(WorkflowContext& ctx, SimStep step) {
     SimUses<"ctx.SignalRun">();
     co_return fmt::format("k{}", log);
   }
-  if (step.count % 2 == 0) {
+  if (step.count == 2) {
     co_await ctx.CancelRun(id, "not needed");
     SimUses<"ctx.CancelRun">();
   } else {
@@ -123,6 +130,11 @@ inline Workflow<std::string> SimErrand(WorkflowContext& ctx, SimStep step) {
     SimUses<"ChildHandle.Cancel">();
   }
   const Outcome<std::string> ended = co_await ctx.Try(child);
+  if (step.count == 4) SimUses<"ChildHandle.Cancel(kTry)">();
+  if (step.count == 5) {  // it knows of nothing, and so takes what it still waits for
+    co_await ctx.SignalRun(child, kSimSignal, int64_t{0});
+    SimUses<"ChildHandle.Cancel(kAbandon)">();
+  }
   co_return !ended.ok() && ended.failure().kind == FailureKind::kCanceled ? "d," : "not dismissed,";
 }
 

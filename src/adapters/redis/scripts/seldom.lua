@@ -6,31 +6,31 @@ function verbs.give_back(index, channel, ...)
   local pairs_ = {...}
   for i = 1, #pairs_, 2 do
     local own, queue = KEYS[tonumber(pairs_[i])], KEYS[tonumber(pairs_[i + 1])]
-    local hints = redis.call('ZRANGE', own, 0, -1, 'WITHSCORES')
-    for j = 1, #hints, 2 do redis.call('ZADD', queue, 'NX', hints[j + 1], hints[j]) end
-    redis.call('DEL', own)
-    redis.call('SREM', index, own)
-    redis.call('PUBLISH', channel, queue)
+    local hints = call('ZRANGE', own, 0, -1, 'WITHSCORES')
+    for j = 1, #hints, 2 do call('ZADD', queue, 'NX', hints[j + 1], hints[j]) end
+    call('DEL', own)
+    call('SREM', index, own)
+    call('PUBLISH', channel, queue)
   end
 end
 
 -- Counts a closed run among those that are kept, once; tells everybody when they take more than they may.
 function verbs.keep(closed, counter, member, at, bytes, most, channel)
-  if redis.call('ZADD', closed, 'NX', at, member) == 0 then return end
-  if redis.call('INCRBY', KEYS[tonumber(counter)], bytes) > tonumber(most) then redis.call('PUBLISH', channel, '- 0') end
+  if call('ZADD', closed, 'NX', at, member) == 0 then return end
+  if call('INCRBY', KEYS[tonumber(counter)], bytes) > tonumber(most) then call('PUBLISH', channel, '- 0') end
 end
 
 -- … and no more.
 function verbs.unkeep(closed, counter, member, bytes)
-  if redis.call('ZREM', closed, member) == 1 then redis.call('INCRBY', KEYS[tonumber(counter)], '-' .. bytes) end
+  if call('ZREM', closed, member) == 1 then call('INCRBY', KEYS[tonumber(counter)], '-' .. bytes) end
 end
 
 -- The oldest of them, but never the newest, while all together take more than `most`: a thirty-second more than there must be,
 -- so that not every end of a run makes some. Up to `count`.
 function verbs.excess(closed, counter, most, count)
-  local over = tonumber(redis.call('GET', KEYS[tonumber(counter)]) or '0') - tonumber(most)
+  local over = tonumber(call('GET', KEYS[tonumber(counter)]) or '0') - tonumber(most)
   if over <= 0 then return {} end
-  local members, excess = redis.call('ZRANGE', closed, 0, tonumber(count)), {}
+  local members, excess = call('ZRANGE', closed, 0, tonumber(count)), {}
   for i = 1, math.min(#members - 1, tonumber(count)) do
     if over + tonumber(most) / 32 <= 0 then break end
     excess[i] = members[i]
@@ -41,59 +41,59 @@ end
 
 -- Enters a member under the number that it has in `index`.
 function verbs.file(file, index, member)
-  redis.call('ZADD', file, redis.call('ZSCORE', KEYS[tonumber(index)], member), member)
+  call('ZADD', file, call('ZSCORE', KEYS[tonumber(index)], member), member)
 end
 
 -- Removes a field that has this value.
 function verbs.unname(names, field, value)
-  if redis.call('HGET', names, field) == value then redis.call('HDEL', names, field) end
+  if call('HGET', names, field) == value then call('HDEL', names, field) end
 end
 
 -- A run holds a blob, which may be there already.
 function verbs.hold(blob, holders, held, run, digest, bytes)
-  if redis.call('EXISTS', blob) == 0 then redis.call('SET', blob, bytes) else redis.call('PERSIST', blob) end
-  redis.call('SADD', KEYS[tonumber(holders)], run)
-  redis.call('SADD', KEYS[tonumber(held)], digest)
+  if call('EXISTS', blob) == 0 then call('SET', blob, bytes) else call('PERSIST', blob) end
+  call('SADD', KEYS[tonumber(holders)], run)
+  call('SADD', KEYS[tonumber(held)], digest)
 end
 
 -- … and no more: with the last that holds it, it goes after `grace`.
 function verbs.unhold(blob, holders, run, grace)
-  redis.call('SREM', KEYS[tonumber(holders)], run)
-  if redis.call('EXISTS', KEYS[tonumber(holders)]) == 0 then redis.call('PEXPIRE', blob, grace) end
+  call('SREM', KEYS[tonumber(holders)], run)
+  if call('EXISTS', KEYS[tonumber(holders)]) == 0 then call('PEXPIRE', blob, grace) end
 end
 
 -- All of them become another run's; answers go the same way.
 function verbs.move_keys(keys, to)
-  if redis.call('EXISTS', keys) == 1 then redis.call('RENAME', keys, KEYS[tonumber(to)]) end
+  if call('EXISTS', keys) == 1 then call('RENAME', keys, KEYS[tonumber(to)]) end
 end
 
 -- Answers of one kind become one of another, as of `seen`.
 function verbs.replace(answers, keys, from, to, seen)
-  local all = redis.call('HGETALL', answers)
+  local all = call('HGETALL', answers)
   for i = 1, #all, 2 do
     if all[i + 1] == from then
-      redis.call('HSET', answers, all[i], to)
-      redis.call('ZADD', KEYS[tonumber(keys)], seen, all[i])
+      call('HSET', answers, all[i], to)
+      call('ZADD', KEYS[tonumber(keys)], seen, all[i])
     end
   end
 end
 
 -- A stream that begins, or begins anew: its numbers are behind the time, and so behind all that it ever had.
 local function begin_stream(stream, frames)
-  local clock = redis.call('TIME')
+  local clock = call('TIME')
   local before = clock[1] * 1000000 + clock[2]
-  redis.call('DEL', frames)
-  redis.call('HSET', stream, 'first', string.format('%.0f', before + 1))
+  call('DEL', frames)
+  call('HSET', stream, 'first', string.format('%.0f', before + 1))
   return before
 end
 
 -- Forgets the frames from number `from` on, chunk by chunk: a page of them may be large.
 local function forget_from(frames, from)
   repeat
-    local entries = redis.call('XRANGE', frames, from .. '-0', '+', 'COUNT', 64)
+    local entries = call('XRANGE', frames, from .. '-0', '+', 'COUNT', 64)
     local ids = {}
     for i, entry in ipairs(entries) do ids[i] = entry[1] end
-    if #ids > 0 then redis.call('XDEL', frames, unpack(ids)) end
+    if #ids > 0 then call('XDEL', frames, unpack(ids)) end
   until #entries < 64
 end
 
@@ -105,12 +105,12 @@ end
 function verbs.append(stream, frames, channel, keep, step, fence, written, replaces, newest_known, ...)
   frames = KEYS[tonumber(frames)]
   local held, there, newest = fence, 0, '0'
-  local mark = redis.call('HGET', stream, 'step:' .. step)
+  local mark = call('HGET', stream, 'step:' .. step)
   if mark then held, there, newest = string.match(mark, '^(%d+) (%d+) (%d+)$') end
   if fence < held then return {1} end
   there, written = fence == held and tonumber(there) or 0, tonumber(written)
   if written > there then return {2, there} end
-  local last = redis.call('HGET', stream, 'last')
+  local last = call('HGET', stream, 'last')
   local new, first = {...}, there - written + 1
   local forgets = replaces ~= '0' and first == 1 and #new > 0
   if forgets and (last or '0') ~= newest_known then return {3, tonumber(last or '0')} end
@@ -119,25 +119,25 @@ function verbs.append(stream, frames, channel, keep, step, fence, written, repla
   for i = first, #new do
     last = last + 1
     newest = string.format('%.0f', last)
-    redis.call('XADD', frames, newest .. '-0', 'step', step, 'bytes', new[i])
+    call('XADD', frames, newest .. '-0', 'step', step, 'bytes', new[i])
   end
   there = string.format('%.0f', math.max(there, written + #new))
-  redis.call('HSET', stream, 'last', string.format('%.0f', last), 'step:' .. step,
+  call('HSET', stream, 'last', string.format('%.0f', last), 'step:' .. step,
              fence .. ' ' .. there .. ' ' .. newest)
-  redis.call('PEXPIRE', stream, keep)
-  redis.call('PEXPIRE', frames, keep)
-  if first <= #new then redis.call('PUBLISH', channel, newest) end
+  call('PEXPIRE', stream, keep)
+  call('PEXPIRE', frames, keep)
+  if first <= #new then call('PUBLISH', channel, newest) end
   return {0, tonumber(newest)}
 end
 
 -- Forgets the frames of a stream up to `seq`.
 function verbs.trim_frames(stream, frames, seq)
-  local bounds = redis.call('HMGET', stream, 'first', 'last')
+  local bounds = call('HMGET', stream, 'first', 'last')
   local first = math.min(tonumber(seq), tonumber(bounds[2] or '0')) + 1
   if first <= tonumber(bounds[1] or '1') then return end
   first = string.format('%.0f', first)
-  redis.call('XTRIM', KEYS[tonumber(frames)], 'MINID', first .. '-0')
-  redis.call('HSET', stream, 'first', first)
+  call('XTRIM', KEYS[tonumber(frames)], 'MINID', first .. '-0')
+  call('HSET', stream, 'first', first)
 end
 
 -- (limiter.lua)

@@ -13,6 +13,7 @@
 -- {2, time} when `now` is too far from the time.
 
 local STALE_MICROS = 5000000
+local call = redis.call
 
 -- A call runs all this from the top, so only what most steps need is defined at once.
 local verbs = {}
@@ -23,7 +24,7 @@ function verbs.page(key, after, count, bytes)
   local page, size, left, from = {0}, 0, tonumber(count), '(' .. after
   while left > 0 do
     local chunk = math.min(left, 16)
-    local entries = redis.call('XRANGE', key, from, '+', 'COUNT', chunk)
+    local entries = call('XRANGE', key, from, '+', 'COUNT', chunk)
     for _, entry in ipairs(entries) do
       local fields = entry[2]
       if size > 0 and size + #fields[4] > tonumber(bytes) then
@@ -46,7 +47,7 @@ function verbs.take(first, max, ...)
   for _, queue in ipairs({first, ...}) do
     if queue ~= first then queue = KEYS[tonumber(queue)] end
     if left == 0 then break end
-    local popped = redis.call('ZPOPMIN', queue, left)
+    local popped = call('ZPOPMIN', queue, left)
     for i = 1, #popped, 2 do taken[#taken + 1] = popped[i] end
     left = left - #popped / 2
   end
@@ -61,24 +62,24 @@ local PRIORITY, MIDDLE = 2 ^ 50, 2 ^ 49
 -- Puts hints into `queue`, or into `own` if their session receives, as the 'first' or the 'last' of their priority; wakes
 -- receivers when they are the first of all. (priority, hint), as many as there are.
 function verbs.hint(queue, channel, counter, place, session, receivers, own, index, ...)
-  if session ~= '' and redis.call('SISMEMBER', KEYS[tonumber(receivers)], session) == 1 then
+  if session ~= '' and call('SISMEMBER', KEYS[tonumber(receivers)], session) == 1 then
     queue = KEYS[tonumber(own)]
-    redis.call('SADD', KEYS[tonumber(index)], queue)
+    call('SADD', KEYS[tonumber(index)], queue)
   end
   local hints, entries, sign = {...}, {}, place == 'first' and -1 or 1
-  local number = redis.call('INCRBY', KEYS[tonumber(counter)], #hints / 2) - #hints / 2
+  local number = call('INCRBY', KEYS[tonumber(counter)], #hints / 2) - #hints / 2
   for i = 1, #hints, 2 do
     number = number + 1
     entries[i], entries[i + 1] = string.format('%.0f', hints[i] * PRIORITY + MIDDLE + sign * number), hints[i + 1]
   end
-  local added = redis.call('ZADD', queue, 'NX', unpack(entries))
-  if added > 0 and redis.call('ZCARD', queue) == added then redis.call('PUBLISH', channel, queue) end
+  local added = call('ZADD', queue, 'NX', unpack(entries))
+  if added > 0 and call('ZCARD', queue) == added then call('PUBLISH', channel, queue) end
 end
 
 -- Enters members in a due index, and tells everybody when nothing in it was due sooner: (at, member), as many as there are.
 function verbs.due(index, channel, sender, ...)
-  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2]
-  redis.call('ZADD', index, ...)
+  local first = call('ZRANGE', index, 0, 0, 'WITHSCORES')[2]
+  call('ZADD', index, ...)
   local soonest, _, more = ...
   if more then
     local entries = {...}
@@ -86,48 +87,48 @@ function verbs.due(index, channel, sender, ...)
       if tonumber(entries[i]) < tonumber(soonest) then soonest = entries[i] end
     end
   end
-  if not first or tonumber(soonest) < tonumber(first) then redis.call('PUBLISH', channel, sender .. ' ' .. soonest) end
+  if not first or tonumber(soonest) < tonumber(first) then call('PUBLISH', channel, sender .. ' ' .. soonest) end
 end
 
 -- Enters a member under the next number.
 function verbs.enter(index, counter, member)
-  redis.call('ZADD', index, redis.call('INCR', KEYS[tonumber(counter)]), member)
+  call('ZADD', index, call('INCR', KEYS[tonumber(counter)]), member)
 end
 
 -- Whether a dedupe key is remembered: seen no earlier than `before`, and among the `kept` newest.
 function verbs.has_key(keys, key, before, kept)
-  local seen = redis.call('ZSCORE', keys, key)
+  local seen = call('ZSCORE', keys, key)
   if not seen or tonumber(seen) < tonumber(before) then return 0 end
-  return redis.call('ZREVRANK', keys, key) < tonumber(kept) and 1 or 0
+  return call('ZREVRANK', keys, key) < tonumber(kept) and 1 or 0
 end
 
 -- Forgets the others, and what was answered to them.
 function verbs.trim(keys, before, kept, answers)
   answers = KEYS[tonumber(answers)]
-  if redis.call('EXISTS', answers) == 1 then
+  if call('EXISTS', answers) == 1 then
     for _, range in ipairs{{'-inf', '(' .. before, 'BYSCORE'}, {0, -1 - tonumber(kept)}} do
-      for _, key in ipairs(redis.call('ZRANGE', keys, unpack(range))) do
-        redis.call('HDEL', answers, key)
+      for _, key in ipairs(call('ZRANGE', keys, unpack(range))) do
+        call('HDEL', answers, key)
       end
     end
   end
-  redis.call('ZREMRANGEBYSCORE', keys, '-inf', '(' .. before)
-  redis.call('ZREMRANGEBYRANK', keys, 0, -1 - tonumber(kept))
+  call('ZREMRANGEBYSCORE', keys, '-inf', '(' .. before)
+  call('ZREMRANGEBYRANK', keys, 0, -1 - tonumber(kept))
 end
 
 -- Takes a run's timers out of the due index.
 function verbs.timers(timers, due, run)
-  local ids = redis.call('HKEYS', timers)
-  for _, id in ipairs(ids) do redis.call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run) end
-  if #ids > 0 then redis.call('DEL', timers) end
+  local ids = call('HKEYS', timers)
+  for _, id in ipairs(ids) do call('ZREM', KEYS[tonumber(due)], 't' .. id .. ':' .. run) end
+  if #ids > 0 then call('DEL', timers) end
 end
 
 -- Notes in `field` that store `id` awaits the end of a run ('w'), or something that may come before it ('e').
 function verbs.await(run, id, field)
-  if redis.call('EXISTS', run) == 0 then return end
-  local awaiting = redis.call('HGET', run, field) or ''
+  if call('EXISTS', run) == 0 then return end
+  local awaiting = call('HGET', run, field) or ''
   if not string.find(awaiting, ' ' .. id .. ' ', 1, true) then
-    redis.call('HSET', run, field, awaiting .. ' ' .. id .. ' ')
+    call('HSET', run, field, awaiting .. ' ' .. id .. ' ')
   end
 end
 
@@ -135,7 +136,7 @@ end
 local function tell_awaiting(awaiting, prefix, name, sender)
   local is_one = false
   for id in string.gmatch(awaiting or '', '%S+') do
-    if id == sender then is_one = true else redis.call('PUBLISH', prefix .. id, name) end
+    if id == sender then is_one = true else call('PUBLISH', prefix .. id, name) end
   end
   return is_one
 end
@@ -143,26 +144,26 @@ end
 -- Something of a run has come that may be awaited before its end. Whoever is told and still waits enters itself again, so
 -- that no store stays that has gone.
 function verbs.answered(run, prefix, name, sender)
-  local awaiting = redis.call('HGET', run, 'e')
+  local awaiting = call('HGET', run, 'e')
   if not awaiting then return end
   if tell_awaiting(awaiting, prefix, name, sender) then
-    redis.call('HSET', run, 'e', ' ' .. sender .. ' ')
+    call('HSET', run, 'e', ' ' .. sender .. ' ')
   else
-    redis.call('HDEL', run, 'e')
+    call('HDEL', run, 'e')
   end
 end
 
 -- It has ended, and nothing more will come.
 function verbs.closed(run, prefix, name, sender)
-  local awaiting = redis.call('HMGET', run, 'w', 'e')
+  local awaiting = call('HMGET', run, 'w', 'e')
   if not awaiting[1] and not awaiting[2] then return end
   tell_awaiting(awaiting[1], prefix, name, sender)
   tell_awaiting(awaiting[2], prefix, name, sender)
-  redis.call('HDEL', run, 'w', 'e')
+  call('HDEL', run, 'w', 'e')
 end
 
 function verbs.tell(_, channel, message)
-  redis.call('PUBLISH', channel, message)
+  call('PUBLISH', channel, message)
 end
 
 local function define_seldom()
@@ -172,24 +173,24 @@ local function define_seldom()
 end
 
 local function holds(kind, key, from, to)
-  if kind == 'n' then return redis.call('SCARD', key) == tonumber(ARGV[from]) end
-  if kind == '=' and to == from + 1 then return redis.call('HGET', key, ARGV[from]) == ARGV[to] end
+  if kind == 'n' then return call('SCARD', key) == tonumber(ARGV[from]) end
+  if kind == '=' and to == from + 1 then return call('HGET', key, ARGV[from]) == ARGV[to] end
   if kind == '=' then
     local fields = {}
     for i = from, to, 2 do fields[#fields + 1] = ARGV[i] end
-    for i, value in ipairs(redis.call('HMGET', key, unpack(fields))) do
+    for i, value in ipairs(call('HMGET', key, unpack(fields))) do
       if value ~= ARGV[from + 2 * i - 1] then return false end
     end
     return true
   end
   local there = kind == '+' and 1 or 0
   for i = from, to do
-    if redis.call('HEXISTS', key, ARGV[i]) ~= there then return false end
+    if call('HEXISTS', key, ARGV[i]) ~= there then return false end
   end
   return true
 end
 
-local clock = redis.call('TIME')
+local clock = call('TIME')
 local time = clock[1] * 1000000 + clock[2]
 local time_text = string.format('%.0f', time)
 local now = tonumber(ARGV[1])
@@ -214,7 +215,7 @@ local function execute(name, key, from, to)
     verb = verbs[name]
   end
   if verb then return verb(key, unpack(ARGV, from, to)) end
-  return redis.call(name, key, unpack(ARGV, from, to))
+  return call(name, key, unpack(ARGV, from, to))
 end
 
 local replies = {}
