@@ -10,13 +10,13 @@ local function number(value) return string.format('%.0f', value) end
 -- `now`: empty, this server's time.
 local function limit_now(now)
   if tonumber(now) then return tonumber(now) end
-  local clock = redis.call('TIME')
+  local clock = call('TIME')
   return clock[1] * 1000000 + clock[2]
 end
 
 local function limit_state(key, now)
   local state = {at = 0, paused = 0, units = {}, names = {}}
-  local all = redis.call('HGETALL', key)
+  local all = call('HGETALL', key)
   for i = 1, #all, 2 do
     local name = string.match(all[i], '^u:(.*)$')
     if name then
@@ -61,10 +61,10 @@ local function keep_limit(key, state, now)
       fields[#fields + 1], fields[#fields + 2] = 'u:' .. name, table.concat(n, ' ')
     end
   end
-  redis.call('DEL', key)
+  call('DEL', key)
   if #fields == 4 and state.at <= now then return end
-  redis.call('HSET', key, unpack(fields))
-  redis.call('PEXPIRE', key, number(math.ceil((state.at + full + KEEP - now) / 1000)))
+  call('HSET', key, unpack(fields))
+  call('PEXPIRE', key, number(math.ceil((state.at + full + KEEP - now) / 1000)))
 end
 
 -- Takes a permit. `...`: name, amount, size and span of each unit; size 0: its caller does not limit it.

@@ -12,34 +12,34 @@ local PLACE_KEEP, TAKEN_KEEP = 3600000, 31536000000
 local function open_places(key, now, holding, passed, waiting)
   local places = {key = key, holding = KEYS[tonumber(holding)], passed = KEYS[tonumber(passed)],
                   waiting = KEYS[tonumber(waiting)], now = limit_now(now), told = {}}
-  for _, holder in ipairs(redis.call('ZRANGEBYSCORE', places.passed, '-inf', number(places.now))) do
+  for _, holder in ipairs(call('ZRANGEBYSCORE', places.passed, '-inf', number(places.now))) do
     places.lapsed = true
-    redis.call('ZREM', places.passed, holder)
-    redis.call('HDEL', key, 'e:' .. holder)
+    call('ZREM', places.passed, holder)
+    call('HDEL', key, 'e:' .. holder)
   end
-  places.max = tonumber(redis.call('HGET', key, 'max') or '0')
-  places.taken = redis.call('ZCARD', places.holding) + redis.call('ZCARD', places.passed)
+  places.max = tonumber(call('HGET', key, 'max') or '0')
+  places.taken = call('ZCARD', places.holding) + call('ZCARD', places.passed)
   return places
 end
 
 local function hold_place(places, holder, epoch)
-  places.taken = places.taken - redis.call('ZREM', places.passed, holder)
-  places.taken = places.taken + redis.call('ZADD', places.holding, number(places.now + LEASE), holder)
-  redis.call('HSET', places.key, 'e:' .. holder, epoch)
+  places.taken = places.taken - call('ZREM', places.passed, holder)
+  places.taken = places.taken + call('ZADD', places.holding, number(places.now + LEASE), holder)
+  call('HSET', places.key, 'e:' .. holder, epoch)
 end
 
 -- Whether it came to `asker`.
 local function pass_places_on(places, asker, epoch)
   local granted = 0
   for _ = 1, math.min(PASSED_ON, places.max - places.taken) do
-    local holder = redis.call('ZPOPMIN', places.waiting)[1]
+    local holder = call('ZPOPMIN', places.waiting)[1]
     if not holder then break end
     if holder == asker then
       hold_place(places, asker, epoch)
       granted = 1
     else
-      redis.call('ZADD', places.passed, number(places.now + PASSED), holder)
-      redis.call('HSET', places.key, 'e:' .. holder, '0')
+      call('ZADD', places.passed, number(places.now + PASSED), holder)
+      call('HSET', places.key, 'e:' .. holder, '0')
       places.taken = places.taken + 1
       places.told[#places.told + 1] = holder
     end
@@ -49,12 +49,12 @@ end
 
 local function keep_places(places)
   local keep = places.taken > 0 and TAKEN_KEEP or PLACE_KEEP
-  if places.taken == 0 and redis.call('ZCARD', places.waiting) == 0 then
-    redis.call('DEL', places.key)
+  if places.taken == 0 and call('ZCARD', places.waiting) == 0 then
+    call('DEL', places.key)
     return
   end
   for _, key in ipairs({places.key, places.holding, places.passed, places.waiting}) do
-    redis.call('PEXPIRE', key, number(keep))
+    call('PEXPIRE', key, number(keep))
   end
 end
 
@@ -62,9 +62,9 @@ end
 function verbs.enter_place(key, now, holding, passed, waiting, holder, epoch, max, priority)
   local places = open_places(key, now, holding, passed, waiting)
   places.max = tonumber(max)
-  redis.call('HSET', key, 'max', max)
+  call('HSET', key, 'max', max)
   local granted, suspect, suspect_epoch = 0, '', '0'
-  local had = redis.call('HGET', key, 'e:' .. holder)
+  local had = call('HGET', key, 'e:' .. holder)
   if had and tonumber(had) > tonumber(epoch) then
     suspect, suspect_epoch = holder, had
     pass_places_on(places)
@@ -73,20 +73,20 @@ function verbs.enter_place(key, now, holding, passed, waiting, holder, epoch, ma
     granted = 1
     pass_places_on(places)
   elseif places.lapsed and places.taken < places.max then
-    redis.call('ZREM', places.waiting, holder)
+    call('ZREM', places.waiting, holder)
     hold_place(places, holder, epoch)
     granted = 1
     pass_places_on(places)
   else
-    if not redis.call('ZSCORE', places.waiting, holder) then
-      local arrival = redis.call('HINCRBY', key, 'arrivals', '1')
-      redis.call('ZADD', places.waiting, number(tonumber(priority) * PRIORITY + arrival), holder)
+    if not call('ZSCORE', places.waiting, holder) then
+      local arrival = call('HINCRBY', key, 'arrivals', '1')
+      call('ZADD', places.waiting, number(tonumber(priority) * PRIORITY + arrival), holder)
     end
     granted = pass_places_on(places, holder, epoch)
-    local first = granted == 0 and redis.call('ZRANGE', places.holding, '0', '0', 'WITHSCORES') or {}
+    local first = granted == 0 and call('ZRANGE', places.holding, '0', '0', 'WITHSCORES') or {}
     if first[1] and tonumber(first[2]) <= places.now then
-      suspect, suspect_epoch = first[1], redis.call('HGET', key, 'e:' .. first[1])
-      redis.call('ZADD', places.holding, number(places.now + LEASE), suspect)
+      suspect, suspect_epoch = first[1], call('HGET', key, 'e:' .. first[1])
+      call('ZADD', places.holding, number(places.now + LEASE), suspect)
     end
   end
   keep_places(places)
@@ -96,18 +96,18 @@ end
 -- {those that were passed a place}
 function verbs.leave_place(key, now, holding, passed, waiting, holder, epoch)
   local places = open_places(key, now, holding, passed, waiting)
-  local had = tonumber(redis.call('HGET', key, 'e:' .. holder))
+  local had = tonumber(call('HGET', key, 'e:' .. holder))
   local gone = 0
   if had and had > 0 and had <= tonumber(epoch) then
-    gone = redis.call('ZREM', places.holding, holder)
+    gone = call('ZREM', places.holding, holder)
   elseif had == 0 and epoch == '0' then
-    gone = redis.call('ZREM', places.passed, holder)
+    gone = call('ZREM', places.passed, holder)
   elseif had == 0 then
     places.told[1] = holder
   elseif not had and epoch == '0' then
-    redis.call('ZREM', places.waiting, holder)
+    call('ZREM', places.waiting, holder)
   end
-  if gone > 0 then redis.call('HDEL', key, 'e:' .. holder) end
+  if gone > 0 then call('HDEL', key, 'e:' .. holder) end
   places.taken = places.taken - gone
   pass_places_on(places)
   keep_places(places)
