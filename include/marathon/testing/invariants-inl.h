@@ -64,18 +64,14 @@ MARATHON_INLINE bool Invariants::IsResolved(const ActivityKey& key) const {
   return it == run->activities.end() || it->second.resolved;
 }
 
-MARATHON_INLINE Time Invariants::CanceledAt(const ActivityKey& key) const {
+MARATHON_INLINE Time Invariants::CanceledAt(const ActivityKey& key, Epoch epoch) const {
+  constexpr Epoch kMostClaims = 1'000;
   const Run* run = Find(key.run);
   if (run == nullptr) return kNever;
   const auto it = run->canceled.find(key.id);
-  return it == run->canceled.end() ? kNever : it->second;
-}
-
-MARATHON_INLINE bool Invariants::KnowsClaim(const ActivityKey& key, Epoch epoch) const {
-  const Run* run = Find(key.run);
-  if (run == nullptr) return false;
-  const auto it = run->activities.find(key.id);
-  return it != run->activities.end() && epoch > it->second.unclaimed && epoch <= it->second.epoch + it->second.resumes;
+  if (it == run->canceled.end()) return kNever;
+  const auto& [at, unclaimed] = it->second;
+  return epoch > unclaimed && epoch <= unclaimed + kMostClaims ? at : kNever;
 }
 
 MARATHON_INLINE void Invariants::Taken(const RunSnapshot& taken) {

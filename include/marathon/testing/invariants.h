@@ -60,6 +60,10 @@ class Invariants {
 
     bool IsAt(Epoch at) const { return at >= epoch && at <= epoch + resumes; }
   };
+  struct Canceled {
+    Time at{};
+    Epoch unclaimed = 0;
+  };
   struct Run {
     RunKey key;
     EventId version = 0;
@@ -72,7 +76,7 @@ class Invariants {
     std::set<EventId> locals;             // local activities that have not ended
     std::map<EventId, Time> timers;       // pending: when they are due
     std::map<EventId, uint64_t> fired;    // messages that timers put into the inbox
-    std::map<EventId, Time> canceled;     // activities that the code canceled, and when
+    std::map<EventId, Canceled> canceled; // activities that the code canceled
     std::vector<std::string> put;         // signals acknowledged, by payload, in order
     std::vector<std::string> received;    // signals in history
     size_t kept_signals = 0;              // of these: those of the turns that a fork has kept
@@ -110,10 +114,9 @@ class Invariants {
   bool IsOrphan(const Run& run) const;
   // Nobody waits for the activity's outcome any more.
   bool IsResolved(const ActivityKey& key) const;
-  // When its run's code canceled it. kNever: it did not.
-  Time CanceledAt(const ActivityKey& key) const;
-  // Whether the store has a claim of it at that epoch, or had: not, if it lost the writes that it is from.
-  bool KnowsClaim(const ActivityKey& key, Epoch epoch) const;
+  // When its run's code canceled it. kNever: it did not, or it is another activity that was claimed at that epoch: of a
+  // turn that the store has lost.
+  Time CanceledAt(const ActivityKey& key, Epoch epoch) const;
   uint64_t commits() const { return commits_; }
   uint64_t dead_letters() const { return dead_letters_; }
 

@@ -117,8 +117,9 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
     const auto activity = run.activities.find(cancel->scheduled);
     const bool owed = activity != run.activities.end() && activity->second.owed;
+    const Epoch unclaimed = activity != run.activities.end() ? activity->second.unclaimed : 0;
+    run.canceled.emplace(cancel->scheduled, Canceled{now, unclaimed});
     if (!cancel->wait && !owed) run.activities.erase(cancel->scheduled);
-    run.canceled.emplace(cancel->scheduled, now);
   } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
     run.timers[event.id] = AddSaturated(now, timer->duration);
   } else if (const auto* canceled = std::get_if<TimerCanceled>(&event.body)) {

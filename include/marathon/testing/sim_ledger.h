@@ -53,7 +53,7 @@ class SimLedger {
     const ActivityKey& key = ctx.info().key;
     if (ctx.info().local > 0) return;  // the store knows nothing of it
     if (on_begin_) on_begin_(ctx.info());
-    late_starts_ += invariants_.IsResolved(key) && invariants_.CanceledAt(key) == kNever;
+    late_starts_ += invariants_.IsResolved(key) && invariants_.CanceledAt(key, ctx.info().epoch) == kNever;
   }
   // Whoever works on something that was canceled must have been told in reasonable time.
   void CheckStop(const ActivityContext& ctx, uint64_t life);
@@ -79,12 +79,10 @@ inline void SimLedger::CheckStop(const ActivityContext& ctx, uint64_t life) {
   constexpr Duration kReasonable{50'000};  // a pause, and several renewals that fail
   if (ctx.info().local > 0) return;
   const ActivityKey& key = ctx.info().key;
-  const Time canceled = invariants_.CanceledAt(key);
+  const Time canceled = invariants_.CanceledAt(key, ctx.info().epoch);
   SimUses<"activity.stop_token">();
   if (ctx.stop_token().stop_requested() || canceled == kNever) return;
   if (world_.Now() - canceled < kReasonable) return;
-  // The answer to a claim was on its way when the store lost it: what is done of it is late, and counts for nothing.
-  if (!invariants_.KnowsClaim(key, ctx.info().epoch)) return;
   invariants_.Report("I7", key.run,
                      fmt::format("the worker of activity {} was not told that it was canceled", key.id));
 }
