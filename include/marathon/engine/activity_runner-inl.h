@@ -48,10 +48,11 @@ MARATHON_INLINE bool ActivityRunner::Reserve(std::string_view activity_type,
 // ---- Those that were claimed ahead -----------------------------------------------------------------
 
 // What is claimed ahead goes past the queue, and keeps the worker from it: so not what is to come behind something that
-// waits there, as far as is known, and no more than may wait here without a look.
+// waits there, as far as is known, and not for more than about 200 ms of work without a look.
 MARATHON_INLINE bool ActivityRunner::MayClaimAhead(uint8_t priority) const {
+  constexpr int kTimesWhatMayWait = 4;
   if (receiving_.load()) return true;  // nothing waits, or is about to be told
-  return priority <= waiting_priority_.load() && claimed_ahead_.load() < ahead_.limit();
+  return priority <= waiting_priority_.load() && claimed_ahead_.load() < kTimesWhatMayWait * ahead_.limit();
 }
 
 MARATHON_INLINE void ActivityRunner::WatchWaiting() {
