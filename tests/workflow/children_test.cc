@@ -231,6 +231,7 @@ Registry Cancels(ActivityCancellation kind, bool by_scope, const std::string& id
     if (!by_scope) child.Cancel();
     const Outcome<std::string> outcome = co_await ctx.Try(child);
     ShieldedScope shield(ctx);
+    co_await ctx.SideEffect([] { return 1; });
     const std::string end = co_await ctx.Receive(kGo);
     co_return (outcome.ok() ? outcome.value() : outcome.failure().message) + "; " + end;
   });
@@ -285,7 +286,10 @@ TEST_P(ChildrenTest, TheEndOfAChildThatWasGivenUpIsNoNews) {
     auto run = engine.Start("W");
     ASSERT_TRUE(run.ok()) << run.status();
     const auto child = engine.Find(id);
-    ASSERT_TRUE(Eventually([&] { return child.Signal(kGo, "one").ok(); }));
+    ASSERT_TRUE(Eventually([&] {
+      return HasEvent(*run, [](const auto& body) { return std::holds_alternative<SideEffectRecorded>(body); });
+    })) << "its parent waits no more";
+    ASSERT_EQ(child.Signal(kGo, "one"), Status());
     ASSERT_EQ(child.Signal(kGo, "two"), Status());
     ASSERT_TRUE(child.Result<std::string>(kPatience).ok());
     EXPECT_TRUE(Eventually([&] { return child.Describe()->run.pending_activities == 0; })) << "it has told its parent";
