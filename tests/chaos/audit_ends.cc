@@ -79,9 +79,10 @@ std::string_view PolicyOf(const ActivityScheduled& start) {  // empty: it is ter
 }
 
 End PlannedChildEnd(const SimStep& step, const ActivityScheduled& start) {
-  if (step.kind == kDismissed) return {"canceled", ""};
+  const bool is_told = testing::SimCancellationOf(step) != ActivityCancellation::kAbandon;
+  if (step.kind == kDismissed && is_told) return {"canceled", ""};
   if (step.kind == kGuard) return {PolicyOf(start).empty() ? "terminated" : "canceled", ""};
-  if (step.kind == kErrand) return {"completed", "r0,r0,"};  // the program would be sent other numbers
+  if (step.kind == kErrand || step.kind == kDismissed) return {"completed", "r0,r0,"};  // its program says other numbers
   return PlannedEnd(testing::SimChildOf(step));
 }
 
@@ -104,7 +105,8 @@ void CheckChildSignals(Inquiry& inquiry, const SimStep& step, const StoredRun& c
   const auto received = std::count_if(child.history.begin(), child.history.end(), [](const Event& event) {
     return std::holds_alternative<SignalReceived>(event.body);
   });
-  const int most = step.kind == kErrand ? 2 : step.kind == kToldChild || step.kind == kDismissed ? 1 : 0;
+  const bool goes_on = step.kind == kDismissed && testing::SimCancellationOf(step) == ActivityCancellation::kAbandon;
+  const int most = step.kind == kErrand || goes_on ? 2 : step.kind == kToldChild || step.kind == kDismissed ? 1 : 0;
   if (received > most) inquiry.Add("signals", child.key(), fmt::format("has {} signals of {}", received, most));
 }
 
@@ -115,7 +117,10 @@ void CheckChildEnd(Inquiry& inquiry, const SimStep& step, const ActivitySchedule
   CheckChildSignals(inquiry, step, child);
   const End end = EndOf(child), planned = PlannedChildEnd(step, start);
   const std::string_view policy = PolicyOf(start);
-  const bool by_policy = cut && policy != "abandon" && end.how == (policy.empty() ? "terminated" : "canceled");
+  // A parent that does not wait for its canceled child may end before that.
+  const bool outlived = step.kind == kDismissed && testing::SimCancellationOf(step) != ActivityCancellation::kWait;
+  const bool by_policy =
+      (cut || outlived) && policy != "abandon" && end.how == (policy.empty() ? "terminated" : "canceled");
   if (free || by_policy || end == planned) return;
   inquiry.Add("results", child.key(),
               fmt::format("{} {}, and should be {} {}", end.how, end.text, planned.how, planned.text));

@@ -120,6 +120,11 @@ MARATHON_INLINE bool SimProgram::HasChildren() const {
   });
 }
 
+MARATHON_INLINE ActivityCancellation SimCancellationOf(const SimStep& step) {
+  return step.count == 4 ? ActivityCancellation::kTry : step.count == 5 ? ActivityCancellation::kAbandon
+                                                                        : ActivityCancellation::kWait;
+}
+
 MARATHON_INLINE SimProgram SimChildOf(const SimStep& step) {
   SimProgram child;
   const SimStep receive{SimStep::Kind::kReceive, {}, 0, 0};

@@ -140,6 +140,8 @@ struct SimProgram {
 
 // What the child of such a step runs.
 SimProgram SimChildOf(const SimStep& step);
+// How the handle of a child that is canceled (kDismissed) behaves.
+ActivityCancellation SimCancellationOf(const SimStep& step);
 
 // kSimWorkflow's code: interprets the program. What runs before it have logged stands in front, in brackets.
 Workflow<std::string> RunSimProgram(WorkflowContext& ctx, std::string text);

@@ -101,12 +101,6 @@ inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step) {
   co_return result < 0 ? "x," : fmt::format("{},", result);
 }
 
-// How the handle of a child that is sent away behaves: which of these, its step's count decides.
-inline ActivityCancellation SimCancellationOf(const SimStep& step) {
-  return step.count == 4 ? ActivityCancellation::kTry : step.count == 5 ? ActivityCancellation::kAbandon
-                                                                        : ActivityCancellation::kWait;
-}
-
 // A child that is told twice, by its handle and by its workflow id, or is sent away.
 inline Workflow<std::string> SimErrand(WorkflowContext& ctx, SimStep step) {
   const std::string id = fmt::format("{}/{}", ctx.workflow_id().view(), step.work.id);
