@@ -273,6 +273,10 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
   SlotPtr slot = cache_.Create(run);
   if (!slot) return nullptr;
   ++busy_;
+  if (slot->base_version != 0) {  // a child, whose start its store has lost: what is known of it is void
+    Discard(std::move(slot));
+    return nullptr;
+  }
   slot->replayer = std::move(replayer);
   PooledVector<EventBody> inbound;
   inbound.reserve(messages.size());
