@@ -13,15 +13,6 @@ namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
 
-// Tells the core that this is a loop that waits.
-inline void PauseCore() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 class ThreadOneShot final : public OneShot {
  public:
   explicit ThreadOneShot(ThreadRuntime& runtime) : runtime_(runtime) {}
@@ -177,35 +168,44 @@ MARATHON_INLINE void ThreadRuntime::Watch(Pool& pool, std::unique_lock<std::mute
   }
 }
 
-// A quick answer costs nothing this way, and 25 us from a sleep on another core.
 template <class Done>
-bool ThreadRuntime::LookFor(Done&& done) const {
+bool ThreadRuntime::Lookout::Look(const ThreadRuntime& runtime, Done&& done) {
   constexpr int64_t kMicros = 20;
-  if (done()) return true;
-  if (cores_ == 1 || Busy() || looking_outside_.exchange(true, std::memory_order_relaxed)) {
-    return false;
+  constexpr int64_t kLongForAYield = 3;  // with nobody else on its core it takes 0.3
+  constexpr uint32_t kRarest = 255;
+  if (pass_ > 0) {
+    --pass_;
+    return done();
   }
-  const int64_t until = MonotonicMicros() + kMicros;
-  bool found = false;
-  while (!found && !Busy() && MonotonicMicros() < until) {
-    for (int i = 0; i < 8 && !found; ++i) {
-      detail::PauseCore();
-      found = done();
-    }
+  bool found = done();
+  bool disturbs = false;
+  int64_t now = runtime.MonotonicMicros();
+  for (const int64_t until = now + kMicros; !found && !disturbs && now < until;) {
+    std::this_thread::yield();
+    found = done();
+    const int64_t before = std::exchange(now, runtime.MonotonicMicros());
+    disturbs = now - before >= kLongForAYield;
   }
-  looking_outside_.store(false, std::memory_order_relaxed);
-  return found || done();
+  passes_ = disturbs ? std::min(2 * passes_ + 1, kRarest) : passes_ / 2;
+  pass_ = passes_;
+  return found;
 }
 
-// For a moment before it sleeps, one thread looks for work: to be woken takes 25 us on another core.
+// For an answer that is quick.
+template <class Done>
+bool ThreadRuntime::LookFor(Done&& done) const {
+  if (done()) return true;
+  if (cores_ == 1 || Busy() || looking_outside_.exchange(true, std::memory_order_acquire)) return false;
+  const bool found = outside_.Look(*this, done);
+  looking_outside_.store(false, std::memory_order_release);
+  return found;
+}
+
+// With the pool's mutex held, which it releases meanwhile.
 MARATHON_INLINE void ThreadRuntime::LookForWork(Pool& pool, std::unique_lock<std::mutex>& lock) {
-  constexpr int64_t kMicros = 20;
   pool.looking = true;
   lock.unlock();
-  const int64_t until = MonotonicMicros() + kMicros;
-  while (!pool.queued.load(std::memory_order_relaxed) && MonotonicMicros() < until) {
-    for (int i = 0; i < 8; ++i) detail::PauseCore();
-  }
+  pool.lookout.Look(*this, [&] { return pool.queued.load(std::memory_order_relaxed); });
   lock.lock();
   pool.looking = false;
 }
