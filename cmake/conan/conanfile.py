@@ -15,6 +15,7 @@ NEEDS = {
     "net": ["libcurl::libcurl"],
     "sqs": ["net", "openssl::crypto"],
     "llm": ["net"],
+    "agent": ["llm", "valijson::valijson"],
     "testing": ["gtest::gtest"],
 }
 OPTIONS = [name for name in NEEDS if name != "net"]
@@ -29,7 +30,7 @@ class Marathon(ConanFile):
     settings = "os", "arch", "compiler", "build_type"
     options = {"shared": [True, False], "fPIC": [True, False], **dict.fromkeys(OPTIONS, [True, False])}
     default_options = {"shared": False, "fPIC": True, "sqlite": True, "redis": False, "sqs": False,
-                       "llm": False, "testing": False}
+                       "llm": False, "agent": False, "testing": False}
     implements = ["auto_shared_fpic"]
 
     def set_version(self):
@@ -42,6 +43,10 @@ class Marathon(ConanFile):
             shutil.copy2(self._root / file, target)
         for folder in ("cmake", "include", "src"):  # by folder: copy() would walk through build/ as well
             copy(self, "*", self._root / folder, target / folder)
+
+    def configure(self):
+        if self.options.agent:
+            self.options.llm = True
 
     def layout(self):
         self.folders.root = "../.."
@@ -62,6 +67,8 @@ class Marathon(ConanFile):
             self.requires("openssl/[>=3]")
         if self.options.sqs or self.options.llm:
             self.requires("libcurl/[>=7.84]")
+        if self.options.agent:
+            self.requires("valijson/[>=0.6]")
         if self.options.testing:
             self.requires("gtest/[>=1.12]", transitive_headers=True, transitive_libs=True)
 
@@ -74,7 +81,6 @@ class Marathon(ConanFile):
         toolchain.user_presets_path = False  # no file of it among the sources
         for option in OPTIONS:
             toolchain.cache_variables[f"MARATHON_{option.upper()}"] = bool(self.options.get_safe(option))
-        toolchain.cache_variables["MARATHON_AGENT"] = False  # has no option here yet
         for ours in ("TESTS", "EXAMPLES", "BENCH"):
             toolchain.cache_variables[f"MARATHON_BUILD_{ours}"] = False
         toolchain.generate()

@@ -16,7 +16,7 @@ tools.cmake.cmaketoolchain:extra_variables={"CMAKE_UNITY_BUILD": "ON"}
 tools.cmake.cmake_layout:test_folder=$work/test_package
 END
 for name in abseil:20220623.0 fmt:9.1.0 nlohmann_json:3.11.2 spdlog:1.10.0 sqlite3:3.40.1 hiredis:1.0.0 \
-    openssl:3.0.0 libcurl:7.88.1 gtest:1.12.1; do
+    openssl:3.0.0 libcurl:7.88.1 gtest:1.12.1 valijson:1.0.0; do
   conan export-pkg "$SOURCE_DIR/tests/packaging/system" --name "${name%:*}" --version "${name#*:}" \
     --output-folder "$work/system"
 done
@@ -24,7 +24,7 @@ settings=(--no-remote -s compiler.cppstd=20 -s build_type=Debug)
 
 # All components find what they need; the core and SQLite are compiled, too.
 conan install "$SOURCE_DIR/cmake/conan" "${settings[@]}" --output-folder "$work/all" \
-  -o "&:redis=True" -o "&:sqs=True" -o "&:llm=True" -o "&:testing=True"
+  -o "&:redis=True" -o "&:sqs=True" -o "&:agent=True" -o "&:testing=True"
 cmake -G Ninja -S "$SOURCE_DIR" -B "$work/all" -DCMAKE_BUILD_TYPE=Debug \
   --toolchain "$work/all/build/conan/generators/conan_toolchain.cmake" \
   -DMARATHON_BUILD_TESTS=OFF -DMARATHON_BUILD_EXAMPLES=OFF -DMARATHON_BUILD_BENCH=OFF

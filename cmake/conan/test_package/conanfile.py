@@ -28,7 +28,7 @@ class MarathonTest(ConanFile):
 
     def test(self):
         if can_run(self):
-            for program in ("compiled", "header_only", "sqlite", "redis", "sqs", "llm", "testing"):
+            for program in ("compiled", "header_only", "sqlite", "redis", "sqs", "llm", "agent", "testing"):
                 path = pathlib.Path(self.build_folder, program)
                 if path.exists():  # a component that the package has
                     self.run(f'"{path}"', env="conanrun")

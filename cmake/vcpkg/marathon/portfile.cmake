@@ -3,6 +3,7 @@ cmake_path(SET SOURCE_PATH NORMALIZE "${CURRENT_PORT_DIR}/../../..")
 
 vcpkg_check_features(OUT_FEATURE_OPTIONS components
   FEATURES
+    agent MARATHON_AGENT
     llm MARATHON_LLM
     redis MARATHON_REDIS
     sqlite MARATHON_SQLITE
@@ -12,7 +13,6 @@ vcpkg_cmake_configure(
   SOURCE_PATH "${SOURCE_PATH}"
   OPTIONS
     ${components}
-    -DMARATHON_AGENT=OFF
     -DMARATHON_BUILD_TESTS=OFF
     -DMARATHON_BUILD_EXAMPLES=OFF
     -DMARATHON_BUILD_BENCH=OFF

@@ -14,6 +14,7 @@ PACKAGES = {
     "openssl": ("OpenSSL", {"libssl": "OpenSSL::SSL", "libcrypto": "OpenSSL::Crypto"}),
     "libcurl": ("CURL", {"libcurl": "CURL::libcurl"}),
     "gtest": ("GTest", {"gtest": "GTest::gtest"}),
+    "valijson": ("valijson", {}),  # headers alone, where the compiler looks anyway
 }
 # Where a component has another name than its module.
 NAMES = {"libssl": "ssl", "libcrypto": "crypto", "gtest": "libgtest", "hiredis": "hiredislib"}
@@ -25,6 +26,9 @@ class System(ConanFile):
     def package_info(self):
         file, modules = PACKAGES[self.name]
         self.cpp_info.set_property("cmake_file_name", file)
+        if not modules:
+            self.cpp_info.set_property("cmake_target_name", "ValiJSON::valijson")
+            self.cpp_info.includedirs = self.cpp_info.bindirs = self.cpp_info.libdirs = []
         for module, target in modules.items():
             component = self.cpp_info.components[NAMES.get(module, module)]
             PkgConfig(self, module).fill_cpp_info(component, is_system=True)
