@@ -228,20 +228,14 @@ std::variant<NonVoid<In>, Failure> DecodeInput(const Payload& payload) {
 
 // ---- Workflows ----
 
-// The closing event of a finished root coroutine.
+// The result of a root coroutine that has returned.
 template <class Out>
-EventBody FinishRoot(std::coroutine_handle<> handle) {
-  auto& promise =
-      std::coroutine_handle<WorkflowPromise<Out>>::from_address(handle.address()).promise();
-  if (promise.exception) return WorkflowFailed{FailureFrom(promise.exception)};
+StatusOr<Payload> ResultOfRoot(std::coroutine_handle<> handle) {
   if constexpr (std::is_void_v<Out>) {
-    return WorkflowCompleted{};
+    return Payload();
   } else {
-    StatusOr<Payload> result = Encode<Out>(*promise.result);
-    if (!result.ok()) {
-      return WorkflowFailed{ConversionFailure("result", result.status(), failure_type::kEncode)};
-    }
-    return WorkflowCompleted{*std::move(result)};
+    return Encode<Out>(
+        *std::coroutine_handle<WorkflowPromise<Out>>::from_address(handle.address()).promise().result);
   }
 }
 
@@ -261,7 +255,7 @@ auto MakeWorkflow(Fn fn) {
                   "Marathon: the callable's result is not the WorkflowDef's");
     Workflow<Out> workflow = Call<In>(*fn, ctx, std::move(*kept));
     const auto handle = std::move(workflow).Release();
-    return RootWorkflow{handle, &handle.promise(), &FinishRoot<Out>, std::move(kept)};
+    return RootWorkflow{handle, &handle.promise(), &ResultOfRoot<Out>, std::move(kept)};
   };
 }
 

@@ -163,11 +163,18 @@ MARATHON_INLINE void WorkflowCore::RunUntilBlocked() {
   PassVersions();
 }
 
+MARATHON_INLINE void WorkflowCore::EndWithRoot() {
+  if (const std::exception_ptr thrown = root_.promise->exception) return EndRun(WorkflowFailed{FailureFrom(thrown)});
+  StatusOr<Payload> result = root_.result(root_.handle);
+  if (result.ok()) return EndRun(WorkflowCompleted{*std::move(result)});
+  EndRun(WorkflowFailed{ConversionFailure("result", result.status(), failure_type::kEncode)});
+}
+
 // The end of the workflow itself ends the run; the end of a spawned branch completes its handle. A signal
 // handler that throws fails the run, an update's only the update.
 MARATHON_INLINE void WorkflowCore::AfterRunning(Branch& branch) {
   if (!branch.operation) {
-    if (root_.handle.done()) EndRun(root_.finish(root_.handle));
+    if (root_.handle.done()) EndWithRoot();
     return;
   }
   const std::coroutine_handle<> code = branch.operation->branch;
@@ -233,6 +240,8 @@ MARATHON_INLINE bool WorkflowCore::WakeConditions() {
   });
   return woken;
 }
+
+MARATHON_INLINE void WorkflowCore::AddCondition(Condition* condition) { conditions_.push_back(condition); }
 
 MARATHON_INLINE void WorkflowCore::RemoveCondition(Condition* condition) {
   std::erase(conditions_, condition);
@@ -366,21 +375,6 @@ MARATHON_INLINE void WorkflowCore::ContinueAsNew(WorkflowContinuedAsNew next,
   if (next.task_queue.empty()) next.task_queue = facts_.task_queue;
   EndRun(std::move(next));
   issued_.back().where = where;
-}
-
-MARATHON_INLINE void WorkflowCore::RecordSideEffect(Payload value, std::source_location where) {
-  Issue(SideEffectRecorded{std::move(value)}, where);
-}
-
-// What history has counts, as long as it has something.
-MARATHON_INLINE void WorkflowCore::SetAttributes(Labels changes, std::source_location where) {
-  if (closed_ || stalled()) return;
-  CheckMayAct();
-  PassVersions();
-  const size_t ahead = issued_.size();
-  const auto* recorded = ahead < recorded_.size() ? std::get_if<AttributesSet>(&recorded_[ahead].body) : nullptr;
-  SetLabels(labels_.attributes, recorded != nullptr ? recorded->attributes : changes);
-  Issue(AttributesSet{std::move(changes)}, where);
 }
 
 MARATHON_INLINE uint64_t WorkflowCore::NextRandom() {

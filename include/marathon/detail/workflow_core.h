@@ -66,12 +66,11 @@ struct LocalTask {
   Payload heartbeat{};    // of one that was postponed in this worker
 };
 
-// How a finished root coroutine gives up its result; made by the registry, which knows the type.
+// A run's code as a coroutine; made by the registry, which knows the type of its result.
 struct RootWorkflow {
   std::coroutine_handle<> handle;
   WorkflowPromiseBase* promise = nullptr;  // the handle's
-  // The closing event: WorkflowCompleted or WorkflowFailed.
-  EventBody (*finish)(std::coroutine_handle<>) = nullptr;
+  StatusOr<Payload> (*result)(std::coroutine_handle<>) = nullptr;  // of one that has returned
   std::shared_ptr<void> input{};  // what the coroutine may refer to
 };
 
@@ -99,7 +98,7 @@ class WorkflowCore final : private EndListener {
   // why, and the update is no event.
   bool Admits(const UpdateAccepted& update, Time now);
   // What has become of updates since the last call, for those who wait for them; nothing of a replay.
-  std::vector<UpdateAnswer> TakeAnswers() { return std::exchange(answers_, {}); }
+  std::vector<UpdateAnswer> TakeAnswers();
   // Takes one inbound event; false if what it answers is no longer pending (nothing happens then).
   // `id` is the event's place. RunUntilBlocked follows.
   bool Apply(EventId id, const EventBody& inbound);
@@ -107,7 +106,7 @@ class WorkflowCore final : private EndListener {
   // Local activities that the code has asked for since the last call, and those that it has canceled while they ran.
   // After a replay: those whose end history does not have.
   std::vector<LocalTask> TakeLocals();
-  std::vector<EventId> TakeCanceledLocals() { return std::exchange(canceled_locals_, {}); }
+  std::vector<EventId> TakeCanceledLocals();
   // Of these the code awaits the end.
   int locals_running() const { return locals_running_; }
   // Runs coroutines in creation order until all of them wait. What they ask for is then in issued().
@@ -130,7 +129,7 @@ class WorkflowCore final : private EndListener {
   // Asks a query handler; what it throws is its answer's failure. The run's code must stand still.
   StatusOr<Payload> Query(std::string_view name, const Payload& input);
   // Has it asked once the run's code returns, while its locals live. To be called before it does.
-  void QueryAtEnd(std::string name, Payload input) { at_end_.emplace(std::move(name), std::move(input)); }
+  void QueryAtEnd(std::string name, Payload input);
   std::optional<StatusOr<Payload>>& answer_at_end() { return answer_at_end_; }
 
   // ---- For awaitables
@@ -150,7 +149,7 @@ class WorkflowCore final : private EndListener {
   void Cancel(Operation& operation, std::source_location where);
   // Ends the run, to go on in another one; empty texts and no timeout: as this one. Nothing resumes any more.
   void ContinueAsNew(WorkflowContinuedAsNew next, std::source_location where);
-  void AddCondition(Condition* condition) { conditions_.push_back(condition); }
+  void AddCondition(Condition* condition);
   void RemoveCondition(Condition* condition);
   // Makes `waiter` wait for `operation`; the caller has seen that it is not done.
   static void Wait(Operation& operation, Waiter& waiter) { operation.waiters.push_back(&waiter); }
@@ -217,6 +216,7 @@ class WorkflowCore final : private EndListener {
   void EndUpdate(const Branch& branch);
   void Answer(std::string_view update_id, EventBody body);
   void EndRun(EventBody closing);
+  void EndWithRoot();
   void OnEnd() override;
   void Enqueue(Branch& branch);
   Branch* NextRunnable();

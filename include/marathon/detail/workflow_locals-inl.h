@@ -79,4 +79,8 @@ MARATHON_INLINE std::vector<LocalTask> WorkflowCore::TakeLocals() {
   return tasks;
 }
 
+MARATHON_INLINE std::vector<EventId> WorkflowCore::TakeCanceledLocals() {
+  return std::exchange(canceled_locals_, {});
+}
+
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -200,6 +200,8 @@ MARATHON_INLINE void WorkflowCore::Answer(std::string_view update_id, EventBody 
 
 // ---- Queries
 
+MARATHON_INLINE std::vector<UpdateAnswer> WorkflowCore::TakeAnswers() { return std::exchange(answers_, {}); }
+
 MARATHON_INLINE StatusOr<Payload> WorkflowCore::Query(std::string_view name, const Payload& input) {
   const auto found = queries_.find(name);
   if (found == queries_.end()) {
@@ -215,6 +217,10 @@ MARATHON_INLINE StatusOr<Payload> WorkflowCore::Query(std::string_view name, con
   }
   querying_ = before;
   return answer;
+}
+
+MARATHON_INLINE void WorkflowCore::QueryAtEnd(std::string name, Payload input) {
+  at_end_.emplace(std::move(name), std::move(input));
 }
 
 MARATHON_INLINE void WorkflowCore::OnEnd() {
@@ -265,6 +271,21 @@ MARATHON_INLINE const Payload* WorkflowCore::RecordedSideEffect(std::source_loca
     mismatch_ = Mismatch{last_id_ + 1, "nothing more in this turn", "recorded a side effect", where};
   }
   return nullptr;
+}
+
+MARATHON_INLINE void WorkflowCore::RecordSideEffect(Payload value, std::source_location where) {
+  Issue(SideEffectRecorded{std::move(value)}, where);
+}
+
+// What history has counts, as long as it has something.
+MARATHON_INLINE void WorkflowCore::SetAttributes(Labels changes, std::source_location where) {
+  if (closed_ || stalled()) return;
+  CheckMayAct();
+  PassVersions();
+  const size_t ahead = issued_.size();
+  const auto* recorded = ahead < recorded_.size() ? std::get_if<AttributesSet>(&recorded_[ahead].body) : nullptr;
+  SetLabels(labels_.attributes, recorded != nullptr ? recorded->attributes : changes);
+  Issue(AttributesSet{std::move(changes)}, where);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail
