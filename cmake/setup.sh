@@ -15,6 +15,9 @@ for extra in "$@"; do
   esac
 done
 
+# The linker of some cells; from Debian 13 on a package of its own.
+(($(. /etc/os-release 2>/dev/null && [[ ${ID:-} == debian ]] && echo "${VERSION_ID:-0}" || echo 0) >= 13)) && packages+=(binutils-gold)
+
 if ! command -v dpkg-query >/dev/null; then
   echo "setup: not a Debian system; going on, with what is installed. Needed: ${packages[*]}" >&2
   exit 0

@@ -297,7 +297,9 @@ TEST(RedisServerTest, AnEndIsFoundByWhoMayNotHearOfItAnyMore) {
   ASSERT_TRUE(described.ok()) << described.status();
   auto result = std::async(std::launch::async, [&] { return deaf->Find("w").Result<int>(kPatience); });
   const std::string await = "HGET marathon:{default:0}:r:1:w" + described->run.key.run_id + " w";
-  ASSERT_TRUE(Eventually([&] { return !Ask(server, await.c_str()).empty(); }));
+  const std::string of_starter = Ask(server, await.c_str());
+  EXPECT_NE(of_starter, "");
+  ASSERT_TRUE(Eventually([&] { return Ask(server, await.c_str()) != of_starter; }));
   ASSERT_EQ(Ask(server, "ACL SETUSER wf resetchannels"), "OK");  // which ends connections that listen
   WalkThrough(*run, [](int) {});
   const auto found = result.get();
@@ -441,6 +443,75 @@ Reply Await(Call call) {
   std::promise<Reply> reply;
   call([&](Reply given) { reply.set_value(std::move(given)); });
   return reply.get_future().get();
+}
+
+// A run that one store starts and another one ends.
+class EndElsewhereTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<StateStore> Open() {
+    auto ports = RedisBackend({.log = nullptr}).open(*ParseBackendUrl("redis:" + server_.socket()), runtime_);
+    EXPECT_TRUE(ports.ok()) << ports.status();
+    return ports->store;
+  }
+  void Start() {
+    StartRequest start{.run = run_, .workflow_type = "w", .request_id = "w"};
+    start.messages.push_back({0, "", WorkflowStarted{.workflow_type = "w"}});
+    ASSERT_TRUE(Await<StatusOr<StartReply>>([&](auto done) { starter_->Start(start, done); }).ok());
+  }
+  void End() {
+    TurnCommit turn;
+    turn.run = run_;
+    turn.commit_id = turn.new_version = 2;
+    turn.record = EncodeRecord(turn.commit_id, {{1, TurnStarted{}}, {2, WorkflowCompleted{}}});
+    turn.inbox_taken = 1;
+    turn.close = RunStatus::kCompleted;
+    const auto reply = Await<StatusOr<CommitReply>>([&](auto done) { other_->Commit(turn, done); });
+    ASSERT_TRUE(reply.ok()) << reply.status();
+  }
+  std::future<StatusOr<RunSnapshot>> AwaitEnd() {
+    auto end = std::make_shared<std::promise<StatusOr<RunSnapshot>>>();
+    starter_->Await({.run = run_}, [end](StatusOr<RunSnapshot> answer) { end->set_value(std::move(answer)); });
+    return end->get_future();
+  }
+  // What is asked of the server before this returns includes all that the starter has to ask.
+  StatusOr<RunSnapshot> Read() {
+    return Await<StatusOr<RunSnapshot>>([&](auto done) { starter_->Read({.run = run_}, done); });
+  }
+  static void ExpectCompleted(std::future<StatusOr<RunSnapshot>> end) {
+    ASSERT_EQ(end.wait_for(std::chrono::microseconds(kPatience)), std::future_status::ready);
+    const auto snapshot = end.get();
+    ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+    EXPECT_EQ(snapshot->row.status, RunStatus::kCompleted);
+  }
+
+  const RunKey run_{"w", "r"};
+  RedisServer server_;
+  ThreadRuntime runtime_{1, 1};
+  std::shared_ptr<StateStore> starter_ = Open(), other_ = Open();
+};
+
+TEST_F(EndElsewhereTest, IsToldToTheStarterWithoutAQuestion) {
+  Start();
+  const int64_t before = StepsOf(server_);
+  auto end = AwaitEnd();
+  EXPECT_TRUE(Read().ok());
+  EXPECT_EQ(StepsOf(server_), before + 1) << "more than what Read asks";
+  End();
+  ExpectCompleted(std::move(end));
+}
+
+TEST_F(EndElsewhereTest, IsThereForWhoAwaitsItLater) {
+  Start();
+  End();
+  ExpectCompleted(AwaitEnd());
+  ExpectCompleted(AwaitEnd());
+}
+
+TEST_F(EndElsewhereTest, IsFoundThoughTheNewsWasLost) {
+  Start();
+  Ask(server_, "CLIENT KILL TYPE pubsub");
+  End();
+  ExpectCompleted(AwaitEnd());
 }
 
 // What a turn has seen before the connection broke, the server may have lost.

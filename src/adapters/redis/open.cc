@@ -92,6 +92,7 @@ void RedisStore::OnConnected(RedisConnection& connection) {
 
 void RedisStore::OnLost(RedisConnection& connection) {
   if (connection.tried_all()) FinishOpening(connection.status());
+  noted_ends_.Clear();
   if (&connection == &commands_) receiving_.clear();  // a server that was restarted may know of nobody
   if (&connection == &subscriber_) {
     hears_ = false;
@@ -178,8 +179,10 @@ void RedisStore::ListenToOthers() {
   Listen(keys_.StoreChannel(writer_.id), [this](std::optional<std::string_view> message) {
     if (!message) {
       FinishOpening(Status());
+      noted_ends_.Clear();
       for (const RunKey& run : hub_.AwaitedRuns()) LookAtAwaited(run);
     } else if (const auto run = ParseRedisName(*message)) {
+      noted_ends_.Remove(*run);
       LookAtAwaited(*run);
     }
   });

@@ -15,13 +15,19 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 void RedisStore::Start(StartRequest request, Done<StartReply> done) {
   std::string lane = RedisLanes::OfWorkflow(request.run.workflow_id);
+  const RunKey run = request.run;
   Enqueue<StatusOr<StartReply>>(
       std::move(lane), Together::kNo,
-      [request = std::move(request)](RedisTransaction& tx) {
+      [this, request = std::move(request)](RedisTransaction& tx) {
         tx.tables.GuessNoRun();
-        return tx.protocol().Start(StartRequest(request));
+        StatusOr<StartReply> reply = tx.protocol().Start(StartRequest(request));
+        if (hears_ && tx.tables.NoteEndOf(request.run)) noted_ends_.Add(request.run);  // before anybody can end it
+        return reply;
       },
-      Stamped(std::move(done)));
+      Stamped<StartReply>([this, run, done = std::move(done)](StatusOr<StartReply> reply) mutable {
+        if (!reply.ok() || !reply->started) noted_ends_.Remove(run);
+        done(std::move(reply));
+      }));
 }
 
 void RedisStore::Put(PutRequest request, Done<PutReply> done) {
@@ -206,7 +212,8 @@ void RedisStore::Read(ReadRequest request, Done<RunSnapshot> done) {
 
 uint64_t RedisStore::Await(AwaitRequest request, Done<RunSnapshot> done) {
   const uint64_t name = hub_.AddAwaiter(request, std::move(done));
-  AwaitAnswer(name, request);
+  const bool before_end = request.after || !request.update_id.empty();
+  if (before_end || !noted_ends_.Has(request.run)) AwaitAnswer(name, request);
   return name;
 }
 
@@ -298,6 +305,7 @@ void RedisStore::SpreadHere(Effects&& effects, std::vector<Awaited>&& awaited) {
   const bool hinted = !effects.hints.empty();
   Publish(std::move(effects));
   if (hinted) ReturnStranded();
+  for (const RunKey& run : closed) noted_ends_.Remove(run);
   for (const Awaited& one : awaited) hub_.AnswerAwaiters(one);
   for (const RunKey& run : closed) LookAtAwaited(run);  // whose awaiters came after that
 }

@@ -35,6 +35,7 @@
 #include "marathon/stream_log.h"
 #include "marathon/task_queue.h"
 #include "nodes.h"
+#include "noted_ends.h"
 #include "script.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -204,6 +205,7 @@ class RedisStore final : public StateStore,
   const RedisKeys keys_;
   RedisClock clock_;
   RedisWriter writer_;
+  NotedEnds noted_ends_;
   RedisConnection commands_, subscriber_;
   RedisTimer look_again_;
   bool hears_ = false;    // what others push

@@ -204,6 +204,12 @@ RedisTables::Run& RedisTables::InsertRun(RunRow row) {
   return run;
 }
 
+bool RedisTables::NoteEndOf(const RunKey& key) {
+  const auto found = runs_.find(key);
+  if (found == runs_.end() || !found->second.stamp.empty() || !IsOpen(found->second)) return false;
+  return found->second.note_end = true;
+}
+
 void RedisTables::UpdateRun(Run& run, Time due) {
   run.due = due;
   run.dirty = true;
@@ -236,8 +242,12 @@ DueEntry RedisTables::Closed(const Run& run) {
 void RedisTables::WriteRun(Run& run) {
   if (!run.dirty || run.erased) return;
   run.stamp = writer_.NewStamp();
-  writes_.Write("HSET", keys_.Run(run.name), "s", run.stamp, "r", EncodeRow(run), "d",
-                ToMicros(run.due));
+  if (run.note_end) {  // as step.lua's `await` does
+    writes_.Write("HSET", keys_.Run(run.name), "s", run.stamp, "r", EncodeRow(run), "d", ToMicros(run.due), "w",
+                  " " + writer_.id + " ");
+  } else {
+    writes_.Write("HSET", keys_.Run(run.name), "s", run.stamp, "r", EncodeRow(run), "d", ToMicros(run.due));
+  }
   WriteDue(keys_.due, RedisName(DueEntry{DueEntry::What::kRun, run.key}), run.stored_due, run.due);
   if (writer_.closed_bytes > 0 && !IsOpen(run) && run.due != kNever) {
     const DueEntry closed = Closed(run);

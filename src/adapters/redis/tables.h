@@ -61,6 +61,7 @@ class RedisTables {
     std::map<std::string, std::string> new_answers;
     Time keys_before{};        // dedupe keys older than this are forgotten, …
     int64_t keys_kept = INT64_MAX;  // … and the oldest beyond so many
+    bool note_end = false;
     bool dirty = false;
     bool erased = false;
   };
@@ -107,6 +108,8 @@ class RedisTables {
     const auto found = runs_.find(run);
     return found != runs_.end() && found->second.stamp.empty();
   }
+  // Has the writer told when a run ends that the transaction makes, and leaves open. False: it does not.
+  bool NoteEndOf(const RunKey& key);
   // Any further write of the transaction.
   RedisStep& writes() { return writes_; }
 
