@@ -5,7 +5,7 @@
 # the compiler's message matches the regex (grep -E) of the case's own line, or of the first line:
 #   // expect: await only Marathon's awaitables
 #   #ifdef CASE_pointer  // expect: cannot be encoded
-#   #ifdef CASE_aggregate  // gcc-only  expect: name the input
+#   #ifdef CASE_aggregate  // gcc12-only  expect: name the input
 set -uo pipefail
 
 file=$1
@@ -27,7 +27,7 @@ output=$("${compile[@]}" 2>&1) || { fail "does not compile without a case"; echo
 while read -r line; do
   case_name=$(grep -oE 'CASE_\w+' <<<"$line")
   case $line in
-    *"// gcc-only"*) [[ $family == gcc ]] || continue ;;
+    *"// gcc12-only"*) [[ $family == gcc ]] && (($(${compile[0]} -dumpversion | cut -d. -f1) < 13)) || continue ;;
     *"// clang-only"*) [[ $family == clang ]] || continue ;;
   esac
   expect=$default

@@ -33,82 +33,82 @@ marathon::Workflow<int> Good(marathon::WorkflowContext& ctx) {
   co_return sum + co_await awaiter + co_await ctx.RunChild(kShip, order);
 }
 
-#ifdef CASE_aggregate  // gcc-only
+#ifdef CASE_aggregate  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.Run(kCharge, Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_aggregate_by_name  // gcc-only
+#ifdef CASE_aggregate_by_name  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.Run<int>("Charge", Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_local  // gcc-only
+#ifdef CASE_local  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.RunLocal(kCharge, Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_start  // gcc-only
+#ifdef CASE_start  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.Start(kCharge, Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_start_local  // gcc-only
+#ifdef CASE_start_local  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.StartLocal(kCharge, Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_child  // gcc-only
+#ifdef CASE_child  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.RunChild(kShip, Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_child_by_name  // gcc-only
+#ifdef CASE_child_by_name  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx) {
   co_return co_await ctx.StartChild<int>("Ship", Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_signal  // gcc-only
+#ifdef CASE_signal  // gcc12-only
 marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx) {
   co_await ctx.SignalRun("w", kChanged, Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_signal_by_name  // gcc-only
+#ifdef CASE_signal_by_name  // gcc12-only
 marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx) {
   co_await ctx.SignalRun("w", "changed", Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_continue_as_new  // gcc-only
+#ifdef CASE_continue_as_new  // gcc12-only
 marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx, Order) {
   co_await ctx.ContinueAsNew(Order{"o-1", 9.5});
 }
 #endif
-#ifdef CASE_try_by_name  // gcc-only
+#ifdef CASE_try_by_name  // gcc12-only
 marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx) {
   co_return (co_await ctx.TryRun<int>("Charge", Order{"o-1", 9.5})).ok();
 }
 #endif
-#ifdef CASE_try  // gcc-only
+#ifdef CASE_try  // gcc12-only
 marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx) {
   co_return (co_await ctx.TryRun(kCharge, Order{"o-1", 9.5})).ok();
 }
 #endif
-#ifdef CASE_moved  // gcc-only
+#ifdef CASE_moved  // gcc12-only
 marathon::Workflow<int> Bad(marathon::WorkflowContext& ctx, Order order) {
   co_return co_await ctx.Run(kCharge, std::move(order));
 }
 #endif
-#ifdef CASE_closure_in_side_effect  // gcc-only
+#ifdef CASE_closure_in_side_effect  // gcc12-only
 marathon::Workflow<std::string> Bad(marathon::WorkflowContext& ctx, std::string text) {
   co_return co_await ctx.SideEffect([text] { return text; });
 }
 #endif
-#ifdef CASE_closure_in_condition  // gcc-only
+#ifdef CASE_closure_in_condition  // gcc12-only
 marathon::Workflow<void> Bad(marathon::WorkflowContext& ctx, std::string text) {
   co_await ctx.WaitUntil([text] { return !text.empty(); });
 }
 #endif
-#ifdef CASE_closure_in_condition_with_timeout  // gcc-only
+#ifdef CASE_closure_in_condition_with_timeout  // gcc12-only
 marathon::Workflow<bool> Bad(marathon::WorkflowContext& ctx, std::string text) {
   co_return co_await ctx.WaitUntil([text] { return !text.empty(); }, marathon::Duration(1));
 }

@@ -448,19 +448,24 @@ Reply Await(Call call) {
 // A run that one store starts and another one ends.
 class EndElsewhereTest : public ::testing::Test {
  protected:
-  std::shared_ptr<StateStore> Open() {
-    auto ports = RedisBackend({.log = nullptr}).open(*ParseBackendUrl("redis:" + server_.socket()), runtime_);
+  EndElsewhereTest() {
+    EXPECT_EQ(Ask(server_, "ACL SETUSER starter on >sesame ~* &* +@all"), "OK");
+    starter_ = Open("redis://starter:sesame@" + place_ + "?partitions=1");
+    other_ = Open("redis:" + server_.socket() + "?partitions=1");
+  }
+  std::shared_ptr<StateStore> Open(const std::string& url) {
+    auto ports = RedisBackend({.log = nullptr}).open(*ParseBackendUrl(url), runtime_);
     EXPECT_TRUE(ports.ok()) << ports.status();
     return ports->store;
   }
-  void Start() {
-    StartRequest start{.run = run_, .workflow_type = "w", .request_id = "w"};
+  void Start(const RunKey& run) {
+    StartRequest start{.run = run, .workflow_type = "w", .request_id = "w"};
     start.messages.push_back({0, "", WorkflowStarted{.workflow_type = "w"}});
     ASSERT_TRUE(Await<StatusOr<StartReply>>([&](auto done) { starter_->Start(start, done); }).ok());
   }
-  void End() {
+  void End(const RunKey& run) {
     TurnCommit turn;
-    turn.run = run_;
+    turn.run = run;
     turn.commit_id = turn.new_version = 2;
     turn.record = EncodeRecord(turn.commit_id, {{1, TurnStarted{}}, {2, WorkflowCompleted{}}});
     turn.inbox_taken = 1;
@@ -468,9 +473,9 @@ class EndElsewhereTest : public ::testing::Test {
     const auto reply = Await<StatusOr<CommitReply>>([&](auto done) { other_->Commit(turn, done); });
     ASSERT_TRUE(reply.ok()) << reply.status();
   }
-  std::future<StatusOr<RunSnapshot>> AwaitEnd() {
+  std::future<StatusOr<RunSnapshot>> AwaitEnd(const RunKey& run) {
     auto end = std::make_shared<std::promise<StatusOr<RunSnapshot>>>();
-    starter_->Await({.run = run_}, [end](StatusOr<RunSnapshot> answer) { end->set_value(std::move(answer)); });
+    starter_->Await({.run = run}, [end](StatusOr<RunSnapshot> answer) { end->set_value(std::move(answer)); });
     return end->get_future();
   }
   // What is asked of the server before this returns includes all that the starter has to ask.
@@ -484,34 +489,45 @@ class EndElsewhereTest : public ::testing::Test {
     EXPECT_EQ(snapshot->row.status, RunStatus::kCompleted);
   }
 
+  bool StarterListens() { return Ask(server_, "CLIENT LIST TYPE pubsub").find("user=starter ") != std::string::npos; }
+
   const RunKey run_{"w", "r"};
-  RedisServer server_;
+  const std::string place_ = "127.0.0.1:" + std::to_string(FreePort());
+  RedisServer server_{{"--port", place_.substr(place_.find(':') + 1)}};
   ThreadRuntime runtime_{1, 1};
-  std::shared_ptr<StateStore> starter_ = Open(), other_ = Open();
+  std::shared_ptr<StateStore> starter_, other_;
 };
 
 TEST_F(EndElsewhereTest, IsToldToTheStarterWithoutAQuestion) {
-  Start();
+  Start(run_);
   const int64_t before = StepsOf(server_);
-  auto end = AwaitEnd();
+  auto end = AwaitEnd(run_);
   EXPECT_TRUE(Read().ok());
   EXPECT_EQ(StepsOf(server_), before + 1) << "more than what Read asks";
-  End();
+  End(run_);
   ExpectCompleted(std::move(end));
 }
 
 TEST_F(EndElsewhereTest, IsThereForWhoAwaitsItLater) {
-  Start();
-  End();
-  ExpectCompleted(AwaitEnd());
-  ExpectCompleted(AwaitEnd());
+  Start(run_);
+  End(run_);
+  ExpectCompleted(AwaitEnd(run_));
+  ExpectCompleted(AwaitEnd(run_));
 }
 
 TEST_F(EndElsewhereTest, IsFoundThoughTheNewsWasLost) {
-  Start();
-  Ask(server_, "CLIENT KILL TYPE pubsub");
-  End();
-  ExpectCompleted(AwaitEnd());
+  Start(run_);
+  ASSERT_EQ(Ask(server_, "ACL SETUSER starter resetchannels"), "OK");  // which ends connections that listen
+  ASSERT_FALSE(StarterListens());
+  End(run_);
+  ASSERT_EQ(Ask(server_, "ACL SETUSER starter allchannels"), "OK");
+  ASSERT_TRUE(Eventually([&] { return StarterListens(); }));
+  const RunKey next{"v", "r"};  // when it hears of this one's end, it has heard all before
+  Start(next);
+  auto end = AwaitEnd(next);
+  End(next);
+  ExpectCompleted(std::move(end));
+  ExpectCompleted(AwaitEnd(run_));
 }
 
 // What a turn has seen before the connection broke, the server may have lost.
