@@ -13,6 +13,9 @@
 
 #include "marathon/adapters/memory.h"
 #include "marathon/marathon.h"
+#include "marathon/store/hint_outbox.h"
+#include "marathon/store/local_hub.h"
+#include "marathon/testing/rewinding_state_store.h"
 #include "marathon/testing/sim_cluster.h"
 #include "../sanitized.h"
 
@@ -142,6 +145,68 @@ TEST_F(ClusterTest, ManySleepersWake) {
   EXPECT_EQ(woken, 0);
   ASSERT_TRUE(world_.RunUntil([&] { return woken == kSleepers; }, begin + 24h + 10min)) << woken;
   EXPECT_EQ(wrong, 0);
+}
+
+// Over a store that can lose its last writes, and a queue of another domain, which loses nothing.
+class LostTailTest : public ClusterTest {
+ protected:
+  LostTailTest() {
+    memory_.store = store_;
+    memory_.queue = NewLocalTaskQueue(std::make_shared<LocalHub>(), "queue");
+    EXPECT_TRUE(store_->SetOutlet(HintOutbox::Create(memory_.queue, outlet_)).ok());
+  }
+  ~LostTailTest() override { cluster_.reset(); }  // before what it uses
+
+  StatusCode Find(const RunKey& run) {
+    StatusCode code{};
+    ReadRequest request;
+    request.run = run;
+    store_->Read(std::move(request), [&](const StatusOr<RunSnapshot>& read) { code = read.status().code(); });
+    return code;
+  }
+
+  SimRuntime outlet_{world_, "outlet"};
+  std::shared_ptr<RewindingStateStore> store_ = std::make_shared<RewindingStateStore>(
+      world_, [](const Clock& clock) { return NewMemoryPorts(clock).store; });
+};
+
+// The turn that asked for it is lost, too: taken again, it asks for the same run, of which the worker has live
+// coroutines.
+TEST_F(LostTailTest, AChildWhoseStartIsLostBeginsAnewAlsoWhereItIsInTheCache) {
+  int doubled = 0;
+  Begin(1, {}, [&](SimProcess&) {
+    auto registry = std::make_shared<Registry>();
+    registry->Bind("parent", [](WorkflowContext& ctx, int64_t x) -> Workflow<int64_t> {
+      co_await ctx.Sleep(10s);
+      co_return co_await ctx.RunChild<int64_t>("child", x, {.workflow_id = "child"});
+    });
+    registry->Bind("child", [](WorkflowContext& ctx, int64_t x) -> Workflow<int64_t> {
+      const auto twice = co_await ctx.Run<int64_t>("Double", x);
+      co_await ctx.Receive<int64_t>("go");
+      co_return twice + 2;
+    });
+    registry->Bind("Double", [&](int64_t x) {
+      ++doubled;
+      return 2 * x;
+    });
+    return registry;
+  });
+  SimProcess& worker = *cluster_->worker(0);
+  std::optional<RunEnd> end;
+  Start(worker, "parent", 20, [&](const StatusOr<RunEnd>& ended) { end = *ended; });
+  world_.RunUntil(world_.Now() + 15s);
+  ASSERT_EQ(doubled, 1) << "the child waits, in its second turn";
+
+  store_->Lose(10s);
+  ASSERT_EQ(Find({"child", ""}), StatusCode::kNotFound);
+  world_.RunUntil(world_.Now() + 15s);
+  EXPECT_EQ(doubled, 2);
+  ASSERT_EQ(Find({"child", ""}), StatusCode::kOk);
+  worker.host->Signal({"child", ""}, "go", *Encode(int64_t{0}), {},
+                      [](const Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  ASSERT_TRUE(world_.RunUntil([&] { return end.has_value(); }, world_.Now() + 1min));
+  ASSERT_TRUE(std::holds_alternative<WorkflowCompleted>(end->closing));
+  EXPECT_EQ(Decode<int64_t>(std::get<WorkflowCompleted>(end->closing).result).value_or(0), 42);
 }
 
 }  // namespace

@@ -273,6 +273,26 @@ TEST_F(InvariantsTest, SeeTwoClaimsAtOneEpoch) {
   ExpectViolation("I7");
 }
 
+TEST_F(InvariantsTest, OnlyWhoseClaimIsKnownIsToBeToldOfACancel) {
+  Commit({WorkflowStarted{}, ActivityScheduled{}});  // claimed by its own turn: epoch 1
+  const ActivityKey key{run, 3};
+  EXPECT_EQ(invariants.CanceledAt(key, 1, "session"), kNever);
+  ActivityRow row;
+  row.key = key;
+  row.epoch = 2;
+  row.session = "second";
+  invariants.Claimed({row});
+  now += seconds(5);
+  Commit({ActivityCancelRequested{3, false}});
+  EXPECT_EQ(invariants.CanceledAt(key, 2, "second"), now);
+  EXPECT_EQ(invariants.CanceledAt(key, 1, "session"), now) << "who has lost it is to stop, too";
+  EXPECT_EQ(invariants.CanceledAt(key, 2, "session"), kNever);
+  EXPECT_EQ(invariants.CanceledAt(key, 3, "second"), kNever);
+
+  invariants.Forget();
+  EXPECT_EQ(invariants.CanceledAt(key, 2, "second"), kNever);
+}
+
 TEST_F(InvariantsTest, SeeAStaleResult) {
   Commit({WorkflowStarted{}, ActivityScheduled{}});
   ActivityRow row;

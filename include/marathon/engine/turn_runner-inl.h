@@ -273,7 +273,7 @@ MARATHON_INLINE SlotPtr TurnRunner::FirstTurn(const RunKey& run, std::string_vie
   SlotPtr slot = cache_.Create(run);
   if (!slot) return nullptr;
   ++busy_;
-  if (slot->base_version != 0) {  // a child, whose start its store has lost: what is known of it is void
+  if (slot->replayer) {  // a child, whose start its store has lost: what is known of it is void
     Discard(std::move(slot));
     return nullptr;
   }

@@ -64,14 +64,13 @@ MARATHON_INLINE bool Invariants::IsResolved(const ActivityKey& key) const {
   return it == run->activities.end() || it->second.resolved;
 }
 
-MARATHON_INLINE Time Invariants::CanceledAt(const ActivityKey& key, Epoch epoch) const {
-  constexpr Epoch kMostClaims = 1'000;
+MARATHON_INLINE Time Invariants::CanceledAt(const ActivityKey& key, Epoch epoch, const SessionId& session) const {
   const Run* run = Find(key.run);
   if (run == nullptr) return kNever;
-  const auto it = run->canceled.find(key.id);
-  if (it == run->canceled.end()) return kNever;
-  const auto& [at, unclaimed] = it->second;
-  return epoch > unclaimed && epoch <= unclaimed + kMostClaims ? at : kNever;
+  const auto claim = run->claims.find({key.id, epoch});
+  if (claim == run->claims.end() || claim->second != session) return kNever;
+  const auto canceled = run->canceled.find(key.id);
+  return canceled == run->canceled.end() ? kNever : canceled->second;
 }
 
 MARATHON_INLINE void Invariants::Taken(const RunSnapshot& taken) {
@@ -179,6 +178,7 @@ MARATHON_INLINE void Invariants::Claimed(const std::vector<ActivityRow>& rows) {
     }
     it->second.epoch = row.epoch;
     it->second.resumes = 0;
+    run->second.claims[{row.key.id, row.epoch}] = row.session;
     const int most = it->second.policy.retry.maximum_attempts;
     if (most > 0 && row.attempt > most) {
       Report("I7", row.key.run,

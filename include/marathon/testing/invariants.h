@@ -51,7 +51,6 @@ namespace marathon::inline MARATHON_ABI::testing {
 class Invariants {
  public:
   struct Activity {
-    Epoch unclaimed = 0;    // before its first claim
     Epoch epoch = 0;        // of its last claim
     Epoch resumes = 0;      // since then; each begins a new epoch if nobody has it
     bool resolved = false;  // its outcome is in the inbox, or in history, or nobody wants it
@@ -59,10 +58,6 @@ class Invariants {
     ActivityPolicy policy;
 
     bool IsAt(Epoch at) const { return at >= epoch && at <= epoch + resumes; }
-  };
-  struct Canceled {
-    Time at{};
-    Epoch unclaimed = 0;
   };
   struct Run {
     RunKey key;
@@ -76,7 +71,8 @@ class Invariants {
     std::set<EventId> locals;             // local activities that have not ended
     std::map<EventId, Time> timers;       // pending: when they are due
     std::map<EventId, uint64_t> fired;    // messages that timers put into the inbox
-    std::map<EventId, Canceled> canceled; // activities that the code canceled
+    std::map<EventId, Time> canceled;     // activities that the code canceled: when
+    std::map<std::pair<EventId, Epoch>, SessionId> claims;  // all that the store knows of, also of what has ended
     std::vector<std::string> put;         // signals acknowledged, by payload, in order
     std::vector<std::string> received;    // signals in history
     size_t kept_signals = 0;              // of these: those of the turns that a fork has kept
@@ -114,9 +110,9 @@ class Invariants {
   bool IsOrphan(const Run& run) const;
   // Nobody waits for the activity's outcome any more.
   bool IsResolved(const ActivityKey& key) const;
-  // When its run's code canceled it. kNever: it did not, or it is another activity that was claimed at that epoch: of a
-  // turn that the store has lost.
-  Time CanceledAt(const ActivityKey& key, Epoch epoch) const;
+  // When its run's code canceled what `session` claimed at `epoch`. kNever: it did not, or the store knows nothing of
+  // that claim, as it has lost it: whoever made it is told nothing.
+  Time CanceledAt(const ActivityKey& key, Epoch epoch, const SessionId& session) const;
   uint64_t commits() const { return commits_; }
   uint64_t dead_letters() const { return dead_letters_; }
 

@@ -31,8 +31,7 @@ MARATHON_INLINE void Invariants::Keep(Run& run, const StartRequest& request, Tim
     } else if (const auto* updated = std::get_if<UpdateCompleted>(&event.body)) {
       run.updates.erase(updated->accepted);
     } else if (const auto* scheduled = std::get_if<ActivityScheduled>(&event.body)) {
-      const Epoch unclaimed = UnclaimedEpoch(commit.commit_id);
-      run.activities[event.id] = {unclaimed, unclaimed, 0, true, false, scheduled->policy};
+      run.activities[event.id] = {UnclaimedEpoch(commit.commit_id), 0, true, false, scheduled->policy};
     } else if (const auto* completed = std::get_if<ActivityCompleted>(&event.body)) {
       run.activities.erase(completed->scheduled);
     } else if (const auto* failed = std::get_if<ActivityFailed>(&event.body)) {

@@ -108,8 +108,8 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
     }
     Activity& activity = run.activities[event.id];
     activity.policy = scheduled->policy;
-    activity.unclaimed = activity.epoch = UnclaimedEpoch(commit.commit_id);
-    if (begun && row->claim) ++activity.epoch;
+    activity.epoch = UnclaimedEpoch(commit.commit_id);
+    if (begun && row->claim) run.claims[{event.id, ++activity.epoch}] = commit.session;
     activity.resolved = !begun;
     activity.owed = begun && row->owed;
   } else if (std::holds_alternative<LocalActivityStarted>(event.body)) {
@@ -117,8 +117,7 @@ MARATHON_INLINE void Invariants::Apply(Run& run, const Event& event, const TurnC
   } else if (const auto* cancel = std::get_if<ActivityCancelRequested>(&event.body)) {
     const auto activity = run.activities.find(cancel->scheduled);
     const bool owed = activity != run.activities.end() && activity->second.owed;
-    const Epoch unclaimed = activity != run.activities.end() ? activity->second.unclaimed : 0;
-    run.canceled.emplace(cancel->scheduled, Canceled{now, unclaimed});
+    run.canceled.emplace(cancel->scheduled, now);
     if (!cancel->wait && !owed) run.activities.erase(cancel->scheduled);
   } else if (const auto* timer = std::get_if<TimerStarted>(&event.body)) {
     run.timers[event.id] = AddSaturated(now, timer->duration);
@@ -204,8 +203,8 @@ MARATHON_INLINE void Invariants::Closed(Run& run, const TurnCommit& commit, cons
   run.end = end;
   for (const NewActivity& news : commit.activities) {
     Activity& activity = run.activities[news.id];
-    activity.unclaimed = UnclaimedEpoch(commit.commit_id);
-    activity.epoch = activity.unclaimed + (news.claim ? 1 : 0);
+    activity.epoch = UnclaimedEpoch(commit.commit_id);
+    if (news.claim) run.claims[{news.id, ++activity.epoch}] = commit.session;
     activity.owed = true;
   }
   const bool from_outside =

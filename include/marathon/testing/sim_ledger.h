@@ -44,19 +44,13 @@ class SimLedger {
   bool IsDone(const std::string& key, const Payload& input) const {
     return done_.contains({key, input.data});
   }
-  // The store forgot: what it has not heard of, it cannot cancel.
-  void BeginNewLife() { ++life_; }
 
  private:
   // A cancel may pass a worker that is about to begin; an outcome may not, but for faults.
-  void Begin(ActivityContext& ctx) {
-    const ActivityKey& key = ctx.info().key;
-    if (ctx.info().local > 0) return;  // the store knows nothing of it
-    if (on_begin_) on_begin_(ctx.info());
-    late_starts_ += invariants_.IsResolved(key) && invariants_.CanceledAt(key, ctx.info().epoch) == kNever;
-  }
-  // Whoever works on something that was canceled must have been told in reasonable time.
-  void CheckStop(const ActivityContext& ctx, uint64_t life);
+  void Begin(const SimProcess& process, ActivityContext& ctx);
+  // Whoever works on something that was canceled must have been told in reasonable time, as far as the store still has
+  // the claim that it made in `session`.
+  void CheckStop(const ActivityContext& ctx, const SessionId& session);
   // The outcome that `work` has at this attempt.
   StatusOr<int64_t> End(ActivityContext& ctx, const SimWork& work);
   // `running`: how many do in this process.
@@ -71,15 +65,25 @@ class SimLedger {
   std::set<std::pair<std::string, std::string>> done_;
   ActivityLimits limits_;
   uint64_t late_starts_ = 0;
-  uint64_t life_ = 0;
 };
 
-inline void SimLedger::CheckStop(const ActivityContext& ctx, uint64_t life) {
-  if (life != life_) return;
+inline void SimLedger::Begin(const SimProcess& process, ActivityContext& ctx) {
+  const ActivityInfo& info = ctx.info();
+  if (info.local > 0) return;  // the store knows nothing of it
+  const SessionId& session = process.host->session().id();
+  if (world_.tracing()) {
+    world_.Trace(process.runtime.actor(), fmt::format("begins activity {} of {} at epoch {}", info.key.id,
+                                                      info.key.run.workflow_id, info.epoch));
+  }
+  if (on_begin_) on_begin_(info);
+  late_starts_ += invariants_.IsResolved(info.key) && invariants_.CanceledAt(info.key, info.epoch, session) == kNever;
+}
+
+inline void SimLedger::CheckStop(const ActivityContext& ctx, const SessionId& session) {
   constexpr Duration kReasonable{50'000};  // a pause, and several renewals that fail
   if (ctx.info().local > 0) return;
   const ActivityKey& key = ctx.info().key;
-  const Time canceled = invariants_.CanceledAt(key, ctx.info().epoch);
+  const Time canceled = invariants_.CanceledAt(key, ctx.info().epoch, session);
   SimUses<"activity.stop_token">();
   if (ctx.stop_token().stop_requested() || canceled == kNever) return;
   if (world_.Now() - canceled < kReasonable) return;
@@ -103,7 +107,7 @@ inline StatusOr<int64_t> SimLedger::End(ActivityContext& ctx, const SimWork& wor
 
 inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimWork& work,
                            ActivityCompletion<int64_t> done, std::shared_ptr<int> running) {
-  Begin(ctx);
+  Begin(process, ctx);
   const bool counts = ctx.info().local == 0;
   if (counts && ++*running > limits_.max_concurrent && limits_.max_concurrent > 0) {
     invariants_.Report("I7", ctx.info().key.run,
@@ -123,11 +127,11 @@ inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimW
     }
   }
   world_.After(actor, busy_ms * 1'000, "work done",
-               [this, &ctx, work, ended, counts, running, life = life_,
+               [this, &ctx, work, ended, counts, running, session = process.host->session().id(),
                 done = std::move(done)]() mutable {
                  *ended = true;
                  if (counts) --*running;
-                 CheckStop(ctx, life);
+                 CheckStop(ctx, session);
                  StatusOr<int64_t> outcome = End(ctx, work);
                  if (outcome.ok()) {
                    SimUses<"activity.Complete">();
@@ -141,7 +145,7 @@ inline void SimLedger::Run(SimProcess& process, ActivityContext& ctx, const SimW
 // CompleteLater blocks until the store has answered, which it must do within the call then: nothing may block here.
 inline void SimLedger::Later(SimProcess& process, ActivityContext& ctx, const SimWork& work,
                              ActivityCompletion<int64_t> done) {
-  Begin(ctx);
+  Begin(process, ctx);
   world_.After(process.runtime.actor(), int64_t{work.busy_ms} * 500, "detaches",
                [this, &process, &ctx, work, done = std::move(done)]() mutable {
                  const FaultRates rates = process.store->rates();
@@ -168,8 +172,8 @@ inline std::shared_ptr<Registry> SimLedger::CodeFor(SimProcess& process, Version
                                              ActivityCompletion<int64_t> done) {
     Later(process, ctx, SimWork::Unpack(input), std::move(done));
   });
-  registry->Bind(kSimQuickWork, [this](ActivityContext& ctx, const int64_t& input) {
-    Begin(ctx);
+  registry->Bind(kSimQuickWork, [this, &process](ActivityContext& ctx, const int64_t& input) {
+    Begin(process, ctx);
     return End(ctx, SimWork::Unpack(input));
   });
   return registry;

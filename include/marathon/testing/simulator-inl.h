@@ -127,7 +127,6 @@ MARATHON_INLINE void Simulation::PlanLosses() {
 // request ids tell what is new from what is there still.
 MARATHON_INLINE void Simulation::LoseTail() {
   ++life_;
-  ledger_.BeginNewLife();
   followed_.clear();
   for (SimJob& job : jobs_) job.disordered |= job.sent > 1 && IsAsking(job);
   for (const std::shared_ptr<Request>& request : requests_) request->answered |= request->reads;
