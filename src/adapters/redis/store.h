@@ -35,6 +35,7 @@
 #include "marathon/stream_log.h"
 #include "marathon/task_queue.h"
 #include "nodes.h"
+#include "redirects.h"
 #include "script.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -205,6 +206,7 @@ class RedisStore final : public StateStore,
   RedisClock clock_;
   RedisWriter writer_;
   RedisConnection commands_, subscriber_;
+  RedisRedirects redirects_;
   RedisTimer look_again_;
   bool hears_ = false;    // what others push
   int deaf_looks_ = 0;    // without hearing it
