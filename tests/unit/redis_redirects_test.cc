@@ -40,7 +40,10 @@ class RedisRedirectsTest : public ::testing::Test {
     source_ = std::make_unique<RedisDouble>([this](const RedisWords& command) { return AnswerOfSource(command); });
     target_ = std::make_unique<RedisDouble>([this](const RedisWords& command) { return AnswerOfTarget(command); });
     const std::string all = RedisArray({":0\r\n", ":16383\r\n", RedisArray({RedisBulk("127.0.0.1"), ":" + source_->port() + "\r\n"})});
-    source_->With([&] { healthy_.slots = RedisArray({all}); });
+    source_->With([&] {
+      healthy_.slots = RedisArray({all});
+      of_source_ = "ASK 77 " + target_->place();
+    });
   }
   void Open(const std::string& parameters = "") {
     ports_ = {};
@@ -54,13 +57,12 @@ class RedisRedirectsTest : public ::testing::Test {
       at_source_.clear();
     });
   }
-  std::string Redirect() const { return "ASK 77 " + target_->place(); }
   StatusOr<RunSnapshot> Read() {
     return Await<StatusOr<RunSnapshot>>([&](auto done) { ports_.store->Read({.run = {"w", "r"}}, done); });
   }
-  StatusOr<StartReply> Start() {
+  StatusOr<StartReply> Start(const std::string& id = "w") {
     StartRequest start;
-    start.run = {"w", "r"};
+    start.run = {id, "r"};
     start.workflow_type = start.request_id = "w";
     start.messages.push_back({0, "", WorkflowStarted{.workflow_type = "w"}});
     return Await<StatusOr<StartReply>>([&](auto done) { ports_.store->Start(start, done); });
@@ -93,10 +95,11 @@ class RedisRedirectsTest : public ::testing::Test {
 
   std::string AnswerOfSource(const RedisWords& command) {
     if (command.empty()) return "";
+    if (Has(command, "ZRANGE")) return healthy_.Answer(command);  // what is due, asked for at any time
     at_source_.push_back(command);
     if (!moving_) return healthy_.Answer(command);
     if (command[0] == "EXISTS" && command[1] == left_) return ":1\r\n";
-    return IsStep(command) || command[0] == "EXISTS" ? RedisError(of_source_.empty() ? Redirect() : of_source_)
+    return IsStep(command) || command[0] == "EXISTS" ? RedisError(of_source_)
                                                      : healthy_.Answer(command);
   }
   std::string AnswerOfTarget(const RedisWords& command) {
@@ -114,7 +117,7 @@ class RedisRedirectsTest : public ::testing::Test {
   // Of the source.
   bool moving_ = false;
   std::string left_;       // a key that is still there
-  std::string of_source_;  // what it answers instead of ASK
+  std::string of_source_;  // what it answers then
   std::vector<RedisWords> at_source_;
   // Of the target.
   std::string of_target_;  // what it answers to steps, if it does not do them
@@ -230,9 +233,9 @@ TEST_F(RedisRedirectsTest, ManyStepsAwaitOneConnectionAndEachHasItsAsking) {
 TEST_F(RedisRedirectsTest, EachConnectionToATargetIsAnIncarnationAndEndsWhenNobodyWantsIt) {
   Open("?reply_timeout=1000");
   source_->With([&] { moving_ = false; });
-  const auto here = Start();
+  const auto here = Start("w1");
   source_->With([&] { moving_ = true; });
-  const auto there = Start(), again = Start();
+  const auto there = Start("w2"), again = Start("w3");
   ASSERT_TRUE(here.ok() && there.ok() && again.ok()) << here.status() << there.status() << again.status();
   EXPECT_EQ(there->incarnation, here->incarnation + 1);
   EXPECT_EQ(again->incarnation, there->incarnation);
@@ -240,7 +243,7 @@ TEST_F(RedisRedirectsTest, EachConnectionToATargetIsAnIncarnationAndEndsWhenNobo
   while (target_->left() == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   EXPECT_EQ(target_->left(), 1);
   EXPECT_EQ(connections_, 1) << "nobody wants another one";
-  const auto later = Start();
+  const auto later = Start("w4");
   ASSERT_TRUE(later.ok()) << later.status();
   EXPECT_EQ(later->incarnation, there->incarnation + 1);
   EXPECT_EQ(source_->left(), 0);
