@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -133,6 +134,8 @@ class RedisDouble {
   RedisDouble& operator=(const RedisDouble&) = delete;
 
   std::string port() const { return std::to_string(port_); }
+  // How many connections have been ended by who made them.
+  int left() const { return left_; }
   std::string place() const { return "127.0.0.1:" + port(); }
   // Ends all connections.
   void HangUp() {
@@ -162,7 +165,10 @@ class RedisDouble {
       while (!TakeRedisCommand(&text, &command)) {
         char bytes[8192];
         const ssize_t count = recv(fd, bytes, sizeof bytes, 0);
-        if (count <= 0) return;
+        if (count <= 0) {
+          ++left_;
+          return;
+        }
         text.append(bytes, static_cast<size_t>(count));
       }
     }
@@ -184,6 +190,7 @@ class RedisDouble {
   const Handler handler_;
   int listener_ = -1;
   int port_ = 0;
+  std::atomic<int> left_ = 0;
   std::mutex handling_;
   std::mutex mutex_;  // guards:
   std::vector<int> connections_;

@@ -1,7 +1,7 @@
 // needs: redis
 // scripts/step.lua against a real server, through the commands and replies of wire.h.
 // program: stores
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <filesystem>
 #include <fstream>
@@ -33,12 +33,12 @@ class RedisStepTest : public ::testing::Test {
     EXPECT_EQ(redisGetReply(context_.get(), &reply), REDIS_OK) << context_->errstr;
     return RedisReply(static_cast<redisReply*>(reply));
   }
-  // `rest`: the arguments behind the three that come first.
+  // `rest`: the arguments behind the four that come first.
   RedisReply Step(const std::vector<std::string>& keys, const std::string& now, int checks,
                   int reads, const std::vector<std::string>& rest) {
     RedisCommand command("EVAL", script_, keys.size());
     for (const std::string& key : keys) command.Add(key);
-    command.Add(now).Add(checks).Add(reads);
+    command.Add(now).Add(checks).Add(reads).Add(0);
     for (const std::string& argument : rest) command.Add(argument);
     const RedisReply reply = Call(command);
     EXPECT_FALSE(reply.is_error()) << reply.text();
@@ -263,6 +263,24 @@ TEST_F(RedisStepTest, AStepIsBuiltOfItsPartsAndCalledByItsDigest) {
   EXPECT_EQ(reply[2][0][2].text(), "one") << "reads come before writes";
   EXPECT_EQ(reply[2][1][0].text(), "a");
   EXPECT_EQ(Get("run", "s"), "two");
+}
+
+TEST_F(RedisStepTest, AStepDoesTheSameWhenRedisIsToldOfOneKeyOnly) {
+  RedisStep step;
+  step.Expect(RedisStep::Check::kAbsent, "run", "s");
+  step.Read("move_keys", "keys", step.Key("heir"));
+  step.Write("HSET", "run", "s", "one");
+  step.Write("SADD", "held", "a");
+  Call(RedisCommand("ZADD", "keys", 7, "k"));
+  const RedisCommand command = step.Command("EVAL", script_, std::nullopt, "absent");
+  EXPECT_THAT(command.Bytes(), ::testing::HasSubstr("\r\n$1\r\n1\r\n$6\r\nabsent\r\n"));
+  const RedisReply done = Call(command);
+  ASSERT_EQ(done[0].number(), 0) << done.text();
+  EXPECT_EQ(Get("run", "s"), "one");
+  EXPECT_EQ(Call(RedisCommand("SMEMBERS", "held"))[0].text(), "a");
+  EXPECT_EQ(Call(RedisCommand("ZSCORE", "heir", "k")).number(), 7);
+  EXPECT_EQ(Call(RedisCommand("EXISTS", "absent", "keys")).number(), 0);
+  EXPECT_EQ(Call(command)[0].number(), 1) << "it is there now";
 }
 
 TEST_F(RedisStepTest, MembersOfAKeyGoTogetherAndMoreThanACallTakesInSome) {

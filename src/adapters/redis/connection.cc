@@ -18,7 +18,7 @@ RedisLoop::Micros MicrosOf(Duration duration) {
 
 }  // namespace
 
-RedisConnection::RedisConnection(RedisAddress address, RedisNodes& nodes, uint16_t slot,
+RedisConnection::RedisConnection(RedisAddress address, RedisNodes& nodes, std::optional<uint16_t> slot,
                                  std::vector<RedisCommand> greeting, uint64_t jitter, Owner* owner)
     : address_(std::move(address)),
       nodes_(nodes),
@@ -34,7 +34,7 @@ void RedisConnection::Connect() {
   out_.clear();
   appended_ = written_ = 0;
   if (InCluster()) {
-    const RedisPlace* const owner = ask_owner_ ? nodes_.OwnerOf(slot_) : nullptr;
+    const RedisPlace* const owner = ask_owner_ ? nodes_.OwnerOf(*slot_) : nullptr;
     const RedisPlace& place = owner != nullptr ? *owner : nodes_.Any(seeds_tried_++);
     address_.host = place.host;
     address_.port = place.port;
@@ -80,7 +80,7 @@ void RedisConnection::Greet() {
 
 void RedisConnection::OnGreeted() {
   if (InCluster()) {
-    const RedisPlace* const owner = nodes_.OwnerOf(slot_);
+    const RedisPlace* const owner = nodes_.OwnerOf(*slot_);
     if (owner != nullptr && *owner != Place()) return GoTo(RedisPlace(*owner));
   }
   state_ = State::kReady;
@@ -93,7 +93,7 @@ void RedisConnection::OnGreeted() {
 
 // At once, the first time; then two servers disagree, or the owner is away.
 void RedisConnection::GoTo(const RedisPlace& owner) {
-  Status why = Unavailable(fmt::format("Redis at {} does not have slot {}, but {}:{} has", address_.Name(), slot_,
+  Status why = Unavailable(fmt::format("Redis at {} does not have slot {}, but {}:{} has", address_.Name(), *slot_,
                                        owner.host, owner.port));
   if (std::exchange(redirected_, true)) return Lose(std::move(why));
   ask_owner_ = true;
@@ -105,7 +105,8 @@ void RedisConnection::Append(const RedisCommand& command, Callback<void(Reply)> 
   const size_t before = out_.size();
   command.AppendTo(out_);
   appended_ += static_cast<int64_t>(out_.size() - before);
-  pending_.push_back({std::move(done), appended_, RedisLoop::Now(), pushes});
+  used_ = RedisLoop::Now();
+  pending_.push_back({std::move(done), appended_, used_, pushes});
 }
 
 void RedisConnection::Send(const RedisCommand& command, Callback<void(Reply)> done) {
@@ -186,12 +187,17 @@ void RedisConnection::Deliver(RedisReply reply) {
   Pending first = std::move(pending_.front());
   pending_.pop_front();
   if (state_ == State::kReady && !reply.is_error()) ComeToSomething();
-  if (state_ == State::kReady && reply.is_error() && AsksToReconnect(reply.text())) {
+  if (state_ == State::kReady && reply.is_error() && TurnsAway(reply.text())) {
     if (reply.text().starts_with("MOVED")) nodes_.LearnMove(reply.text(), Place());
     turned_away_ = RedisLoop::Now();
     Lose(StatusOfError(reply.text()));  // before the answer: who gets it sees that there is no connection
   }
   first.done(std::move(reply));
+}
+
+// A server that was asked for once may well say that the slot is elsewhere: it serves others that it does have.
+bool RedisConnection::TurnsAway(std::string_view error) const {
+  return AsksToReconnect(error) && (slot_ || !error.starts_with("MOVED"));
 }
 
 void RedisConnection::OnPush(const RedisReply& message) {
@@ -212,11 +218,12 @@ void RedisConnection::ComeToSomething() {
 RedisLoop::Micros RedisConnection::Deadline() {
   switch (state_) {
     case State::kResting:
+      return owner_->Wants(*this) ? deadline_ : -1;
     case State::kConnecting:
       return deadline_;
     case State::kGreeting:
     case State::kReady:
-      if (pending_.empty()) return -1;
+      if (pending_.empty()) return slot_ ? -1 : used_ + MicrosOf(address_.reply_timeout);
       return pending_.front().since + MicrosOf(address_.reply_timeout);
     case State::kClosed:
       return -1;
@@ -226,6 +233,7 @@ RedisLoop::Micros RedisConnection::Deadline() {
 
 void RedisConnection::OnDeadline() {
   if (state_ == State::kResting) return Connect();
+  if (state_ == State::kReady && pending_.empty()) return Rest(Unavailable("nobody has wanted it for a while"));
   if (state_ == State::kConnecting && socket_->BeginNext()) {
     deadline_ = RedisLoop::Now() + MicrosOf(address_.connect_timeout);
     return;

@@ -1,6 +1,6 @@
 // RedisConnection: commands out, replies in, in order and without waiting for each other; and the
 // same again after the connection is lost, with back-off. In a cluster it is always one to the server
-// that has its slot.
+// that has its slot, or, for no slot, to one server and only while somebody wants it.
 //
 // On its loop's thread only, but for the constructor.
 #pragma once
@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "address.h"
@@ -36,19 +37,23 @@ class RedisConnection final : public RedisLoop::Waiter {
     virtual void OnLost(RedisConnection& connection) = 0;
     // What the server sends a subscriber.
     virtual void OnPush(const RedisReply& message) = 0;
+    // Whether to connect.
+    virtual bool Wants(const RedisConnection&) const { return true; }
   };
   // A server's error is a reply, too. kUnavailable: the command has certainly not been executed;
   // kUnknown: perhaps.
   using Reply = StatusOr<RedisReply>;
 
   // `jitter` is any number. `greeting` is sent first on each connection, after AUTH and SELECT, and must be
-  // answered without error. `nodes` knows where `slot` is; not asked for a Unix socket.
-  RedisConnection(RedisAddress address, RedisNodes& nodes, uint16_t slot,
+  // answered without error. `nodes` knows where `slot` is; not asked for a Unix socket. No slot: to `address` and nowhere
+  // else, until it has rested for as long as a reply may take.
+  RedisConnection(RedisAddress address, RedisNodes& nodes, std::optional<uint16_t> slot,
                   std::vector<RedisCommand> greeting, uint64_t jitter, Owner* owner);
 
   bool connected() const { return state_ == State::kReady; }
   // Of the server, for messages.
   std::string Name() const { return address_.Name(); }
+  RedisPlace Place() const { return {address_.host, address_.port}; }
   // Whether each place that is known has been tried since there last was a connection that served.
   bool tried_all() const { return InCluster() ? seeds_tried_ >= nodes_.count() : failures_ > 0; }
   // Why there is no connection; OK: there is.
@@ -80,8 +85,8 @@ class RedisConnection final : public RedisLoop::Waiter {
     size_t pushes = 0;  // that answer it instead of a reply, and are still to come
   };
 
-  bool InCluster() const { return address_.socket.empty(); }  // possibly
-  RedisPlace Place() const { return {address_.host, address_.port}; }
+  bool InCluster() const { return slot_ && address_.socket.empty(); }  // possibly
+  bool TurnsAway(std::string_view error) const;
 
   void Connect();
   void Greet();
@@ -97,7 +102,7 @@ class RedisConnection final : public RedisLoop::Waiter {
 
   RedisAddress address_;
   RedisNodes& nodes_;
-  const uint16_t slot_;
+  const std::optional<uint16_t> slot_;
   const std::vector<RedisCommand> greeting_;
   Owner* const owner_;
   uint64_t jitter_;
@@ -111,6 +116,7 @@ class RedisConnection final : public RedisLoop::Waiter {
   size_t endpoint_ = 0;       // of the host's addresses, the one that was reached last
   std::optional<RedisLoop::Micros> turned_away_;  // when a server that had greeted last refused to serve
   RedisLoop::Micros deadline_ = 0;  // to connect again, or to have connected
+  RedisLoop::Micros used_ = 0;      // last
   std::unique_ptr<RedisSocket> socket_;
   std::unique_ptr<redisReader, void (*)(redisReader*)> reader_{nullptr, redisReaderFree};
   std::string out_;

@@ -58,18 +58,21 @@ void RedisNodes::LearnSlots(const RedisReply& reply, const RedisPlace& from) {
   }
 }
 
-void RedisNodes::LearnMove(std::string_view error, const RedisPlace& from) {
+std::optional<RedisPlace> RedisNodes::RedirectOf(std::string_view error, const RedisPlace& from) {
   const size_t slot = error.find(' ');
   const size_t place = error.rfind(' ');
   const size_t colon = error.rfind(':');
-  if (slot == error.npos || place <= slot || colon == error.npos || colon < place) return;
+  if (slot == error.npos || place <= slot || colon == error.npos || colon < place) return std::nullopt;
   const std::string_view host = error.substr(place + 1, colon - place - 1);
-  RedisPlace owner{host.empty() ? from.host : std::string(host),
-                   std::string(error.substr(colon + 1))};
+  return RedisPlace{host.empty() ? from.host : std::string(host), std::string(error.substr(colon + 1))};
+}
+
+void RedisNodes::LearnMove(std::string_view error, const RedisPlace& from) {
+  std::optional<RedisPlace> owner = RedirectOf(error, from);
+  if (!owner) return;
   is_cluster_ = true;
-  Add(owner);
-  moved_[static_cast<uint16_t>(RedisNumber(error.substr(slot + 1, place - slot - 1)))] =
-      std::move(owner);
+  Add(*owner);
+  moved_[static_cast<uint16_t>(RedisNumber(error.substr(error.find(' ') + 1)))] = *std::move(owner);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,9 @@ class RedisNodes {
   void LearnSlots(const RedisReply& reply, const RedisPlace& from);
   // "MOVED 3999 127.0.0.1:6381": the newer word on one slot.
   void LearnMove(std::string_view error, const RedisPlace& from);
+
+  // "ASK 3999 127.0.0.1:6381", or as above: where to go; none: it does not say.
+  static std::optional<RedisPlace> RedirectOf(std::string_view error, const RedisPlace& from);
 
  private:
   struct Range {

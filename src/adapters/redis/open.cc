@@ -46,8 +46,13 @@ RedisStore::RedisStore(RedisShared& shared, int partition)
                 {RedisCommand("SCRIPT", "LOAD", kRedisStepScript)}, shared.runtime.Random(), this),
       subscriber_(shared.address, shared.nodes, RedisNodes::SlotOf(keys_.prefix), {},
                   shared.runtime.Random(), this),
+      redirects_(shared.address, shared.nodes, shared.loop, shared.runtime.Random(), [this] {
+        ++incarnation_;
+        noted_ends_.Clear();
+        RecallSessions();
+      }),
       look_again_([this] { LookAgain(); }),
-      script_(commands_, shared.nodes, keys_.absent, clock_),
+      script_(commands_, redirects_, shared.nodes, keys_.absent, clock_),
       lanes_(keys_, writer_, script_, clock_, {shared.options.resend, shared.options.closed_keep}, this) {
   writer_.random = fmt::format("{:x}", shared.runtime.Random());
   if (partition == 0) shared.clock = &clock_;
@@ -64,6 +69,7 @@ void RedisStore::Open(int partitions, Callback<void(StatusOr<int>)> done) {
 void RedisStore::Close() {
   commands_.Close();
   subscriber_.Close();
+  redirects_.Close();
 }
 
 void RedisStore::FinishOpening(Status status) {

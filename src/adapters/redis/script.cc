@@ -5,8 +5,18 @@
 
 #include <array>
 #include <utility>
+#include <vector>
+
+#include "gather.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
+namespace {
+
+bool IsError(const RedisConnection::Reply& reply, std::string_view code) {
+  return reply.ok() && reply->is_error() && reply->text().starts_with(code);
+}
+
+}  // namespace
 
 std::string RedisScriptDigest() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
@@ -34,27 +44,61 @@ void RedisScript::Send(RedisStep step, std::optional<Time> now,
                        Callback<void(StatusOr<RedisStepReply>)> done) {
   if (!clock_.is_servers()) now.reset();
   if (nodes_.is_cluster()) step.Key(absent_);
-  const RedisCommand command = step.Command("EVALSHA", digest_, now);
-  connection_.Send(command, [this, now, step = std::move(step),
-                             done = std::move(done)](RedisConnection::Reply reply) mutable {
-    const bool writes = step.changes();
-    const bool forgotten =
-        reply.ok() && reply->is_error() && reply->text().starts_with("NOSCRIPT");
-    if (!forgotten) return Answer(reply, writes, done);
-    connection_.Send(
-        step.Command("EVAL", kRedisStepScript, now),
-        [this, writes, done = std::move(done)](RedisConnection::Reply again) mutable {
-          Answer(again, writes, done);
-        });
+  SendHere(std::make_unique<Call>(std::move(step), now, std::move(done)), /*in_full=*/false);
+}
+
+RedisCommand RedisScript::CommandOf(const Call& call, bool in_full, std::optional<std::string_view> declared) const {
+  return in_full ? call.step.Command("EVAL", kRedisStepScript, call.now, declared)
+                 : call.step.Command("EVALSHA", digest_, call.now, declared);
+}
+
+// To the server that has the slot.
+void RedisScript::SendHere(std::unique_ptr<Call> call, bool in_full) {
+  const RedisCommand command = CommandOf(*call, in_full);
+  connection_.Send(command, [this, in_full, call = std::move(call)](const RedisConnection::Reply& reply) mutable {
+    if (!in_full && IsError(reply, "NOSCRIPT")) return SendHere(std::move(call), /*in_full=*/true);
+    if (IsError(reply, "ASK")) return FollowRedirect(std::move(call), std::string(reply->text()));
+    Answer(reply, *call);
   });
 }
 
-void RedisScript::Answer(const RedisConnection::Reply& reply, bool writes,
-                         Callback<void(StatusOr<RedisStepReply>)>& done) {
+// The step can be done there when none of its keys is left here; none comes back while the slot is on the move. Before 7.0.3,
+// Redis also sends away whoever names keys of which only some have left. So each is asked for by itself: if that is sent
+// away, too, the key has left.
+void RedisScript::FollowRedirect(std::unique_ptr<Call> call, std::string redirect) {
+  const std::optional<RedisPlace> there = RedisNodes::RedirectOf(redirect, connection_.Place());
+  const auto& keys = call->step.keys();
+  const size_t count = keys.size();
+  if (!there || count == 0) return call->done(StatusOfError(redirect));
+  std::vector<RedisCommand> looks;
+  for (const auto& [key, place] : keys) looks.emplace_back("EXISTS", key);
+  const Gather<RedisConnection::Reply> gather(
+      count, [this, there = *there, redirect = std::move(redirect),
+              call = std::move(call)](const std::vector<RedisConnection::Reply>& replies) mutable {
+        for (const RedisConnection::Reply& reply : replies) {
+          if (reply.ok() && reply->is_error() && reply->text() == redirect) continue;
+          return call->done(Unavailable(fmt::format("only some keys of the step have moved yet: {}", redirect)));
+        }
+        SendThere(std::move(call), there, /*in_full=*/false);
+      });
+  for (size_t i = 0; i < count; ++i) connection_.Send(looks[i], gather.Place(i));
+}
+
+// To the one that is about to get the slot, which is not asked to send it on: two that did so would never end.
+void RedisScript::SendThere(std::unique_ptr<Call> call, const RedisPlace& there, bool in_full) {
+  RedisCommand command = CommandOf(*call, in_full, absent_);
+  redirects_.Send(there, std::move(command),
+                  [this, there, in_full, call = std::move(call)](const RedisConnection::Reply& reply) mutable {
+                    if (!in_full && IsError(reply, "NOSCRIPT")) return SendThere(std::move(call), there, /*in_full=*/true);
+                    Answer(reply, *call);
+                  });
+}
+
+void RedisScript::Answer(const RedisConnection::Reply& reply, Call& call) {
   Status status = reply.ok() ? Status() : reply.status();
   if (reply.ok() && reply->is_error()) status = StatusOfError(reply->text());
-  if (status.code() == StatusCode::kUnknown && !writes) status = Unavailable(MessageOf(status));
-  if (!status.ok()) return done(std::move(status));
+  if (status.code() == StatusCode::kUnknown && !call.step.changes()) status = Unavailable(MessageOf(status));
+  if (!status.ok()) return call.done(std::move(status));
   const Time time = FromMicros((*reply)[1].number());
   const auto outcome = static_cast<RedisStepReply::Outcome>((*reply)[0].number());
   if (outcome == RedisStepReply::Outcome::kWrongTime) {
@@ -62,7 +106,7 @@ void RedisScript::Answer(const RedisConnection::Reply& reply, bool writes,
   } else {
     clock_.Learn(time);
   }
-  done(RedisStepReply{outcome, (*reply)[2]});
+  call.done(RedisStepReply{outcome, (*reply)[2]});
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

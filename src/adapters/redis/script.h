@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include "marathon/runtime.h"
 #include "marathon/time.h"
 #include "nodes.h"
+#include "redirects.h"
 #include "step.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -61,8 +63,10 @@ class RedisScript {
   // `absent`: a key of the same slot that is never there. While a slot of a cluster is on the move, a command that asks for
   // a key which is not there is refused: the whole script before it begins, if it names the key, or else only one of its
   // writes, behind others that have been made.
-  RedisScript(RedisConnection& connection, const RedisNodes& nodes, std::string absent, RedisClock& clock)
+  RedisScript(RedisConnection& connection, RedisRedirects& redirects, const RedisNodes& nodes, std::string absent,
+              RedisClock& clock)
       : connection_(connection),
+        redirects_(redirects),
         nodes_(nodes),
         absent_(std::move(absent)),
         clock_(clock),
@@ -74,10 +78,20 @@ class RedisScript {
             Callback<void(StatusOr<RedisStepReply>)> done);
 
  private:
-  void Answer(const RedisConnection::Reply& reply, bool writes,
-              Callback<void(StatusOr<RedisStepReply>)>& done);
+  struct Call {
+    RedisStep step;
+    std::optional<Time> now;
+    Callback<void(StatusOr<RedisStepReply>)> done;
+  };
+
+  void SendHere(std::unique_ptr<Call> call, bool in_full);
+  void FollowRedirect(std::unique_ptr<Call> call, std::string redirect);
+  void SendThere(std::unique_ptr<Call> call, const RedisPlace& there, bool in_full);
+  RedisCommand CommandOf(const Call& call, bool in_full, std::optional<std::string_view> declared = std::nullopt) const;
+  void Answer(const RedisConnection::Reply& reply, Call& call);
 
   RedisConnection& connection_;
+  RedisRedirects& redirects_;
   const RedisNodes& nodes_;
   const std::string absent_;
   RedisClock& clock_;

@@ -48,15 +48,20 @@ void RedisStep::Expect(Check check, std::string_view key, std::string_view field
 }
 
 RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
-                                std::optional<Time> now) const {
-  RedisCommand command(how, script, key_names_.count());
-  command.Add(key_names_);
+                                std::optional<Time> now, std::optional<std::string_view> declared) const {
+  RedisCommand command(how, script);
+  if (declared.has_value()) {
+    command.Add(1).Add(*declared);
+  } else {
+    command.Add(key_names_.count()).Add(key_names_);
+  }
   if (now.has_value()) {
     command.Add(ToMicros(*now));
   } else {
     command.Add(std::string_view());
   }
-  command.Add(checks_.size()).Add(reads_);
+  command.Add(checks_.size()).Add(reads_).Add(declared.has_value() ? key_names_.count() : 0);
+  if (declared.has_value()) command.Add(key_names_);
   checks_.AppendTo(command);
   command.Add(read_).Add(write_);
   gathered_.AppendTo(command);

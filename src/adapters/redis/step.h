@@ -38,6 +38,8 @@ class RedisStep {
 
   // The place of a key in KEYS, for commands that take further keys as arguments.
   int64_t Key(std::string_view key);
+  // Each with its place.
+  const std::map<std::string, int64_t, std::less<>>& keys() const { return keys_; }
 
   void Expect(Check check, std::string_view key, std::string_view field, std::string_view value = {});
   template <class... Args>
@@ -73,8 +75,10 @@ class RedisStep {
   int writes() const { return writes_; }
   bool changes() const { return changes_ || writes_ > 0; }
 
-  // `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked.
-  RedisCommand Command(std::string_view how, std::string_view script, std::optional<Time> now) const;
+  // `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked. `declared`: the only
+  // key that Redis is told of as one; the names of the others are arguments.
+  RedisCommand Command(std::string_view how, std::string_view script, std::optional<Time> now,
+                       std::optional<std::string_view> declared = std::nullopt) const;
 
  private:
   template <class... Args>

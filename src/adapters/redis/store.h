@@ -36,6 +36,7 @@
 #include "marathon/task_queue.h"
 #include "nodes.h"
 #include "noted_ends.h"
+#include "redirects.h"
 #include "script.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -207,6 +208,7 @@ class RedisStore final : public StateStore,
   RedisWriter writer_;
   NotedEnds noted_ends_;
   RedisConnection commands_, subscriber_;
+  RedisRedirects redirects_;
   RedisTimer look_again_;
   bool hears_ = false;    // what others push
   int deaf_looks_ = 0;    // without hearing it

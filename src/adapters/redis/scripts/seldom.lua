@@ -62,9 +62,13 @@ function verbs.unhold(blob, holders, run, grace)
   if call('EXISTS', KEYS[tonumber(holders)]) == 0 then call('PEXPIRE', blob, grace) end
 end
 
--- All of them become another run's; answers go the same way.
+-- All of them become another run's; answers go the same way. A command over two keys needs both while their slot is on the
+-- move, so there is one to be overwritten.
 function verbs.move_keys(keys, to)
-  if call('EXISTS', keys) == 1 then call('RENAME', keys, KEYS[tonumber(to)]) end
+  if call('EXISTS', keys) == 0 then return end
+  to = KEYS[tonumber(to)]
+  call('SET', to, '')
+  call('RENAME', keys, to)
 end
 
 -- Answers of one kind become one of another, as of `seen`.

@@ -1,14 +1,14 @@
 -- One atomic step: checks, then reads, then writes. Nothing is written unless every check holds, since
 -- Redis rolls nothing back.
 --
--- ARGV: now, checks, reads, then the checks and the reads and the writes, one behind the other.
+-- ARGV: now, checks, reads, names, then the names and the checks and the reads and the writes, one behind the other.
 --   now     the caller's idea of this server's time in microseconds, by which it has decided; empty: its
 --           own clock rules
 --   check   kind, key, count, count arguments: '=' these fields have these values, '+' these fields are
 --                                        there, '-' are not; 'n' the set has so many members
 --   read,   name, key, count, count arguments: a command, or one of `verbs`, which are in lower case
 --   write
--- Keys are given by their place in KEYS.
+-- Keys are given by their place in KEYS, which `names` take, if there are any.
 -- Answers {0, time, replies to the reads}, {1, time, number of the check that does not hold}, or
 -- {2, time} when `now` is too far from the time.
 
@@ -196,7 +196,11 @@ local time_text = string.format('%.0f', time)
 local now = tonumber(ARGV[1])
 if now and (now > time or now < time - STALE_MICROS) then return {2, time_text} end
 
-local at = 4
+-- A server that is about to get their slot runs no script that declares several keys unless all are there.
+local names = tonumber(ARGV[4])
+for i = 1, names do KEYS[i] = ARGV[4 + i] end
+
+local at = 5 + names
 -- The next check, read or write: what and of which key, and the places of its arguments, from and to.
 local function next_part()
   local name, key, from = ARGV[at], KEYS[tonumber(ARGV[at + 1])], at + 3
