@@ -16,7 +16,7 @@ RedisPartitions::RedisPartitions(RedisAddress address, std::vector<RedisPlace> p
       domain_(fmt::format("redis:{}/{}?namespace={}", shared_.address.Name(),
                           shared_.address.database, shared_.name_space)) {
   shared_.send_hints = [this](std::vector<TaskHint> hints) {
-    SendHints(std::move(hints), [](const Status&) {});
+    GiveBack(std::move(hints), [](const Status&) {});
   };
 }
 

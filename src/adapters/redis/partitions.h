@@ -95,6 +95,8 @@ class RedisPartitions final : public StateStore, public TaskQueue {
   RedisStore& Of(std::string_view name) const;
   // Gives each hint to its partition; on the loop's thread.
   void SendHints(std::vector<TaskHint> hints, DoneStatus done, bool given_back = false);
+  // Those that were taken, in their order.
+  void GiveBack(std::vector<TaskHint> hints, DoneStatus done);
   // Calls all partitions; `done` gets all their answers.
   template <class Result, class Call>
   void OnAll(Call call, Callback<void(std::vector<Result>)> done);

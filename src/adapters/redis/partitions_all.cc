@@ -318,6 +318,14 @@ void RedisPartitions::SendHints(std::vector<TaskHint> hints, DoneStatus done, bo
   for (auto& [store, part] : parts) store->SendHints(std::move(part), gather.Place(i++), given_back);
 }
 
+// Activities' were the first of those that wait, and are so again; turns' go behind.
+void RedisPartitions::GiveBack(std::vector<TaskHint> hints, DoneStatus done) {
+  const auto activities = std::stable_partition(hints.begin(), hints.end(),
+                                                [](const TaskHint& hint) { return hint.kind == TaskKind::kTurn; });
+  std::reverse(activities, hints.end());
+  SendHints(std::move(hints), std::move(done), /*given_back=*/true);
+}
+
 void RedisPartitions::Send(std::vector<TaskHint> hints, DoneStatus done) {
   shared_.loop.Post([this, hints = std::move(hints), done = std::move(done)]() mutable {
     SendHints(std::move(hints), std::move(done));
@@ -336,9 +344,9 @@ void RedisPartitions::Ack(std::vector<std::string>, DoneStatus done) { done(Stat
 
 void RedisPartitions::Nack(std::vector<Delivery> deliveries, DoneStatus done) {
   std::vector<TaskHint> hints;
-  for (auto last = deliveries.rbegin(); last != deliveries.rend(); ++last) hints.push_back(std::move(last->hint));
+  for (Delivery& delivery : deliveries) hints.push_back(std::move(delivery.hint));
   shared_.loop.Post([this, hints = std::move(hints), done = std::move(done)]() mutable {
-    SendHints(std::move(hints), std::move(done), /*given_back=*/true);
+    GiveBack(std::move(hints), std::move(done));
   });
 }
 
@@ -347,7 +355,7 @@ void RedisPartitions::StopReceiving(const SessionId& session) {
   shared_.loop.Post([this, session] {
     for (const auto& store : stores_) store->StopFetching(session);
     // What was fetched for it, others may have.
-    SendHints(shared_.hub.TakeWaiting(), [](const Status&) {});
+    GiveBack(shared_.hub.TakeWaiting(), [](const Status&) {});
   });
 }
 
