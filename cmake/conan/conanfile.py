@@ -44,10 +44,6 @@ class Marathon(ConanFile):
         for folder in ("cmake", "include", "src"):  # by folder: copy() would walk through build/ as well
             copy(self, "*", self._root / folder, target / folder)
 
-    def configure(self):
-        if self.options.agent:
-            self.options.llm = True
-
     def layout(self):
         self.folders.root = "../.."
         self.folders.build = "build/conan"
@@ -65,7 +61,7 @@ class Marathon(ConanFile):
             self.requires("hiredis/[>=1.0]")
         if self.options.redis or self.options.sqs:
             self.requires("openssl/[>=3]")
-        if self.options.sqs or self.options.llm:
+        if self._has("net"):
             self.requires("libcurl/[>=7.84]")
         if self.options.agent:
             self.requires("valijson/[>=0.6]")
@@ -80,7 +76,7 @@ class Marathon(ConanFile):
         toolchain = CMakeToolchain(self)
         toolchain.user_presets_path = False  # no file of it among the sources
         for option in OPTIONS:
-            toolchain.cache_variables[f"MARATHON_{option.upper()}"] = bool(self.options.get_safe(option))
+            toolchain.cache_variables[f"MARATHON_{option.upper()}"] = self._has(option)
         for ours in ("TESTS", "EXAMPLES", "BENCH"):
             toolchain.cache_variables[f"MARATHON_BUILD_{ours}"] = False
         toolchain.generate()
@@ -103,8 +99,13 @@ class Marathon(ConanFile):
         self._component("marathon", [*core, "spdlog::spdlog"], defines=["MARATHON_COMPILED"])
         self._component("header_only", core)
         for name, needs in NEEDS.items():
-            if self.options.get_safe(name) or name == "net" and (self.options.sqs or self.options.llm):
+            if self._has(name):
                 self._component(name, ["marathon", *needs])
+
+    # Whether an option, or what needs it, brings a component.
+    def _has(self, name):
+        users = {"net": ["sqs", "llm", "agent"], "llm": ["agent"]}.get(name, [])
+        return any(bool(self.options.get_safe(one)) for one in [name, *users])
 
     def _component(self, name, requires, defines=()):
         component = self.cpp_info.components[name]
