@@ -478,9 +478,9 @@ class EndElsewhereTest : public ::testing::Test {
     starter_->Await({.run = run}, [end](StatusOr<RunSnapshot> answer) { end->set_value(std::move(answer)); });
     return end->get_future();
   }
-  // What is asked of the server before this returns includes all that the starter has to ask.
-  StatusOr<RunSnapshot> Read() {
-    return Await<StatusOr<RunSnapshot>>([&](auto done) { starter_->Read({.run = run_}, done); });
+  // What `store` has had to ask of the server, it has asked before this returns.
+  StatusOr<RunSnapshot> ReadBy(const std::shared_ptr<StateStore>& store) {
+    return Await<StatusOr<RunSnapshot>>([&](auto done) { store->Read({.run = run_}, done); });
   }
   static void ExpectCompleted(std::future<StatusOr<RunSnapshot>> end) {
     ASSERT_EQ(end.wait_for(std::chrono::microseconds(kPatience)), std::future_status::ready);
@@ -500,10 +500,11 @@ class EndElsewhereTest : public ::testing::Test {
 
 TEST_F(EndElsewhereTest, IsToldToTheStarterWithoutAQuestion) {
   Start(run_);
+  EXPECT_TRUE(ReadBy(other_).ok());
   const int64_t before = StepsOf(server_);
   auto end = AwaitEnd(run_);
-  EXPECT_TRUE(Read().ok());
-  EXPECT_EQ(StepsOf(server_), before + 1) << "more than what Read asks";
+  EXPECT_TRUE(ReadBy(starter_).ok());
+  EXPECT_EQ(StepsOf(server_), before + 1) << "more than what is read";
   End(run_);
   ExpectCompleted(std::move(end));
 }
