@@ -295,10 +295,10 @@ TEST(RedisServerTest, AnEndIsFoundByWhoMayNotHearOfItAnyMore) {
   ASSERT_TRUE(run.ok()) << run.status();
   const auto described = run->Describe();
   ASSERT_TRUE(described.ok()) << described.status();
-  auto result = std::async(std::launch::async, [&] { return deaf->Find("w").Result<int>(kPatience); });
   const std::string await = "HGET marathon:{default:0}:r:1:w" + described->run.key.run_id + " w";
   const std::string of_starter = Ask(server, await.c_str());
   EXPECT_NE(of_starter, "");
+  auto result = std::async(std::launch::async, [&] { return deaf->Find("w").Result<int>(kPatience); });
   ASSERT_TRUE(Eventually([&] { return Ask(server, await.c_str()) != of_starter; }));
   ASSERT_EQ(Ask(server, "ACL SETUSER wf resetchannels"), "OK");  // which ends connections that listen
   WalkThrough(*run, [](int) {});

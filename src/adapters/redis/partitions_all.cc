@@ -318,12 +318,18 @@ void RedisPartitions::SendHints(std::vector<TaskHint> hints, DoneStatus done, bo
   for (auto& [store, part] : parts) store->SendHints(std::move(part), gather.Place(i++), given_back);
 }
 
-// Activities' were the first of those that wait, and are so again; turns' go behind.
+// Activities' were the first of those that wait, and are so again, the last of them first; turns' go behind, and stand
+// before them here. By hand: std::stable_partition is deprecated in parts, as clang sees libstdc++ 12.
 void RedisPartitions::GiveBack(std::vector<TaskHint> hints, DoneStatus done) {
-  const auto activities = std::stable_partition(hints.begin(), hints.end(),
-                                                [](const TaskHint& hint) { return hint.kind == TaskKind::kTurn; });
-  std::reverse(activities, hints.end());
-  SendHints(std::move(hints), std::move(done), /*given_back=*/true);
+  std::vector<TaskHint> sorted;
+  sorted.reserve(hints.size());
+  for (TaskHint& hint : hints) {
+    if (hint.kind == TaskKind::kTurn) sorted.push_back(std::move(hint));
+  }
+  for (auto hint = hints.rbegin(); hint != hints.rend(); ++hint) {
+    if (hint->kind != TaskKind::kTurn) sorted.push_back(std::move(*hint));
+  }
+  SendHints(std::move(sorted), std::move(done), /*given_back=*/true);
 }
 
 void RedisPartitions::Send(std::vector<TaskHint> hints, DoneStatus done) {
