@@ -20,6 +20,7 @@
 
 #include "../../src/adapters/redis/script.h"
 #include "../../src/adapters/redis/socket.h"
+#include "../answers.h"
 #include "../redis_double.h"
 #include "marathon/adapters/redis.h"
 #include "marathon/marathon.h"
@@ -88,14 +89,6 @@ class RedisFaultsTest : public ::testing::Test {
     const auto url = ParseBackendUrl("redis://" + hosts + "/0" + parameters);
     EXPECT_TRUE(url.ok()) << url.status();
     return RedisBackend({.log = log_}).open(*url, runtime_);
-  }
-  template <class Reply, class Call>
-  static Reply Await(Call call) {
-    auto reply = std::make_shared<std::promise<Reply>>();
-    auto future = reply->get_future();
-    call([reply](Reply given) { reply->set_value(std::move(given)); });
-    if (future.wait_for(kPatience) != std::future_status::ready) return DeadlineExceeded("no answer");
-    return future.get();
   }
   static StatusOr<RunSnapshot> Read(Ports& ports) {
     return Await<StatusOr<RunSnapshot>>([&](auto done) { ports.store->Read({.run = {"w", "r"}}, done); });

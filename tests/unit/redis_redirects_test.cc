@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "../answers.h"
 #include "../redis_double.h"
 #include "marathon/adapters/redis.h"
 #include "marathon/marathon.h"
@@ -66,14 +67,6 @@ class RedisRedirectsTest : public ::testing::Test {
     start.workflow_type = start.request_id = "w";
     start.messages.push_back({0, "", WorkflowStarted{.workflow_type = "w"}});
     return Await<StatusOr<StartReply>>([&](auto done) { ports_.store->Start(start, done); });
-  }
-  template <class Reply, class Call>
-  static Reply Await(Call call) {
-    auto reply = std::make_shared<std::promise<Reply>>();
-    auto future = reply->get_future();
-    call([reply](Reply given) { reply->set_value(std::move(given)); });
-    if (future.wait_for(kPatience) != std::future_status::ready) return DeadlineExceeded("no answer");
-    return future.get();
   }
 
   // What has been asked of a server beyond its greeting, in order.

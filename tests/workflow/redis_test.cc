@@ -1,104 +1,22 @@
 // needs: redis
 // program: histories
-// What is Redis's own: servers that are let in and servers that are refused, servers that restart,
-// forget their scripts or go back in time, and a cluster whose slots move and whose servers die.
+// What is Redis's own: who is let in and who is refused, and servers that restart, forget their scripts or go back in time.
+// tests/workflow/redis_cluster_test.cc has clusters.
 #include <gmock/gmock.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <future>
-#include <set>
-#include <thread>
 
-#include "../../src/adapters/redis/nodes.h"
-#include "../redis_cluster.h"
-#include "fixture.h"
+#include "../answers.h"
 #include "marathon/event_codec.h"
+#include "redis_steps.h"
 
 namespace marathon::tests::redis_test {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr int kSteps = 5;
-
-inline constexpr ActivityDef<int(int)> kDouble{"Double"};
-
-// Every step waits for a signal before it runs.
-Workflow<int> Steps(WorkflowContext& ctx, int x) {
-  for (int i = 0; i < kSteps; ++i) {
-    x += co_await ctx.Receive<int>("go");
-    x = co_await ctx.Run(kDouble, x, {.retry = &kThreeTries});
-  }
-  co_return x;
-}
-constexpr int kStepsFromOne = 94;  // of 1 and five signals of 1: 4, 10, 22, 46, 94
-
-Registry Workflows() {
-  Registry registry;
-  registry.Use(RedisBackend({.log = nullptr}));
-  registry.Use(RedisTlsBackend({.log = nullptr}));
-  registry.Bind(kDouble, [](ActivityContext&, int x) { return 2 * x; });
-  registry.Bind("Steps", Steps);
-  return registry;
-}
-
-StatusOr<Engine> OpenAt(const std::string& url) {
-  return Engine::Open(
-      url, Workflows(),
-      {.turn_threads = 2, .verify_determinism = true, .log = std::make_shared<CollectingLog>()});
-}
-
-// Until the store takes it: a server that is away comes back.
-Status SignalUntilTaken(const Run& run, const std::string& request_id) {
-  Status status;
-  EXPECT_TRUE(Eventually([&] {
-    status = run.Signal("go", 1, {.request_id = request_id});
-    return status.code() != StatusCode::kUnavailable && status.code() != StatusCode::kUnknown;
-  }));
-  return status;
-}
-
-// What has become of a run, for messages.
-std::string HistoryOf(const Run& run) {
-  std::string text;
-  const auto history = run.History();
-  if (!history.ok()) return history.status().ToString();
-  for (const Event& event : *history) text += std::to_string(event.id) + " " + Describe(event.body) + "\n";
-  const auto now = run.Describe();
-  if (!now.ok()) return text + now.status().ToString();
-  return text + std::to_string(now->run.inbox_size) + " messages wait, and " + std::to_string(now->activities.size()) +
-         " activities";
-}
-
-// Signals a run step by step, with `between` after each signal; the result is right.
-template <class Between>
-void WalkThrough(const Run& run, Between between) {
-  for (int i = 0; i < kSteps; ++i) {
-    const Status signaled = SignalUntilTaken(run, std::to_string(i));
-    ASSERT_TRUE(signaled.ok()) << signaled;
-    between(i);
-  }
-  const auto result = run.Result<int>(kPatience);
-  ASSERT_TRUE(result.ok()) << result.status() << "\n" << HistoryOf(run);
-  EXPECT_EQ(*result, kStepsFromOne);
-}
-
-void WalkThrough(const std::string& url) {
-  auto engine = OpenAt(url);
-  ASSERT_TRUE(engine.ok()) << engine.status();
-  auto run = engine->Start("Steps", 1);
-  ASSERT_TRUE(run.ok()) << run.status();
-  WalkThrough(*run, [](int) {});
-}
-
-std::string Ask(RedisServer& server, const char* command) {
-  auto context = server.Connect();
-  if (context == nullptr) return "no connection";
-  const detail::RedisReply reply(static_cast<redisReply*>(redisCommand(context.get(), command)));
-  return std::string(reply.text());
-}
 
 // ---- Who is let in
 
@@ -438,13 +356,6 @@ TEST(RedisServerTest, AnActivityOfWhichTheEndIsLostIsDoneAgain) {
   EXPECT_EQ(*result, 20);
 }
 
-template <class Reply, class Call>
-Reply Await(Call call) {
-  std::promise<Reply> reply;
-  call([&](Reply given) { reply.set_value(std::move(given)); });
-  return reply.get_future().get();
-}
-
 // A run that one store starts and another one ends.
 class EndElsewhereTest : public ::testing::Test {
  protected:
@@ -566,136 +477,6 @@ TEST(RedisServerTest, ATurnOfAnotherConnectionIsRefused) {
   }));
   EXPECT_EQ(commit(before->incarnation).code(), StatusCode::kAborted);
   EXPECT_TRUE(commit(after->incarnation).ok());
-}
-
-// ---- A cluster
-
-TEST(RedisNodesTest, SlotsAreThoseOfTheSpecification) {
-  EXPECT_EQ(detail::RedisNodes::SlotOf("123456789"), 0x31c3);  // its check value
-  EXPECT_EQ(detail::RedisNodes::SlotOf("a{123456789}b"), 0x31c3);
-  EXPECT_EQ(detail::RedisNodes::SlotOf("{}a"), detail::RedisNodes::SlotOf("{}a"));
-  EXPECT_NE(detail::RedisNodes::SlotOf("{}a"), detail::RedisNodes::SlotOf("{}b")) << "no tag";
-}
-
-using Runs = std::vector<Run>;
-
-class RedisClusterTest : public ::testing::Test {
- protected:
-  static RedisCluster& cluster() {
-    static RedisCluster cluster;
-    return cluster;
-  }
-  static int SlotOf(const std::string& name_space, int partition) {
-    return detail::RedisNodes::SlotOf("{" + name_space + ":" + std::to_string(partition) + "}");
-  }
-};
-
-TEST_F(RedisClusterTest, RunsAreSpreadOverPartitionsWhoseNumberStays) {
-  const std::string url = cluster().Url("namespace=spread", /*without=*/1);
-  {
-    auto engine = OpenAt(url);
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    Runs runs;
-    for (int i = 0; i < 40; ++i) {
-      auto run = engine->Start("Steps", 1);
-      ASSERT_TRUE(run.ok()) << run.status();
-      runs.push_back(*std::move(run));
-    }
-    for (const auto& run : runs) WalkThrough(run, [](int) {});
-    std::set<std::string> listed;
-    ListRequest request{.limit = 7};
-    do {
-      const auto page = engine->List(request);
-      ASSERT_TRUE(page.ok()) << page.status();
-      EXPECT_LE(page->runs.size(), 7u);
-      for (const RunRow& row : page->runs) EXPECT_TRUE(listed.insert(row.key.run_id).second);
-      request.page_token = page->next_page_token;
-    } while (!request.page_token.empty());
-    EXPECT_EQ(listed.size(), runs.size()) << "each once";
-  }
-  std::set<std::string> used;
-  for (size_t server = 0; server < RedisCluster::kServers; ++server) {
-    std::string keys = cluster().Call(server, {"KEYS", "marathon:{spread:*}:runs"});
-    for (size_t at = 0; at < keys.size(); at = keys.find('\n', at) + 1) {
-      used.insert(keys.substr(at, keys.find('\n', at) - at));
-    }
-  }
-  EXPECT_GT(used.size(), 10u) << "of 16";
-  const auto other = OpenAt(url + "&partitions=4");
-  EXPECT_EQ(other.status().code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(other.status().message()), HasSubstr("16 partitions"));
-  EXPECT_TRUE(OpenAt(url + "&partitions=16").ok());
-}
-
-// With +cluster|slots as the manual has it, and without: then only redirects tell who has which slots.
-TEST_F(RedisClusterTest, AUserWithOnlyTheRightsOfTheManualIsEnough) {
-  for (const std::string more : {"+cluster|slots", "-cluster|slots"}) {
-    const std::string name = more[0] == '+' ? "with" : "without";
-    for (size_t i = 0; i < RedisCluster::kServers; ++i) {
-      ASSERT_EQ(cluster().Call(i, {"ACL", "SETUSER", name, "on", ">sesame", "~marathon:*", "&marathon:*", "-@all", "+@read",
-                                   "+@write", "+@transaction", "+@connection", "+@pubsub", "+eval", "+evalsha",
-                                   "+script|load", "+time", "-@dangerous", "-keys", "+info", more}),
-                "OK");
-    }
-    std::string url = cluster().Url("namespace=" + name);
-    WalkThrough(url.insert(url.find("//") + 2, name + ":sesame@"));
-    const std::string meta = "marathon:{" + name + ":0}:meta";
-    EXPECT_EQ(cluster().Call(cluster().OwnerOf(SlotOf(name, 0)), {"HGET", meta, "partitions"}), "16");
-  }
-}
-
-TEST_F(RedisClusterTest, SeedsThatAreGoneArePassedOver) {
-  std::string url = cluster().Url("namespace=seeds&partitions=2");
-  for (int i = 0; i < 2; ++i) url.insert(url.find("//") + 2, "127.0.0.1:" + std::to_string(FreePort()) + ",");
-  WalkThrough(url);
-}
-
-// A server that has given its slots away may leave, and those who listen to it would hear nothing.
-TEST_F(RedisClusterTest, WhoListensGoesWithTheSlot) {
-  auto engine = OpenAt(cluster().Url("namespace=heard&partitions=1"));
-  ASSERT_TRUE(engine.ok()) << engine.status();
-  const int slot = SlotOf("heard", 0);
-  const size_t from = cluster().OwnerOf(slot), to = (from + 1) % RedisCluster::kServers;
-  const auto channels = [&](size_t server) { return cluster().Call(server, {"PUBSUB", "CHANNELS", "marathon:{heard:*"}); };
-  EXPECT_THAT(channels(from), HasSubstr(":soon"));
-  cluster().Move(slot, from, to);
-  ASSERT_TRUE(engine->Start("Steps", 1, {.request_id = "1"}).ok() || Eventually([&] {
-    return engine->Start("Steps", 1, {.request_id = "1"}).ok();
-  }));
-  EXPECT_TRUE(Eventually([&] { return channels(to).find(":soon") != std::string::npos && channels(from).empty(); }));
-}
-
-TEST_F(RedisClusterTest, SlotsThatMoveAreFollowed) {
-  auto engine = OpenAt(cluster().Url("namespace=moving&partitions=1"));
-  ASSERT_TRUE(engine.ok()) << engine.status();
-  auto run = engine->Start("Steps", 1);
-  ASSERT_TRUE(run.ok()) << run.status();
-  const int slot = SlotOf("moving", 0);
-  size_t at = cluster().OwnerOf(slot);
-  WalkThrough(*run, [&](int) {
-    const size_t to = (at + 1) % RedisCluster::kServers;
-    cluster().Move(slot, at, to);
-    at = to;
-  });
-}
-
-TEST_F(RedisClusterTest, AServerThatDiesIsWaitedFor) {
-  ASSERT_EQ(cluster().Call(1, {"CONFIG", "SET", "appendfsync", "always"}), "OK");  // nothing is to be lost
-  auto engine = OpenAt(cluster().Url("namespace=dying&partitions=6"));
-  ASSERT_TRUE(engine.ok()) << engine.status();
-  Runs runs;
-  for (int i = 0; i < 12; ++i) {
-    auto run = engine->Start("Steps", 1);
-    ASSERT_TRUE(run.ok()) << run.status();
-    runs.push_back(*std::move(run));
-  }
-  cluster().server(1).Kill();
-  std::thread back([&] {
-    cluster().server(1).Start();
-    for (size_t i = 0; i < RedisCluster::kServers; ++i) cluster().WaitUntilWhole(i);
-  });
-  for (const auto& run : runs) WalkThrough(run, [](int) {});
-  back.join();
 }
 
 }  // namespace

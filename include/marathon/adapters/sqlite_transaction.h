@@ -53,6 +53,7 @@ struct Blob {
 // What is bound to a ?1: an integer, a real, text, a Blob, or NULL (nullptr, an empty optional). Text is a view.
 class Value {
  public:
+  // NOLINTBEGIN(google-explicit-constructor): a value is written as itself
   Value(std::nullptr_t) {}
   template <std::integral T>
   Value(T value) : kind_(Kind::kInteger), integer_(static_cast<int64_t>(value)) {}
@@ -64,6 +65,7 @@ class Value {
   Value(Blob blob) : kind_(Kind::kBlob), bytes_(blob.bytes) {}
   template <class T>
   Value(const std::optional<T>& value) : Value(value ? Value(*value) : Value(nullptr)) {}
+  // NOLINTEND(google-explicit-constructor)
 
  private:
   friend class Transaction;

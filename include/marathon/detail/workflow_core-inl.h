@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "marathon/activity.h"
 #include "marathon/detail/text.h"
 #include "marathon/errors.h"
 

@@ -198,9 +198,9 @@ MARATHON_INLINE void WorkflowCore::Answer(std::string_view update_id, EventBody 
   answers_.push_back({std::string(update_id), std::move(body)});
 }
 
-// ---- Queries
-
 MARATHON_INLINE std::vector<UpdateAnswer> WorkflowCore::TakeAnswers() { return std::exchange(answers_, {}); }
+
+// ---- Queries
 
 MARATHON_INLINE StatusOr<Payload> WorkflowCore::Query(std::string_view name, const Payload& input) {
   const auto found = queries_.find(name);

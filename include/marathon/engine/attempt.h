@@ -21,6 +21,7 @@
 
 namespace marathon::inline MARATHON_ABI {
 class Host;
+class PayloadSealer;
 }
 
 namespace marathon::inline MARATHON_ABI::detail {
