@@ -58,6 +58,7 @@ function(marathon_library name)
   add_library(marathon::${name} ALIAS ${target})
   marathon_target_headers(${target} PUBLIC "${arg_HEADERS}" "${arg_EXCLUDE}")
   marathon_warnings(${target})
+  target_compile_options(${target} PRIVATE ${MARATHON_LIBRARY_FLAGS})
   set_target_properties(${target} PROPERTIES
     EXPORT_NAME ${name}
     LINKER_LANGUAGE CXX

@@ -11,13 +11,19 @@
 
 using namespace std::chrono_literals;
 
-// The code of a build. Between builds it may change in any way: no run of it meets another's.
-marathon::Registry CodeOf(const std::string& build) {
+// The code of two builds. Between builds it may change in any way: no run of one meets the other's.
+marathon::Workflow<std::string> ImportOfOne(marathon::WorkflowContext& ctx) {
+  co_await ctx.Receive<bool>("next");
+  co_return "ended by build one";
+}
+marathon::Workflow<std::string> ImportOfTwo(marathon::WorkflowContext& ctx) {
+  co_await ctx.Receive<bool>("next");
+  co_return "ended by build two";
+}
+
+template <class Import>
+marathon::Registry CodeOf(Import import) {
   marathon::Registry registry;
-  const auto import = [build](marathon::WorkflowContext& ctx) -> marathon::Workflow<std::string> {
-    co_await ctx.Receive<bool>("next");
-    co_return "ended by build " + build;
-  };
   registry.Bind("Import", import, {.versioning = marathon::Versioning::kPinned});
   return registry;
 }
@@ -31,8 +37,8 @@ int main() {
   // Two workers over one store. In earnest they are processes, and an executable has its build id from its linker.
   marathon::ThreadRuntime runtime(1, 1);
   const marathon::Ports ports = marathon::NewMemoryPorts(runtime);
-  auto one = marathon::Engine::Open(ports, CodeOf("one"), {.build_id = "one"});
-  auto two = marathon::Engine::Open(ports, CodeOf("two"), {.build_id = "two"});
+  auto one = marathon::Engine::Open(ports, CodeOf(ImportOfOne), {.build_id = "one"});
+  auto two = marathon::Engine::Open(ports, CodeOf(ImportOfTwo), {.build_id = "two"});
   if (!one.ok()) return Complain(one.status());
   if (!two.ok()) return Complain(two.status());
   for (const char* id : {"import-1", "import-2", "import-3"}) {

@@ -262,9 +262,9 @@ MARATHON_INLINE void CloseEngine(std::shared_ptr<EngineImpl> impl) {
   if (status.ok() || ForkCount() != impl->forks || impl->shut_down) return;
   impl->host->Log(LogLevel::kError, fmt::format("~Engine: {}. It works on until the process ends", MessageOf(status)));
   static std::mutex mutex;
-  static auto* const kept = new std::vector<std::shared_ptr<EngineImpl>>;
+  static auto* const kKept = new std::vector<std::shared_ptr<EngineImpl>>;
   std::lock_guard lock(mutex);
-  kept->push_back(std::move(impl));
+  kKept->push_back(std::move(impl));
 }
 
 // By them others hear of what this engine has made ready and given back.

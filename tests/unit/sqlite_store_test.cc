@@ -563,6 +563,53 @@ TEST_F(SqliteStoreTest, LooksAtNothingWhenNobodyWaits) {
   EXPECT_TRUE(world_.RunUntilIdle(100));
 }
 
+// One asks again and again for what is due, and looks no more where all that was written since was its own; another, that
+// has written nothing, looks each time.
+TEST_F(SqliteStoreTest, LooksOnceForWhatIsDue) {
+  Process one(world_, "one"), two(world_, "two");
+  ASSERT_TRUE(one.Open(file()).ok());
+  ASSERT_TRUE(two.Open(file()).ok());
+  const auto next_due = [](Process& process) {
+    const auto reply = process.Call(&StateStore::PollDue, DueRequest{});
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return reply.ok() ? reply->next_due : Time();
+  };
+  const auto looked = [&](auto&& ask) {
+    const int64_t before = SqliteDueSteps(*one.ports.store);
+    ask();
+    return SqliteDueSteps(*one.ports.store) - before;
+  };
+  const auto start = [](Process& process, int n, Duration delay) {
+    StartRequest request = StartOf(n);
+    request.delay = delay;
+    ASSERT_TRUE(process.Start(request).ok());
+  };
+  using std::chrono::minutes;
+  ASSERT_TRUE(one.OpenSession("s").ok());
+  start(one, 1, minutes(30));
+  const Time first = next_due(one);
+  EXPECT_EQ(looked([&] { EXPECT_EQ(next_due(one), first); }), 0);
+  start(one, 2, minutes(40));
+  EXPECT_EQ(looked([&] { EXPECT_EQ(next_due(one), first); }), 0) << "what is later changes nothing";
+
+  const auto expect_same = [&](const char* after) { EXPECT_EQ(next_due(one), next_due(two)) << after; };
+  start(one, 3, Duration(0));
+  expect_same("a start that is due sooner");
+  ASSERT_TRUE(one.Commit(FirstTurn(3, "s", true)).ok());
+  expect_same("a claim");
+  ASSERT_TRUE(one.Commit(Closing(3, 3)).ok());
+  expect_same("a close, that ends the activity");
+  start(two, 4, minutes(1));
+  expect_same("what another process writes");
+  ASSERT_TRUE(one.Wait<Status>([&](DoneStatus done) { one.ports.store->Delete(KeyOf(4), std::move(done)); }).ok() ||
+              one.Commit(Closing(4, 0)).ok());
+  expect_same("the end of what was due first");
+  ASSERT_TRUE(one.Wait<Status>([&](DoneStatus done) { one.ports.store->CloseSession("s", std::move(done)); }).ok());
+  expect_same("the end of the session that was due first");
+  world_.RunUntil(world_.Now() + minutes(45));
+  expect_same("all of that time");
+}
+
 // ---- Ends
 
 // Method: what closed before was to be kept for longer, and many close in one transaction.

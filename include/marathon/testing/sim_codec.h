@@ -19,7 +19,7 @@ namespace marathon::inline MARATHON_ABI::testing {
 class SimCodec final : public PayloadCodec {
  public:
   // One call of `one_in` fails for the moment; 0: none does.
-  SimCodec(SeededRandom random, uint64_t one_in) : random_(std::move(random)), one_in_(one_in) {}
+  SimCodec(SeededRandom random, uint64_t one_in) : random_(random), one_in_(one_in) {}
   void Heal() { one_in_ = 0; }
 
   std::string_view id() const override { return "simulated"; }

@@ -51,7 +51,7 @@ inline constexpr std::string_view kSimOperations[] = {
 
 class SimOperation {
  public:
-  consteval SimOperation(const char* name) {
+  consteval SimOperation(const char* name) {  // NOLINT(google-explicit-constructor): named where it is noted
     while (kSimOperations[index] != name) ++index;  // behind the last: no constant, and so an error
   }
   size_t index = 0;

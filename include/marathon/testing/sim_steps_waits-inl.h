@@ -76,7 +76,7 @@ inline Workflow<std::string> SimDeadlines(WorkflowContext& ctx, SimStep step) {
 inline Workflow<std::string> SimFacts(WorkflowContext& ctx, SimStep step) {
   const std::string number = std::to_string(step.work.id);
   ctx.SetAttributes({{"facts", number}});
-  const std::string said =
+  std::string said =
       fmt::format("{} {} {} {} {}", ctx.NewUuid(), ctx.workflow_type(), ctx.attempt(), ctx.priority(),
                   LabelOf(ctx.memo(), "program"));
   const std::string recorded = co_await ctx.SideEffect([&said] { return said; });

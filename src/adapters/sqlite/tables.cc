@@ -71,6 +71,8 @@ void SqliteTables::ForgetAll() {
   runs_.clear();
   activities_.clear();
   sessions_.clear();
+  soonest_.Forget();
+  soonest_session_.Forget();
   next_run_ = 0;
 }
 
@@ -110,6 +112,7 @@ SqliteTables::Run* SqliteTables::LoadRunOrSetAside(int64_t id) {
   sql_->set_aside_run.Run(id);
   sql_->set_aside_activities.Run(id);
   sql_->set_aside_timers.Run(id);
+  soonest_.OnErased();
   return nullptr;
 }
 
@@ -217,8 +220,10 @@ void SqliteTables::StoreRun(Run& run) {
   };
   if (std::exchange(run.stored, true)) {
     store(sql_->update_run, TurnQueue(run));
+    soonest_.OnMoved(run.due);
   } else {
     store(sql_->insert_run, TurnQueue(run), ns_, run.workflow_type);
+    soonest_.OnAdded(run.due);
   }
   if (run.labels || !run.indexed.empty()) {
     IndexAttributes(run, run.labels ? run.labels->attributes : Labels());
@@ -249,6 +254,7 @@ void SqliteTables::EraseRun(Run& run) {
   sql_->erase_keys.Run(id);
   sql_->erase_activities.Run(id);
   sql_->erase_timers.Run(id);
+  soonest_.OnErased();
   if (run.has_blobs) ReleaseBlobs(run);
   IndexAttributes(run, {});
   std::erase(dirty_, &run);

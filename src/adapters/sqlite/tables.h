@@ -2,8 +2,8 @@
 // SessionTables of store/store_protocol.h).
 //
 // Rows that were read or written stay in memory from one transaction to the next, as long as no other
-// connection has written (PRAGMA data_version): so the turns of a busy run read nothing. A changed run is
-// written back once a transaction, when somebody asks the indexes or at its end.
+// connection has written (PRAGMA data_version): so the turns of a busy run read nothing. So does what is due first. A
+// changed run is written back once a transaction, when somebody asks the indexes or at its end.
 //
 // The first error is the connection's to remember. After it nothing is stored, sets are empty, and rows
 // are found blank: a caller that had just been told of a row need not ask whether it is still there.
@@ -25,6 +25,7 @@
 #include "marathon/state_store.h"
 #include "marathon/store/store_protocol.h"
 #include "marathon/store_rows.h"
+#include "soonest.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -188,6 +189,8 @@ class SqliteTables {
   int64_t next_run_ = 0;  // 0: not known
   int64_t data_version_ = 0;
   int64_t foreign_writes_ = 0;
+  Soonest soonest_;          // of runs, activities and timers
+  Soonest soonest_session_;
 };
 
 static_assert(RunTables<SqliteTables> && SessionTables<SqliteTables>);

@@ -42,6 +42,7 @@ ActivityRow* SqliteTables::LoadActivityOrSetAside(ItemId id) {
   Status error = db_.TakeError();
   if (error.code() == StatusCode::kDataLoss) {
     sql_->set_aside_activity.Run(id.first, id.second);
+    soonest_.OnErased();
   } else {
     db_.Fail(std::move(error));
   }
@@ -75,18 +76,21 @@ void SqliteTables::InsertActivity(Run& run, ActivityRow row, Time due) {
   const ItemId id{run.id, row.key.id};
   auto kept = std::make_unique<ActivityRow>(std::move(row));
   WriteActivity(sql_->insert_activity, id, *kept, due);
+  soonest_.OnAdded(due);
   activities_[id] = std::move(kept);
 }
 
 void SqliteTables::UpdateActivity(ActivityRow& row, Time due) {
   if (db_.failed()) return;
   WriteActivity(sql_->update_activity, IdOf(row.key), row, due);
+  soonest_.OnMoved(due);
 }
 
 void SqliteTables::EraseActivity(ActivityRow& row) {
   if (db_.failed()) return;
   const ItemId id = IdOf(row.key);
   sql_->erase_activity.Run(id.first, id.second);
+  soonest_.OnErased();
   activities_.erase(id);
 }
 
@@ -128,13 +132,18 @@ std::vector<std::pair<int64_t, const ActivityRow*>> SqliteTables::ClaimableActiv
 
 void SqliteTables::InsertTimer(Run& run, EventId id, Time due) {
   sql_->insert_timer.Run(run.id, id, ns_, ToMicros(due));
+  soonest_.OnAdded(due);
 }
 
 bool SqliteTables::EraseTimer(Run& run, EventId id) {
+  soonest_.OnErased();
   return sql_->erase_timer.Run(run.id, id) > 0;
 }
 
-void SqliteTables::EraseTimers(Run& run) { sql_->erase_timers.Run(run.id); }
+void SqliteTables::EraseTimers(Run& run) {
+  sql_->erase_timers.Run(run.id);
+  soonest_.OnErased();
+}
 
 // ---- Due
 
@@ -162,6 +171,7 @@ void SqliteTables::ScanDueOf(DueEntry::What what, Time now, int limit,
 
 std::vector<DueEntry> SqliteTables::ScanDue(Time now, int limit) {
   StoreDirtyRuns();
+  if (soonest_.known() && *soonest_.known() > now) return {};
   std::vector<std::pair<Time, DueEntry>> found;
   ScanDueOf(DueEntry::What::kRun, now, limit, found);
   ScanDueOf(DueEntry::What::kActivity, now, limit, found);
@@ -180,12 +190,14 @@ std::vector<DueEntry> SqliteTables::ScanDue(Time now, int limit) {
 
 Time SqliteTables::EarliestDue() {
   StoreDirtyRuns();
+  if (soonest_.known()) return *soonest_.known();
   Time earliest = kNever;
   for (SqliteStatement* statement :
        {&sql_->first_due_run, &sql_->first_due_activity, &sql_->first_due_timer}) {
     SqliteCursor cursor = statement->Query(ns_);
     if (cursor.Next()) earliest = std::min(earliest, FromMicros(cursor.Int(0)));
   }
+  if (!db_.failed()) soonest_.Know(earliest);
   return earliest;
 }
 
@@ -231,11 +243,13 @@ void SqliteTables::InsertSession(SessionRow row) {
 
 void SqliteTables::UpdateSession(SessionRow& row, Time due) {
   sql_->store_session.Run(ns_, row.id, SqliteInstant{due}, SqliteBlob{EncodeRow(row)});
+  soonest_session_.OnMoved(due);
 }
 
 void SqliteTables::EraseSession(SessionRow& row) {
   if (db_.failed()) return;
   sql_->erase_session.Run(ns_, row.id);
+  soonest_session_.OnErased();
   sql_->erase_canceled.Run(ns_, row.id);
   sessions_.erase(SessionId(row.id));  // a copy: the id goes with the row
 }
@@ -257,6 +271,7 @@ std::vector<ActivityKey> SqliteTables::Canceled(const std::string& session, bool
 }
 
 std::vector<SessionId> SqliteTables::ScanDueSessions(Time now, int limit) {
+  if (soonest_session_.known() && *soonest_session_.known() > now) return {};
   std::vector<SessionId> ids;
   SqliteCursor cursor = sql_->due_sessions.Query(ns_, ToMicros(now), limit);
   while (cursor.Next()) ids.push_back(cursor.String(0));
@@ -264,8 +279,11 @@ std::vector<SessionId> SqliteTables::ScanDueSessions(Time now, int limit) {
 }
 
 Time SqliteTables::EarliestDueSession() {
+  if (soonest_session_.known()) return *soonest_session_.known();
   SqliteCursor cursor = sql_->first_due_session.Query(ns_);
-  return cursor.Next() && !cursor.IsNull(0) ? FromMicros(cursor.Int(0)) : kNever;
+  const Time earliest = cursor.Next() && !cursor.IsNull(0) ? FromMicros(cursor.Int(0)) : kNever;
+  if (!db_.failed()) soonest_session_.Know(earliest);
+  return earliest;
 }
 
 std::vector<SessionRow> SqliteTables::Sessions() {
