@@ -61,7 +61,7 @@ MARATHON_INLINE StatusOr<Payload> DumpJson(const nlohmann::json& value) {
   return payload;
 }
 
-MARATHON_INLINE StatusOr<nlohmann::json> ParseJson(const Payload& payload) {
+MARATHON_INLINE Status ParseJson(const Payload& payload, nlohmann::json* json) {
   if (payload.encoding == Encoding::kNone) return InvalidArgument("there is no value (void)");
   if (const std::string_view codec = SealedBy(payload); !codec.empty()) {
     return FailedPrecondition(fmt::format("the value is sealed by payload codec \"{}\", and this engine has not opened "
@@ -74,9 +74,8 @@ MARATHON_INLINE StatusOr<nlohmann::json> ParseJson(const Payload& payload) {
   if (JsonDepth(payload.data) > limits::kJsonMaxDepth) {
     return InvalidArgument("the JSON is nested deeper than 128 levels");
   }
-  auto json = nlohmann::json::parse(payload.data, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return InvalidArgument("the payload is not valid UTF-8 JSON");
-  return json;
+  *json = nlohmann::json::parse(payload.data, nullptr, /*allow_exceptions=*/false);
+  return json->is_discarded() ? InvalidArgument("the payload is not valid UTF-8 JSON") : Status();
 }
 
 MARATHON_INLINE Status ConversionError(std::string_view what, const std::exception_ptr& exception) {
