@@ -11,8 +11,9 @@
 
 #include "marathon/activity.h"
 #include "marathon/config.h"
+#include "marathon/detail/block_pool.h"
 #include "marathon/detail/function_type.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/handlers.h"
 #include "marathon/errors.h"
 #include "marathon/transactions.h"
 #include "marathon/workflow.h"

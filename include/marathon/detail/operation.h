@@ -7,6 +7,7 @@
 #include <coroutine>
 #include <cstdint>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <utility>
 
@@ -41,6 +42,8 @@ struct Waiter {
   std::coroutine_handle<> handle;
   int missing = 1;
 };
+// For the branch that runs now.
+Waiter WaiterHere(const WorkflowCore& core, std::coroutine_handle<> self, int missing = 1);
 
 // A local activity: what its next attempts need.
 struct LocalCall {
@@ -77,6 +80,11 @@ struct Operation {
   ~Operation() {
     if (branch) branch.destroy();
   }
+  // REQUIRES: it is not done.
+  void AddWaiter(Waiter& waiter);
+  void RemoveWaiter(Waiter& waiter);
+  // As WorkflowCore::Cancel.
+  void Cancel(std::source_location where);
   static void* operator new(size_t size) { return BlockPool::Take(size); }
   static void operator delete(void* memory, size_t size) noexcept { BlockPool::Give(memory, size); }
 };
