@@ -59,10 +59,10 @@ std::string ToString(const BackendUrl& url);
 struct Ports {
   std::shared_ptr<StateStore> store;
   std::shared_ptr<TaskQueue> queue;
-  std::shared_ptr<BlobStore> blobs = nullptr;
-  std::shared_ptr<StreamLog> streams = nullptr;
-  std::shared_ptr<Limiter> limiter = nullptr;
-  std::shared_ptr<Transactions> transactions = nullptr;  // those of `store`, if it has any
+  std::shared_ptr<BlobStore> blobs = {};
+  std::shared_ptr<StreamLog> streams = {};
+  std::shared_ptr<Limiter> limiter = {};
+  std::shared_ptr<Transactions> transactions = {};  // those of `store`, if it has any
 };
 
 struct Backend {

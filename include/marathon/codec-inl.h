@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "marathon/limits.h"
 
@@ -76,6 +77,12 @@ MARATHON_INLINE Status ParseJson(const Payload& payload, nlohmann::json* json) {
   }
   *json = nlohmann::json::parse(payload.data, nullptr, /*allow_exceptions=*/false);
   return json->is_discarded() ? InvalidArgument("the payload is not valid UTF-8 JSON") : Status();
+}
+
+MARATHON_INLINE bool IsWithin(const nlohmann::json& integer, int64_t least, uint64_t most) {
+  if (integer.is_number_unsigned()) return integer.get<uint64_t>() <= most;
+  const int64_t value = integer.get<int64_t>();
+  return value >= least && std::cmp_less_equal(value, most);
 }
 
 MARATHON_INLINE Status ConversionError(std::string_view what, const std::exception_ptr& exception) {

@@ -8,7 +8,9 @@
 
 #include <charconv>
 #include <concepts>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -25,6 +27,7 @@ namespace detail {
 
 StatusOr<Payload> DumpJson(const nlohmann::json& value);
 Status ParseJson(const Payload& payload, nlohmann::json* json);
+bool IsWithin(const nlohmann::json& integer, int64_t least, uint64_t most);
 Status ConversionError(std::string_view what, const std::exception_ptr& exception);
 
 template <class T>
@@ -69,8 +72,7 @@ StatusOr<T> Decode(const Payload& payload) {
   if constexpr (std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>) {
     // nlohmann would narrow in silence.
     if (!json.is_number_integer()) return InvalidArgument("the JSON value is not an integer");
-    if (json.is_number_unsigned() ? !std::in_range<T>(json.get<uint64_t>())
-                                   : !std::in_range<T>(json.get<int64_t>())) {
+    if (!detail::IsWithin(json, std::numeric_limits<T>::min(), std::numeric_limits<T>::max())) {
       return InvalidArgument("the JSON integer is out of the type's range");
     }
   }

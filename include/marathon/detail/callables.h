@@ -269,12 +269,12 @@ AttemptResult ToAttemptResult(Result&& result) {
   using Plain = std::remove_cvref_t<Result>;
   if constexpr (std::is_same_v<Plain, Status>) {
     if (!result.ok()) return FailureOfStatus(result);
-    return Payload();
+    return ResultOf(Payload());
   } else if constexpr (IsStatusOr<Plain>::value) {
     if (!result.ok()) return FailureOfStatus(result.status());
-    return EncodeResult<typename IsStatusOr<Plain>::Value>(*result);
+    return ResultOf(Encode<typename IsStatusOr<Plain>::Value>(*result));
   } else {
-    return EncodeResult<Out>(result);
+    return ResultOf(Encode<Out>(result));
   }
 }
 
@@ -283,7 +283,7 @@ AttemptResult RunBlocking(const Fn& fn, ActivityContext& ctx, NonVoid<In>&& inpu
   try {
     if constexpr (std::is_void_v<decltype(Call<In>(fn, ctx, std::move(input)))>) {
       Call<In>(fn, ctx, std::move(input));
-      return Payload();
+      return ResultOf(Payload());
     } else {
       return ToAttemptResult<Out>(Call<In>(fn, ctx, std::move(input)));
     }

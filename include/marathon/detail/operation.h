@@ -77,9 +77,7 @@ struct Operation {
   std::unique_ptr<LocalCall> local{};  // kActivity: it is a local one
   std::coroutine_handle<> branch{};  // kBranch: owned, kept for its result
 
-  ~Operation() {
-    if (branch) branch.destroy();
-  }
+  ~Operation();
   // REQUIRES: it is not done.
   void AddWaiter(Waiter& waiter);
   void RemoveWaiter(Waiter& waiter);
@@ -87,6 +85,7 @@ struct Operation {
   void Cancel(std::source_location where);
   static void* operator new(size_t size) { return BlockPool::Take(size); }
   static void operator delete(void* memory, size_t size) noexcept { BlockPool::Give(memory, size); }
+  static void Delete(Operation* operation);
 };
 
 // A counted pointer to an Operation. Not atomic: a run is on one thread at a time.
@@ -104,7 +103,7 @@ class OperationRef {
     return *this;
   }
   ~OperationRef() {
-    if (operation_ != nullptr && --operation_->references == 0) delete operation_;
+    if (operation_ != nullptr && --operation_->references == 0) Operation::Delete(operation_);
   }
   Operation* get() const { return operation_; }
   Operation* operator->() const { return operation_; }

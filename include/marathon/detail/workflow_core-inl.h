@@ -262,6 +262,10 @@ MARATHON_INLINE Waiter WaiterHere(const WorkflowCore& core, std::coroutine_handl
   return {core.current_branch(), self, missing};
 }
 
+MARATHON_INLINE Operation::~Operation() {
+  if (branch) branch.destroy();
+}
+MARATHON_INLINE void Operation::Delete(Operation* operation) { delete operation; }
 MARATHON_INLINE void Operation::AddWaiter(Waiter& waiter) { waiters.push_back(&waiter); }
 MARATHON_INLINE void Operation::RemoveWaiter(Waiter& waiter) { std::erase(waiters, &waiter); }
 MARATHON_INLINE void Operation::Cancel(std::source_location where) { core->Cancel(*this, where); }
