@@ -1,6 +1,9 @@
 // The compiled bodies of the authoring layer.
 #include "marathon/activity-inl.h"
+#include "marathon/cancellation_scope-inl.h"
 #include "marathon/codec-inl.h"
+#include "marathon/detail/awaitables-inl.h"
+#include "marathon/detail/condition_awaiters-inl.h"
 #include "marathon/detail/workflow_core-inl.h"
 #include "marathon/errors-inl.h"
 #include "marathon/registry-inl.h"

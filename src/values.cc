@@ -1,4 +1,5 @@
 // Compiles the bodies of the value layer: events, failures, rows, their formats.
+#include "marathon/detail/block_pool-inl.h"
 #include "marathon/detail/sealed-inl.h"
 #include "marathon/detail/sha256-inl.h"
 #include "marathon/event-inl.h"

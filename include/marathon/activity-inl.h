@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <exception>
+#include <utility>
+
 namespace marathon::inline MARATHON_ABI {
 
 namespace detail {
@@ -24,6 +27,31 @@ MARATHON_INLINE Failure FailureOfStatus(const Status& status) {
   failure.type = absl::StatusCodeToString(status.code());
   failure.message = MessageOf(status);
   return failure;
+}
+
+MARATHON_INLINE AttemptResult ResultOf(StatusOr<Payload> encoded) {
+  if (!encoded.ok()) return ConversionFailure("result", encoded.status(), failure_type::kEncode);
+  return *std::move(encoded);
+}
+
+MARATHON_INLINE CompletionBase::~CompletionBase() {
+  if (!attempt_) return;
+  // The callable throws: what it throws is its failure.
+  if (std::uncaught_exceptions() > 0 && CalledOnThisThread() == attempt_.get()) return;
+  Fail(Failure{.message = "the activity dropped its completion unused"});
+}
+
+MARATHON_INLINE void CompletionBase::Fail(Failure failure) { Finish(std::move(failure)); }
+
+MARATHON_INLINE void CompletionBase::CompleteEncoded(StatusOr<Payload> result) { Finish(ResultOf(std::move(result))); }
+
+MARATHON_INLINE void CompletionBase::PostponeEncoded(Duration delay, StatusOr<Payload> details) {
+  if (!details.ok()) return Finish(ConversionFailure("details", details.status(), failure_type::kEncode));
+  Finish(Postponed{delay, *std::move(details)});
+}
+
+MARATHON_INLINE void CompletionBase::Finish(AttemptResult result) {
+  if (auto attempt = std::exchange(attempt_, nullptr)) attempt->Finish(std::move(result));
 }
 
 MARATHON_INLINE void ActivityAttempt::FinishWithin(const TransactionBody&) {

@@ -55,12 +55,8 @@ using NonVoidOut = std::conditional_t<std::is_void_v<Out>, std::monostate, Out>;
 Failure ConversionFailure(std::string_view what, const Status& status, std::string_view decode_type);
 // An error that an activity returned: the Failure it carries, or its code and message.
 Failure FailureOfStatus(const Status& status);
-template <class Out>
-AttemptResult EncodeResult(const Out& value) {
-  StatusOr<Payload> payload = Encode<Out>(value);
-  if (!payload.ok()) return ConversionFailure("result", payload.status(), failure_type::kEncode);
-  return *std::move(payload);
-}
+// The result of an activity, as it was encoded.
+AttemptResult ResultOf(StatusOr<Payload> encoded);
 
 class Attempt;
 
@@ -184,52 +180,54 @@ class CalledHere {
 };
 }  // namespace detail
 
+namespace detail {
+// An ActivityCompletion, but for the type of its result.
+class CompletionBase {
+ public:
+  explicit CompletionBase(std::shared_ptr<ActivityAttempt> attempt) : attempt_(std::move(attempt)) {}
+  CompletionBase(CompletionBase&&) noexcept = default;
+  CompletionBase& operator=(CompletionBase&&) = delete;
+  ~CompletionBase();
+
+  void Fail(Failure failure);
+  void Fail(const WorkflowError& error) { Fail(error.failure()); }
+
+ protected:
+  void CompleteEncoded(StatusOr<Payload> result);
+  void PostponeEncoded(Duration delay, StatusOr<Payload> details);
+
+ private:
+  void Finish(AttemptResult result);
+
+  std::shared_ptr<ActivityAttempt> attempt_;
+};
+}  // namespace detail
+
 // How an asynchronous activity ends: exactly one of Complete, Fail and Postpone, once, from any thread. One that is
 // destroyed unused fails the attempt. Its worker keeps the lease meanwhile.
 template <class Out>
-class ActivityCompletion {
+class ActivityCompletion : public detail::CompletionBase {
  public:
-  explicit ActivityCompletion(std::shared_ptr<detail::ActivityAttempt> attempt)
-      : attempt_(std::move(attempt)) {}
-  ActivityCompletion(ActivityCompletion&&) noexcept = default;
-  ActivityCompletion& operator=(ActivityCompletion&&) = delete;
-  ~ActivityCompletion() {
-    if (!attempt_) return;
-    // The callable throws: what it throws is its failure.
-    if (std::uncaught_exceptions() > 0 && detail::CalledOnThisThread() == attempt_.get()) return;
-    Fail(Failure{.message = "the activity dropped its completion unused"});
-  }
+  using CompletionBase::CompletionBase;
 
   void Complete(const detail::NonVoidOut<Out>& value)
     requires(!std::is_void_v<Out>)
   {
-    Finish(detail::EncodeResult<Out>(value));
+    CompleteEncoded(Encode<Out>(value));
   }
   void Complete()
     requires std::is_void_v<Out>
   {
-    Finish(Payload());
+    CompleteEncoded(Payload());
   }
-  void Fail(Failure failure) { Finish(std::move(failure)); }
-  void Fail(const WorkflowError& error) { Finish(error.failure()); }
 
   // Gives the activity back undone, because it has to wait for something: it is delivered again after `delay`, to any
   // worker, as the same attempt, and finds `details` as its LastHeartbeat(). No worker waits meanwhile; deadlines stay.
   template <class T>
   void Postpone(Duration delay, const T& details) {
-    auto payload = Encode<T>(details);
-    if (!payload.ok()) {
-      return Finish(detail::ConversionFailure("details", payload.status(), failure_type::kEncode));
-    }
-    Finish(detail::Postponed{delay, *std::move(payload)});
+    PostponeEncoded(delay, Encode<T>(details));
   }
-  void Postpone(Duration delay) { Finish(detail::Postponed{delay, {}}); }
-
- private:
-  void Finish(detail::AttemptResult result) {
-    if (auto attempt = std::exchange(attempt_, nullptr)) attempt->Finish(std::move(result));
-  }
-  std::shared_ptr<detail::ActivityAttempt> attempt_;
+  void Postpone(Duration delay) { PostponeEncoded(delay, Payload()); }
 };
 
 }  // namespace marathon::inline MARATHON_ABI

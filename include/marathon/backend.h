@@ -14,18 +14,19 @@
 #include <utility>
 #include <vector>
 
-#include "marathon/blob_store.h"
 #include "marathon/config.h"
-#include "marathon/limiter.h"
-#include "marathon/runtime.h"
-#include "marathon/state_store.h"
 #include "marathon/status.h"
-#include "marathon/stream_log.h"
-#include "marathon/task_queue.h"
 #include "marathon/time.h"
-#include "marathon/transactions.h"
 
 namespace marathon::inline MARATHON_ABI {
+
+class BlobStore;
+class Limiter;
+class Runtime;
+class StateStore;
+class StreamLog;
+class TaskQueue;
+class Transactions;
 
 // scheme:path?key=value&…  or  scheme://user:password@host:port/path?key=value&…
 // Everything is percent-decoded, so `sqlite:100%25.db` is the file "100%.db".
@@ -58,10 +59,10 @@ std::string ToString(const BackendUrl& url);
 struct Ports {
   std::shared_ptr<StateStore> store;
   std::shared_ptr<TaskQueue> queue;
-  std::shared_ptr<BlobStore> blobs = nullptr;
-  std::shared_ptr<StreamLog> streams = nullptr;
-  std::shared_ptr<Limiter> limiter = nullptr;
-  std::shared_ptr<Transactions> transactions = nullptr;  // those of `store`, if it has any
+  std::shared_ptr<BlobStore> blobs = {};
+  std::shared_ptr<StreamLog> streams = {};
+  std::shared_ptr<Limiter> limiter = {};
+  std::shared_ptr<Transactions> transactions = {};  // those of `store`, if it has any
 };
 
 struct Backend {

@@ -30,7 +30,7 @@
 #include <source_location>
 
 #include "marathon/config.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/operation.h"
 #include "marathon/workflow_context.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -40,18 +40,15 @@ class CancellationScope {
   explicit CancellationScope(WorkflowContext& ctx) : CancellationScope(ctx, false) {}
   CancellationScope(const CancellationScope&) = delete;
   CancellationScope& operator=(const CancellationScope&) = delete;
-  ~CancellationScope() { core_.SetCurrentScope(outer_); }
+  ~CancellationScope();
 
   // Cancels all that was started in this scope and in those inside it, also in other branches. It may be
   // called from any branch of the run, such as a signal handler's.
-  void Cancel(std::source_location where = std::source_location::current()) {
-    core_.CancelScope(scope_, where);
-  }
-  bool canceled() const { return core_.IsCanceled(scope_); }
+  void Cancel(std::source_location where = std::source_location::current());
+  bool canceled() const;
 
  protected:
-  CancellationScope(WorkflowContext& ctx, bool shielded)
-      : core_(ctx.core()), outer_(core_.current_scope()), scope_(core_.OpenScope(shielded)) {}
+  CancellationScope(WorkflowContext& ctx, bool shielded);
 
  private:
   detail::WorkflowCore& core_;
@@ -66,3 +63,7 @@ class ShieldedScope : public CancellationScope {
 };
 
 }  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/cancellation_scope-inl.h"
+#endif

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "marathon/limits.h"
 
@@ -61,7 +62,7 @@ MARATHON_INLINE StatusOr<Payload> DumpJson(const nlohmann::json& value) {
   return payload;
 }
 
-MARATHON_INLINE StatusOr<nlohmann::json> ParseJson(const Payload& payload) {
+MARATHON_INLINE Status ParseJson(const Payload& payload, nlohmann::json* json) {
   if (payload.encoding == Encoding::kNone) return InvalidArgument("there is no value (void)");
   if (const std::string_view codec = SealedBy(payload); !codec.empty()) {
     return FailedPrecondition(fmt::format("the value is sealed by payload codec \"{}\", and this engine has not opened "
@@ -74,9 +75,14 @@ MARATHON_INLINE StatusOr<nlohmann::json> ParseJson(const Payload& payload) {
   if (JsonDepth(payload.data) > limits::kJsonMaxDepth) {
     return InvalidArgument("the JSON is nested deeper than 128 levels");
   }
-  auto json = nlohmann::json::parse(payload.data, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return InvalidArgument("the payload is not valid UTF-8 JSON");
-  return json;
+  *json = nlohmann::json::parse(payload.data, nullptr, /*allow_exceptions=*/false);
+  return json->is_discarded() ? InvalidArgument("the payload is not valid UTF-8 JSON") : Status();
+}
+
+MARATHON_INLINE bool IsWithin(const nlohmann::json& integer, int64_t least, uint64_t most) {
+  if (integer.is_number_unsigned()) return integer.get<uint64_t>() <= most;
+  const int64_t value = integer.get<int64_t>();
+  return value >= least && std::cmp_less_equal(value, most);
 }
 
 MARATHON_INLINE Status ConversionError(std::string_view what, const std::exception_ptr& exception) {

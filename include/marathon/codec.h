@@ -8,7 +8,9 @@
 
 #include <charconv>
 #include <concepts>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -24,7 +26,8 @@ namespace marathon::inline MARATHON_ABI {
 namespace detail {
 
 StatusOr<Payload> DumpJson(const nlohmann::json& value);
-StatusOr<nlohmann::json> ParseJson(const Payload& payload);
+Status ParseJson(const Payload& payload, nlohmann::json* json);
+bool IsWithin(const nlohmann::json& integer, int64_t least, uint64_t most);
 Status ConversionError(std::string_view what, const std::exception_ptr& exception);
 
 template <class T>
@@ -64,18 +67,17 @@ StatusOr<T> Decode(const Payload& payload) {
     const auto [at, error] = std::from_chars(payload.data.data(), end, value);
     if (payload.encoding == Encoding::kJson && error == std::errc() && at == end) return value;
   }
-  auto json = detail::ParseJson(payload);
-  if (!json.ok()) return json.status();
+  nlohmann::json json;
+  if (Status parsed = detail::ParseJson(payload, &json); !parsed.ok()) return parsed;
   if constexpr (std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>) {
     // nlohmann would narrow in silence.
-    if (!json->is_number_integer()) return InvalidArgument("the JSON value is not an integer");
-    if (json->is_number_unsigned() ? !std::in_range<T>(json->template get<uint64_t>())
-                                   : !std::in_range<T>(json->template get<int64_t>())) {
+    if (!json.is_number_integer()) return InvalidArgument("the JSON value is not an integer");
+    if (!detail::IsWithin(json, std::numeric_limits<T>::min(), std::numeric_limits<T>::max())) {
       return InvalidArgument("the JSON integer is out of the type's range");
     }
   }
   return detail::CatchingConversion("from JSON", [&]() -> StatusOr<T> {
-    return json->template get<T>();
+    return json.get<T>();
   });
 }
 

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-#include "marathon/backend.h"
+#include "marathon/client_requests.h"
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/event.h"
@@ -32,13 +32,15 @@
 #include "marathon/fork.h"
 #include "marathon/options.h"
 #include "marathon/registry.h"
-#include "marathon/runtime.h"
 #include "marathon/schedule.h"
-#include "marathon/state_store.h"
 #include "marathon/status.h"
+#include "marathon/store_rows.h"
 #include "marathon/update_handle.h"
 
 namespace marathon::inline MARATHON_ABI {
+
+struct Ports;   // backend.h
+class Runtime;  // runtime.h
 
 // A run and what is pending in it.
 struct RunDescription {
@@ -377,7 +379,7 @@ class Engine {
 
   // The newest run of a workflow id, or a certain run. Does not ask the store.
   Run Find(std::string_view workflow_id, std::string_view run_id = "") const;
-  // Runs, the newest first, page by page: state_store.h says what can be asked, and what that costs. One that starts, or
+  // Runs, the newest first, page by page: client_requests.h says what can be asked, and what that costs. One that starts, or
   // changes, while pages are read is in a later page as it is then, or in none.
   StatusOr<ListReply> List(ListRequest request = {}) const;
   // How many there are of those; its limit and page do not matter. Costs as much as to look at them all.

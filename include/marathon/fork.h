@@ -9,11 +9,11 @@
 #include <string>
 #include <utility>
 
+#include "marathon/client_requests.h"
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/ids.h"
 #include "marathon/payload.h"
-#include "marathon/state_store.h"
 #include "marathon/status.h"
 
 namespace marathon::inline MARATHON_ABI {

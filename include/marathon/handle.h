@@ -12,7 +12,7 @@
 
 #include "marathon/config.h"
 #include "marathon/detail/awaitables.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/operation.h"
 #include "marathon/ids.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -48,7 +48,7 @@ class ActivityHandle : public Handle<T> {
  public:
   using Handle<T>::Handle;
   void Cancel(std::source_location where = std::source_location::current()) {
-    this->operation()->core->Cancel(*this->operation(), where);
+    this->operation()->Cancel(where);
   }
 };
 
@@ -69,7 +69,7 @@ class TimerHandle : public Handle<void> {
  public:
   using Handle<void>::Handle;
   void Cancel(std::source_location where = std::source_location::current()) {
-    operation()->core->Cancel(*operation(), where);
+    operation()->Cancel(where);
   }
 };
 
@@ -80,7 +80,7 @@ class BranchHandle : public Handle<T> {
  public:
   using Handle<T>::Handle;
   void Cancel(std::source_location where = std::source_location::current()) {
-    this->operation()->core->Cancel(*this->operation(), where);
+    this->operation()->Cancel(where);
   }
 };
 

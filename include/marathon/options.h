@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "marathon/client_requests.h"
 #include "marathon/config.h"
 #include "marathon/ids.h"
 #include "marathon/labels.h"
@@ -14,7 +15,6 @@
 #include "marathon/log_sink.h"
 #include "marathon/payload_codec.h"
 #include "marathon/retry_policy.h"
-#include "marathon/state_store.h"
 #include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI {

@@ -22,6 +22,27 @@ MARATHON_INLINE const detail::ActivityEntry* Registry::FindActivity(std::string_
   return found == activities_.end() ? nullptr : &found->second;
 }
 
+MARATHON_INLINE bool Registry::IsPinned(std::string_view workflow) const { return pinned_.contains(workflow); }
+
+MARATHON_INLINE bool Registry::has_activities(bool asynchronous) const {
+  return interceptor_ ? interceptor_->asynchronous == asynchronous : asynchronous ? has_asynchronous_ : has_blocking_;
+}
+
+MARATHON_INLINE void Registry::AddBuiltIn(std::string_view name, detail::WorkflowFactory factory) {
+  workflows_.insert_or_assign(std::string(name), std::move(factory));
+}
+
+MARATHON_INLINE void Registry::AddBuiltIn(std::string_view name, detail::ActivityEntry entry) {
+  activities_.insert_or_assign(std::string(name), std::move(entry));
+}
+
+MARATHON_INLINE void Registry::InterceptActivities(detail::ActivityEntry entry) {
+  interceptor_ = std::move(entry);
+  has_activities_ = true;
+}
+
+MARATHON_INLINE void Registry::AddMistake(std::string_view mistake) { (mistakes_ += mistake) += "; "; }
+
 MARATHON_INLINE const std::string* Registry::FindTransactionalElsewhere(std::string_view kind) const {
   if (interceptor_) return nullptr;
   for (const auto& [name, entry] : activities_) {

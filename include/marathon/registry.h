@@ -100,7 +100,7 @@ class Registry {
 
   const detail::WorkflowFactory* FindWorkflow(std::string_view name) const;
   const detail::ActivityEntry* FindActivity(std::string_view name) const;
-  bool IsPinned(std::string_view workflow) const { return pinned_.contains(workflow); }
+  bool IsPinned(std::string_view workflow) const;
   bool has_pinned() const { return !pinned_.empty(); }
   // Of those types that have any.
   const std::map<std::string, ActivityLimits, std::less<>>& activity_limits() const { return limits_; }
@@ -108,30 +108,21 @@ class Registry {
   // Whether the program bound any; what the library brings does not count.
   bool has_workflows() const { return has_workflows_; }
   bool has_activities() const { return has_activities_; }
-  bool has_activities(bool asynchronous) const {
-    return interceptor_ ? interceptor_->asynchronous == asynchronous : asynchronous ? has_asynchronous_ : has_blocking_;
-  }
+  bool has_activities(bool asynchronous) const;
   // An activity that writes in the transactions of another kind of store than `kind` (Transactions::kind); null:
   // there is none, or something stands in for all of them.
   const std::string* FindTransactionalElsewhere(std::string_view kind) const;
   std::string WorkflowNames() const;  // for messages
   // What the library brings.
-  void AddBuiltIn(std::string_view name, detail::WorkflowFactory factory) {
-    workflows_.insert_or_assign(std::string(name), std::move(factory));
-  }
-  void AddBuiltIn(std::string_view name, detail::ActivityEntry entry) {
-    activities_.insert_or_assign(std::string(name), std::move(entry));
-  }
+  void AddBuiltIn(std::string_view name, detail::WorkflowFactory factory);
+  void AddBuiltIn(std::string_view name, detail::ActivityEntry entry);
   // Every activity, bound or not, runs as `entry` from here on, but for those that the library brings; its
   // context says which one it stands for. The testing kit puts its doubles in so.
-  void InterceptActivities(detail::ActivityEntry entry) {
-    interceptor_ = std::move(entry);
-    has_activities_ = true;
-  }
+  void InterceptActivities(detail::ActivityEntry entry);
   // What was wrong with the calls so far; empty: nothing.
   const std::string& mistakes() const { return mistakes_; }
   // What a component of the library finds wrong with what it binds; Engine::Open reports it.
-  void AddMistake(std::string_view mistake) { (mistakes_ += mistake) += "; "; }
+  void AddMistake(std::string_view mistake);
 
  private:
   void AddWorkflow(std::string_view name, detail::WorkflowFactory factory, WorkflowOptions options);

@@ -13,11 +13,11 @@
 #include <type_traits>
 #include <utility>
 
+#include "marathon/client_requests.h"
 #include "marathon/codec.h"
 #include "marathon/config.h"
 #include "marathon/event.h"
 #include "marathon/ids.h"
-#include "marathon/state_store.h"
 #include "marathon/status.h"
 #include "marathon/time.h"
 

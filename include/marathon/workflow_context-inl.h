@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include "marathon/detail/priority.h"
+#include "marathon/detail/run_messages.h"
 #include "marathon/detail/text.h"
+#include "marathon/detail/workflow_core.h"
 #include "marathon/errors.h"
 #include "marathon/limits.h"
 
@@ -58,6 +60,68 @@ inline uint8_t PriorityOf(std::string_view what, std::string_view name, int prio
 }
 
 }  // namespace detail
+
+MARATHON_INLINE HandlerRegistration::~HandlerRegistration() { core_.RemoveHandler(name_); }
+
+// ---- What is the core's
+
+MARATHON_INLINE detail::JoinAwaiter<void> WorkflowContext::Sleep(Duration duration, std::source_location where) {
+  return detail::JoinAwaiter<void>(core_.StartTimer(duration, where));
+}
+MARATHON_INLINE TimerHandle WorkflowContext::StartTimer(Duration duration, std::source_location where) {
+  return TimerHandle(core_.StartTimer(duration, where));
+}
+MARATHON_INLINE Time WorkflowContext::Now() const { return core_.now(); }
+MARATHON_INLINE bool WorkflowContext::AllHandlersFinished() const { return core_.handlers_running() == 0; }
+MARATHON_INLINE bool WorkflowContext::cancel_requested() const { return core_.cancel_requested(); }
+MARATHON_INLINE const std::string& WorkflowContext::cancel_reason() const { return core_.cancel_reason(); }
+MARATHON_INLINE int WorkflowContext::Version(std::string_view change, int min, int max, std::source_location where) {
+  return core_.Version(change, min, max, where);
+}
+MARATHON_INLINE bool WorkflowContext::ContinueAsNewSuggested() const { return core_.continue_as_new_suggested(); }
+MARATHON_INLINE uint64_t WorkflowContext::Random() { return core_.NextRandom(); }
+MARATHON_INLINE const Labels& WorkflowContext::attributes() const { return core_.labels().attributes; }
+MARATHON_INLINE const Labels& WorkflowContext::memo() const { return core_.labels().memo; }
+MARATHON_INLINE const Id& WorkflowContext::workflow_id() const { return core_.facts().key.workflow_id; }
+MARATHON_INLINE const Id& WorkflowContext::run_id() const { return core_.facts().key.run_id; }
+MARATHON_INLINE const std::string& WorkflowContext::workflow_type() const { return core_.facts().workflow_type; }
+MARATHON_INLINE const Id& WorkflowContext::first_run_id() const { return core_.first_run_id(); }
+MARATHON_INLINE int WorkflowContext::attempt() const { return core_.attempt(); }
+MARATHON_INLINE int WorkflowContext::priority() const { return core_.priority(); }
+MARATHON_INLINE const RunKey* WorkflowContext::parent() const {
+  return core_.parent() ? &core_.parent()->run : nullptr;
+}
+MARATHON_INLINE bool WorkflowContext::is_replaying() const { return core_.replaying(); }
+MARATHON_INLINE void WorkflowContext::Log(LogLevel level, std::string_view message) { core_.Log(level, message); }
+
+MARATHON_INLINE detail::OperationRef WorkflowContext::StartBranch(std::coroutine_handle<> root) {
+  return core_.Spawn(root);
+}
+MARATHON_INLINE detail::OperationRef WorkflowContext::NextSignal(std::string_view signal) {
+  return core_.Receive(signal);
+}
+MARATHON_INLINE std::vector<detail::OperationRef> WorkflowContext::SignalOrTimer(std::string_view signal,
+                                                                                 Duration timeout,
+                                                                                 std::source_location where) {
+  std::vector<detail::OperationRef> operations{core_.Receive(signal)};
+  if (!operations.front()->done) operations.push_back(core_.StartTimer(timeout, where));
+  return operations;
+}
+MARATHON_INLINE HandlerRegistration WorkflowContext::SetHandler(std::string_view signal, detail::SignalHandler handler) {
+  return {core_, core_.SetHandler(signal, std::move(handler))};
+}
+MARATHON_INLINE HandlerRegistration WorkflowContext::SetHandler(std::string_view query, detail::QueryHandler handler) {
+  return {core_, core_.SetHandler(query, std::move(handler))};
+}
+MARATHON_INLINE HandlerRegistration WorkflowContext::SetHandler(std::string_view update, detail::UpdateHandler handler) {
+  return {core_, core_.SetHandler(update, std::move(handler))};
+}
+MARATHON_INLINE bool WorkflowContext::NextIsScheduled(std::string_view activity) {
+  return core_.NextIsScheduled(activity);
+}
+MARATHON_INLINE RunKey WorkflowContext::ChildKey(const detail::Operation& operation, const ChildOptions& options) const {
+  return detail::ChildKey({core_.facts().key, operation.id}, options.workflow_id);
+}
 
 MARATHON_INLINE void WorkflowContext::SetAttributes(Labels changes, std::source_location where) {
   detail::CheckOwnLabels("attribute", changes);

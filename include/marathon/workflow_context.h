@@ -15,6 +15,7 @@
 // Thread rule: only from the workflow's own body, which is on one thread at a time.
 #pragma once
 
+#include <coroutine>
 #include <cstdint>
 #include <optional>
 #include <source_location>
@@ -31,12 +32,15 @@
 #include "marathon/detail/awaitables.h"
 #include "marathon/detail/condition_awaiters.h"
 #include "marathon/detail/group_awaiters.h"
-#include "marathon/detail/run_messages.h"
+#include "marathon/detail/handlers.h"
+#include "marathon/detail/operation.h"
 #include "marathon/handle.h"
+#include "marathon/ids.h"
 #include "marathon/labels.h"
 #include "marathon/limits.h"
 #include "marathon/log_sink.h"
 #include "marathon/retry_policy.h"
+#include "marathon/time.h"
 #include "marathon/workflow.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -105,7 +109,7 @@ class [[nodiscard]] HandlerRegistration {
   HandlerRegistration(detail::WorkflowCore& core, uint64_t name) : core_(core), name_(name) {}
   HandlerRegistration(const HandlerRegistration&) = delete;
   HandlerRegistration& operator=(const HandlerRegistration&) = delete;
-  ~HandlerRegistration() { core_.RemoveHandler(name_); }
+  ~HandlerRegistration();
 
  private:
   detail::WorkflowCore& core_;
@@ -413,15 +417,11 @@ class WorkflowContext {
   // ---- Time. Durable, of any length, by the store's clock.
 
   [[nodiscard]] detail::JoinAwaiter<void> Sleep(
-      Duration duration, std::source_location where = std::source_location::current()) {
-    return detail::JoinAwaiter<void>(core_.StartTimer(duration, where));
-  }
+      Duration duration, std::source_location where = std::source_location::current());
   [[nodiscard]] TimerHandle StartTimer(
-      Duration duration, std::source_location where = std::source_location::current()) {
-    return TimerHandle(core_.StartTimer(duration, where));
-  }
+      Duration duration, std::source_location where = std::source_location::current());
   // The time at which this turn began: the same in every replay.
-  Time Now() const { return core_.now(); }
+  Time Now() const;
 
   // ---- Branches
 
@@ -429,7 +429,7 @@ class WorkflowContext {
   // `branch` starts when the caller waits.
   template <class T>
   [[nodiscard]] BranchHandle<T> Spawn(Workflow<T> branch) {
-    return BranchHandle<T>(core_.Spawn(std::move(branch).Release()));
+    return BranchHandle<T>(StartBranch(std::move(branch).Release()));
   }
   // Waits for all. Gives a std::tuple (std::monostate for void), or a vector for a vector of handles.
   // If some fail, waits for all the same and then throws the failure that came first.
@@ -464,24 +464,24 @@ class WorkflowContext {
   // T is thrown as ApplicationError; a `void` takes any, and drops its value.
   template <class T>
   [[nodiscard]] detail::ReceiveAwaiter<T> Receive(std::string_view signal) {
-    return detail::ReceiveAwaiter<T>(core_.Receive(signal));
+    return detail::ReceiveAwaiter<T>(NextSignal(signal));
   }
   template <class T>
   [[nodiscard]] detail::ReceiveAwaiter<T> Receive(const SignalDef<T>& signal) {
-    return detail::ReceiveAwaiter<T>(core_.Receive(signal.name));
+    return detail::ReceiveAwaiter<T>(NextSignal(signal.name));
   }
   // The same, or nothing once `timeout` has passed: std::optional<T>; of `void`, whether it came.
   template <class T>
   [[nodiscard]] detail::ReceiveForAwaiter<T> Receive(
       std::string_view signal, Duration timeout,
       std::source_location where = std::source_location::current()) {
-    return detail::ReceiveForAwaiter<T>(core_, core_.Receive(signal), timeout, where);
+    return detail::ReceiveForAwaiter<T>(SignalOrTimer(signal, timeout, where), where);
   }
   template <class T>
   [[nodiscard]] detail::ReceiveForAwaiter<T> Receive(
       const SignalDef<T>& signal, Duration timeout,
       std::source_location where = std::source_location::current()) {
-    return detail::ReceiveForAwaiter<T>(core_, core_.Receive(signal.name), timeout, where);
+    return detail::ReceiveForAwaiter<T>(SignalOrTimer(signal.name, timeout, where), where);
   }
 
   // Waits until `predicate()` is true; it is asked again after every change in this run. It must only
@@ -514,7 +514,7 @@ class WorkflowContext {
   // What one throws fails the run, as does a value that it cannot take; a handler of Payload takes any, as it came.
   template <class Fn>
   HandlerRegistration OnSignal(std::string_view signal, Fn handler) {
-    return {core_, core_.SetHandler(signal, detail::MakeSignalHandler(std::move(handler)))};
+    return SetHandler(signal, detail::MakeSignalHandler(std::move(handler)));
   }
   template <class T, class Fn>
   HandlerRegistration OnSignal(const SignalDef<T>& signal, Fn handler) {
@@ -527,14 +527,13 @@ class WorkflowContext {
   // before other code. An update that comes while its name has no handler is rejected.
   template <class Fn>
   HandlerRegistration OnUpdate(std::string_view update, Fn handler) {
-    return {core_, core_.SetHandler(update, detail::MakeUpdateHandler(std::move(handler)))};
+    return SetHandler(update, detail::MakeUpdateHandler(std::move(handler)));
   }
   // The same, if `validator(input)` does not throw: then the update is rejected, and leaves no event. It may only
   // look, as a query's handler.
   template <class Fn, class Validator>
   HandlerRegistration OnUpdate(std::string_view update, Fn handler, Validator validator) {
-    return {core_, core_.SetHandler(update, detail::MakeUpdateHandler(std::move(handler),
-                                                                      std::move(validator)))};
+    return SetHandler(update, detail::MakeUpdateHandler(std::move(handler), std::move(validator)));
   }
   template <class Signature, class Fn, class... Validator>
   HandlerRegistration OnUpdate(const UpdateDef<Signature>& update, Fn handler, Validator... validator) {
@@ -543,12 +542,12 @@ class WorkflowContext {
     return OnUpdate(update.name, std::move(handler), std::move(validator)...);
   }
   // Whether no signal or update handler is running: `co_await ctx.WaitUntil([&] { return ctx.AllHandlersFinished(); })`.
-  bool AllHandlersFinished() const { return core_.handlers_running() == 0; }
+  bool AllHandlersFinished() const;
 
   // Answers Run::Query with `handler(input)`, or `handler()`. It may only look at the run's state.
   template <class Fn>
   HandlerRegistration OnQuery(std::string_view query, Fn handler) {
-    return {core_, core_.SetHandler(query, detail::MakeQueryHandler(std::move(handler)))};
+    return SetHandler(query, detail::MakeQueryHandler(std::move(handler)));
   }
   template <class Signature, class Fn>
   HandlerRegistration OnQuery(const QueryDef<Signature>& query, Fn handler) {
@@ -560,8 +559,8 @@ class WorkflowContext {
   // ---- Cancellation. Run::Cancel makes each co_await that waits, or would wait, throw CanceledError, but
   // inside a ShieldedScope (cancellation_scope.h). A body that lets it out ends the run as canceled.
 
-  bool cancel_requested() const { return core_.cancel_requested(); }
-  const std::string& cancel_reason() const { return core_.cancel_reason(); }
+  bool cancel_requested() const;
+  const std::string& cancel_reason() const;
 
   // ---- Changing a workflow while runs of it are open
 
@@ -569,14 +568,12 @@ class WorkflowContext {
   // it; one that passed the place before the change was made has kBeforeChange (-1). A run whose version is not
   // between `min` and `max` blocks. Once no run of before is open, the call may be dropped.
   int Version(std::string_view change, int min, int max,
-              std::source_location where = std::source_location::current()) {
-    return core_.Version(change, min, max, where);
-  }
+              std::source_location where = std::source_location::current());
   // Whether this run follows the changed code: `if (ctx.Patched("ask twice")) …`.
-  bool Patched(std::string_view change,
-               std::source_location where = std::source_location::current()) {
-    return core_.Version(change, kBeforeChange, 1, where) == 1;
+  bool Patched(std::string_view change, std::source_location where = std::source_location::current()) {
+    return Version(change, kBeforeChange, 1, where) == 1;
   }
+
   // ---- Chains of runs
 
   // `co_await ctx.ContinueAsNew(input)` ends this run, and the next one of its chain goes on under the same
@@ -609,7 +606,7 @@ class WorkflowContext {
   }
   // Whether this run's history is long enough (limits::kHistoryHintEvents, kHistoryHintBytes) that the next
   // good moment is one to continue as new. Decided at the beginning of each turn.
-  bool ContinueAsNewSuggested() const { return core_.continue_as_new_suggested(); }
+  bool ContinueAsNewSuggested() const;
 
   // ---- Values that replay must repeat
 
@@ -623,7 +620,7 @@ class WorkflowContext {
         core_, std::forward<Function>(function), where);
   }
   // 64 random bits and a random (version 4) UUID, the same in every replay of this run.
-  uint64_t Random() { return core_.NextRandom(); }
+  uint64_t Random();
   std::string NewUuid();
 
   // ---- Labels, by which others see and find the run: see labels.h
@@ -632,38 +629,49 @@ class WorkflowContext {
   // them once this turn is over. Throws ApplicationError if a name or text is none, or a limit is passed.
   void SetAttributes(Labels changes, std::source_location where = std::source_location::current());
   // As they are by now.
-  const Labels& attributes() const { return core_.labels().attributes; }
-  const Labels& memo() const { return core_.labels().memo; }
+  const Labels& attributes() const;
+  const Labels& memo() const;
 
   // ---- About the run
 
-  const Id& workflow_id() const { return core_.facts().key.workflow_id; }
-  const Id& run_id() const { return core_.facts().key.run_id; }
-  const std::string& workflow_type() const { return core_.facts().workflow_type; }
+  const Id& workflow_id() const;
+  const Id& run_id() const;
+  const std::string& workflow_type() const;
   // The first run of the chain that this one is in: itself, unless it was continued or retried.
-  const Id& first_run_id() const { return core_.first_run_id(); }
+  const Id& first_run_id() const;
   // Counts the runs that StartOptions::retry has made, from 1.
-  int attempt() const { return core_.attempt(); }
+  int attempt() const;
   // StartOptions::priority, or what stands for 0 there: that of its activities and children.
-  int priority() const { return core_.priority(); }
+  int priority() const;
   // The run whose child this one is, or the chain of this one; null: nobody's.
-  const RunKey* parent() const { return core_.parent() ? &core_.parent()->run : nullptr; }
+  const RunKey* parent() const;
   // True while history is being re-run. For diagnostics only: code that decides by it breaks.
-  bool is_replaying() const { return core_.replaying(); }
+  bool is_replaying() const;
   // Logs through the engine's LogSink, but not again in a replay.
-  void Log(LogLevel level, std::string_view message) { core_.Log(level, message); }
+  void Log(LogLevel level, std::string_view message);
 
   // For the library.
   detail::WorkflowCore& core() { return core_; }
 
  private:
+  // Of the core, for the templates above.
+  detail::OperationRef StartBranch(std::coroutine_handle<> root);
+  detail::OperationRef NextSignal(std::string_view signal);
+  std::vector<detail::OperationRef> SignalOrTimer(std::string_view signal, Duration timeout,
+                                                  std::source_location where);
+  HandlerRegistration SetHandler(std::string_view signal, detail::SignalHandler handler);
+  HandlerRegistration SetHandler(std::string_view query, detail::QueryHandler handler);
+  HandlerRegistration SetHandler(std::string_view update, detail::UpdateHandler handler);
+  bool NextIsScheduled(std::string_view activity);
+  RunKey ChildKey(const detail::Operation& operation, const ChildOptions& options) const;
+
   template <class In, class Arg>
   detail::OperationRef Schedule(std::string_view activity, Arg&& input,
                                 const ActivityOptions& options, std::source_location where) {
     static_assert(std::is_convertible_v<Arg&&, In>,
                   "Marathon: the input is not what the activity's definition takes");
     detail::CheckSafeArgument<Arg>();
-    if (core_.NextIsScheduled(activity)) return ScheduleEncoded(activity, Payload(), options, where);
+    if (NextIsScheduled(activity)) return ScheduleEncoded(activity, Payload(), options, where);
     StatusOr<Payload> payload = Encode<In>(std::forward<Arg>(input));
     if (!payload.ok()) detail::ThrowEncodeError(activity, payload.status());
     return ScheduleEncoded(activity, *std::move(payload), options, where);
@@ -710,8 +718,8 @@ class WorkflowContext {
                                             const ChildOptions& options, std::source_location where);
   template <class Out>
   ChildHandle<Out> ChildHandleOf(detail::OperationRef operation, const ChildOptions& options) {
-    const ActivityKey key{core_.facts().key, operation->id};
-    return ChildHandle<Out>(std::move(operation), detail::ChildKey(key, options.workflow_id));
+    RunKey child = ChildKey(*operation, options);
+    return ChildHandle<Out>(std::move(operation), std::move(child));
   }
   // Whom a signal is for. The views are those of the call's arguments.
   struct Target {

@@ -16,8 +16,9 @@ namespace marathon::inline MARATHON_ABI::llm::internal {
 
 // Discarded: the text is no JSON, or nested too deeply.
 inline nlohmann::json ParseText(std::string_view text) {
-  auto parsed = marathon::detail::ParseJson({std::string(text), Encoding::kJson});
-  return parsed.ok() ? *std::move(parsed) : nlohmann::json(nlohmann::json::value_t::discarded);
+  nlohmann::json json;
+  const Status parsed = marathon::detail::ParseJson({std::string(text), Encoding::kJson}, &json);
+  return parsed.ok() ? json : nlohmann::json(nlohmann::json::value_t::discarded);
 }
 
 // Null: `object` is none, or has no such field, or it is null.

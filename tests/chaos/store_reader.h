@@ -12,6 +12,7 @@
 #include "marathon/backend.h"
 #include "marathon/event.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/state_store.h"
 
 namespace marathon::chaos {
 

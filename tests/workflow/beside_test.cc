@@ -15,6 +15,7 @@
 #include "marathon/adapters/memory.h"
 #include "marathon/marathon.h"
 #include "marathon/runtime/thread_runtime.h"
+#include "marathon/state_store.h"
 #include "marathon/testing/activity_tester.h"
 #include "marathon/testing/test_environment.h"
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "children.h"
+#include "marathon/detail/run_messages.h"
 #include "marathon/store/forwarding_state_store.h"
 
 namespace marathon::tests::children_test {

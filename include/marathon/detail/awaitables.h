@@ -13,8 +13,10 @@
 #include "marathon/activity_def.h"
 #include "marathon/codec.h"
 #include "marathon/config.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/handlers.h"
+#include "marathon/detail/operation.h"
 #include "marathon/errors.h"
+#include "marathon/event.h"
 #include "marathon/workflow.h"
 
 namespace marathon::inline MARATHON_ABI {
@@ -67,10 +69,7 @@ class OperationAwaiter : public Awaitable {
   OperationAwaiter& operator=(const OperationAwaiter&) = delete;
 
   bool await_ready() const noexcept { return operation_->done; }
-  void await_suspend(std::coroutine_handle<> self) {
-    waiter_ = {operation_->core->current_branch(), self, 1};
-    WorkflowCore::Wait(*operation_, waiter_);
-  }
+  void await_suspend(std::coroutine_handle<> self);
 
  protected:
   OperationRef operation_;
@@ -117,32 +116,46 @@ class [[nodiscard]] ReceiveAwaiter : public OperationAwaiter {
   T await_resume() { return TakeResult<T>(*operation_); }
 };
 
-// ctx.SideEffect: never waits, but a mismatch leaves the coroutine where it is.
+// ctx.SideEffect, but for the types: never waits, but a mismatch leaves the coroutine where it is.
+class SideEffectBase : public Awaitable {
+ public:
+  SideEffectBase(const SideEffectBase&) = delete;
+  SideEffectBase& operator=(const SideEffectBase&) = delete;
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+
+ protected:
+  SideEffectBase(WorkflowCore& core, std::source_location where) : core_(core), where_(where) {}
+  // Takes the value of a replay; false: there is none, as it is live or stalled.
+  bool TakeRecorded();
+  bool stalled() const;
+  void Record();
+
+  Payload payload_;
+
+ private:
+  WorkflowCore& core_;
+  std::source_location where_;
+};
+
 template <class Function>
-class [[nodiscard]] SideEffectAwaiter : public Awaitable {
+class [[nodiscard]] SideEffectAwaiter : public SideEffectBase {
  public:
   using Result = std::remove_cvref_t<std::invoke_result_t<Function&>>;
 
   template <class F>
   SideEffectAwaiter(WorkflowCore& core, F&& function, std::source_location where)
-      : core_(core), function_(std::forward<F>(function)), where_(where) {}
-  SideEffectAwaiter(const SideEffectAwaiter&) = delete;
-  SideEffectAwaiter& operator=(const SideEffectAwaiter&) = delete;
+      : SideEffectBase(core, where), function_(std::forward<F>(function)) {}
 
   bool await_ready() {
-    if (const Payload* recorded = core_.RecordedSideEffect(where_)) {
-      payload_ = *recorded;
-    } else if (core_.stalled()) {
-      return false;
-    } else {
+    if (!TakeRecorded()) {
+      if (stalled()) return false;
       StatusOr<Payload> encoded = Encode<Result>(function_());
       if (!encoded.ok()) ThrowEncodeError("SideEffect", encoded.status());
       payload_ = *std::move(encoded);
     }
-    core_.RecordSideEffect(payload_, where_);
+    Record();
     return true;
   }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
   Result await_resume() {
     StatusOr<Result> value = Decode<Result>(payload_);
     if (!value.ok()) ThrowDecodeError("SideEffect", value.status());
@@ -150,10 +163,7 @@ class [[nodiscard]] SideEffectAwaiter : public Awaitable {
   }
 
  private:
-  WorkflowCore& core_;
   Function function_;
-  std::source_location where_;
-  Payload payload_;
 };
 
 // ctx.ContinueAsNew: ends the run where it is awaited.
@@ -164,11 +174,8 @@ class [[nodiscard]] ContinueAsNewAwaiter : public Awaitable {
   ContinueAsNewAwaiter(const ContinueAsNewAwaiter&) = delete;
   ContinueAsNewAwaiter& operator=(const ContinueAsNewAwaiter&) = delete;
 
-  bool await_ready() const {
-    if (core_.IsCanceled(core_.current_scope())) ThrowCanceled();
-    return false;
-  }
-  void await_suspend(std::coroutine_handle<>) { core_.ContinueAsNew(std::move(next_), where_); }
+  bool await_ready() const;
+  void await_suspend(std::coroutine_handle<>);
   void await_resume() const noexcept {}
 
  private:
@@ -179,3 +186,7 @@ class [[nodiscard]] ContinueAsNewAwaiter : public Awaitable {
 
 }  // namespace detail
 }  // namespace marathon::inline MARATHON_ABI
+
+#ifndef MARATHON_COMPILED
+#include "marathon/detail/awaitables-inl.h"
+#endif

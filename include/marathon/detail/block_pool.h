@@ -10,7 +10,6 @@
 #include <array>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <new>
 #include <unordered_map>
 #include <utility>
@@ -68,50 +67,20 @@ class BlockPool {
   };
   struct Shelves {
     std::array<Shelf, kKinds> shelves;
-    ~Shelves() {
-      for (Shelf& shelf : shelves) Free(std::exchange(shelf.first, nullptr));
-    }
+    ~Shelves();
   };
-  struct Store {
-    std::mutex mutex;
-    std::vector<Block*> batches;
-    Store() { batches.reserve(kMostBatches); }
-  };
+  struct Store;
 
   static size_t KindOf(size_t size) { return (size - 1) / kUnit; }
   static Shelves& OfThisThread() {
     thread_local Shelves shelves;
     return shelves;
   }
-  // Never destroyed: threads may end after it would be.
-  static Store& StoreOf(size_t kind) {
-    static auto* const kStores = new std::array<Store, kKinds>;
-    return (*kStores)[kind];
-  }
-  static void Free(Block* block) noexcept {
-    while (block != nullptr) ::operator delete(std::exchange(block, block->next));
-  }
-
-  static bool Refill(size_t kind, Shelf& shelf) {
-    Store& store = StoreOf(kind);
-    std::lock_guard lock(store.mutex);
-    if (store.batches.empty()) return false;
-    shelf = {store.batches.back(), kBatch};
-    store.batches.pop_back();
-    return true;
-  }
-  static void PassOn(size_t kind, Shelf& shelf) noexcept {
-    Block* last = shelf.first;
-    for (int i = 1; i < kBatch; ++i) last = last->next;
-    Block* batch = std::exchange(shelf.first, std::exchange(last->next, nullptr));
-    shelf.count -= kBatch;
-    Store& store = StoreOf(kind);
-    {
-      std::lock_guard lock(store.mutex);
-      if (store.batches.size() < kMostBatches) store.batches.push_back(std::exchange(batch, nullptr));
-    }
-    Free(batch);
-  }
+  static Store& StoreOf(size_t kind);
+  static void Free(Block* block) noexcept;
+  // From and to other threads.
+  static bool Refill(size_t kind, Shelf& shelf);
+  static void PassOn(size_t kind, Shelf& shelf) noexcept;
 };
 
 // Base of classes whose objects come from the pool. REQUIRES: deleted as what they are.
@@ -142,3 +111,7 @@ using PooledMap = std::unordered_map<Key, T, std::hash<Key>, std::equal_to<Key>,
                                      PoolAllocator<std::pair<const Key, T>>>;
 
 }  // namespace marathon::inline MARATHON_ABI::detail
+
+#ifndef MARATHON_COMPILED
+#include "marathon/detail/block_pool-inl.h"
+#endif

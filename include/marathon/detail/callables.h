@@ -11,8 +11,9 @@
 
 #include "marathon/activity.h"
 #include "marathon/config.h"
+#include "marathon/detail/block_pool.h"
 #include "marathon/detail/function_type.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/handlers.h"
 #include "marathon/errors.h"
 #include "marathon/transactions.h"
 #include "marathon/workflow.h"
@@ -20,10 +21,9 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-// Makes a run's code from its input. The coroutine refers to `ctx`, which outlives it. A Failure: the
-// input is not what the workflow takes.
-using WorkflowFactory =
-    std::function<std::variant<RootWorkflow, Failure>(WorkflowContext& ctx, const Payload& input)>;
+// Makes a run's code from its input. The coroutine refers to `ctx`, which outlives it. An error: the input is
+// not what the workflow takes (InputFailure).
+using WorkflowFactory = std::function<Status(WorkflowContext& ctx, const Payload& input, RootWorkflow* root)>;
 
 struct ActivityEntry {
   bool asynchronous = false;  // returns before it is done: needs no thread of its own meanwhile
@@ -214,16 +214,18 @@ constexpr void CheckActivity() {
   static_cast<void>(ActivityCheck<Signature, Fn>());
 }
 
-// Decodes the input of a workflow or an activity; a Failure if it is something else.
+// Decodes the input of a workflow or an activity.
 template <class In>
-std::variant<NonVoid<In>, Failure> DecodeInput(const Payload& payload) {
+StatusOr<NonVoid<In>> DecodeInput(const Payload& payload) {
   if constexpr (std::is_void_v<In>) {
     return std::monostate();
   } else {
-    StatusOr<In> input = Decode<In>(payload);
-    if (!input.ok()) return ConversionFailure("input", input.status(), failure_type::kDecode);
-    return *std::move(input);
+    return Decode<In>(payload);
   }
+}
+// What one fails with whose input is something else.
+inline Failure InputFailure(const Status& status) {
+  return ConversionFailure("input", status, failure_type::kDecode);
 }
 
 // ---- Workflows ----
@@ -245,17 +247,18 @@ template <class Signature, class Fn>
 auto MakeWorkflow(Fn fn) {
   using Out = typename DefTypes<Signature>::Out;
   using In = typename DefTypes<Signature>::In;
-  return [fn = std::make_shared<const Fn>(std::move(fn))](
-             WorkflowContext& ctx, const Payload& payload) -> std::variant<RootWorkflow, Failure> {
+  return [fn = std::make_shared<const Fn>(std::move(fn))](WorkflowContext& ctx, const Payload& payload,
+                                                          RootWorkflow* root) -> Status {
     auto input = DecodeInput<In>(payload);
-    if (auto* failure = std::get_if<Failure>(&input)) return std::move(*failure);
+    if (!input.ok()) return input.status();
     using Kept = NonVoid<In>;
-    auto kept = std::allocate_shared<Kept>(PoolAllocator<Kept>(), std::move(std::get<0>(input)));
+    auto kept = std::allocate_shared<Kept>(PoolAllocator<Kept>(), *std::move(input));
     static_assert(std::is_same_v<decltype(Call<In>(*fn, ctx, std::move(*kept))), Workflow<Out>>,
                   "Marathon: the callable's result is not the WorkflowDef's");
     Workflow<Out> workflow = Call<In>(*fn, ctx, std::move(*kept));
     const auto handle = std::move(workflow).Release();
-    return RootWorkflow{handle, &handle.promise(), &ResultOfRoot<Out>, std::move(kept)};
+    *root = {handle, &handle.promise(), &ResultOfRoot<Out>, std::move(kept)};
+    return {};
   };
 }
 
@@ -266,12 +269,12 @@ AttemptResult ToAttemptResult(Result&& result) {
   using Plain = std::remove_cvref_t<Result>;
   if constexpr (std::is_same_v<Plain, Status>) {
     if (!result.ok()) return FailureOfStatus(result);
-    return Payload();
+    return ResultOf(Payload());
   } else if constexpr (IsStatusOr<Plain>::value) {
     if (!result.ok()) return FailureOfStatus(result.status());
-    return EncodeResult<typename IsStatusOr<Plain>::Value>(*result);
+    return ResultOf(Encode<typename IsStatusOr<Plain>::Value>(*result));
   } else {
-    return EncodeResult<Out>(result);
+    return ResultOf(Encode<Out>(result));
   }
 }
 
@@ -280,7 +283,7 @@ AttemptResult RunBlocking(const Fn& fn, ActivityContext& ctx, NonVoid<In>&& inpu
   try {
     if constexpr (std::is_void_v<decltype(Call<In>(fn, ctx, std::move(input)))>) {
       Call<In>(fn, ctx, std::move(input));
-      return Payload();
+      return ResultOf(Payload());
     } else {
       return ToAttemptResult<Out>(Call<In>(fn, ctx, std::move(input)));
     }
@@ -300,17 +303,17 @@ auto MakeActivity(Fn fn) {
                                    std::shared_ptr<ActivityAttempt> attempt) {
     const CalledHere called(attempt.get());
     auto input = DecodeInput<In>(payload);
-    if (auto* failure = std::get_if<Failure>(&input)) {
-      attempt->Finish(std::move(*failure));
+    if (!input.ok()) {
+      attempt->Finish(InputFailure(input.status()));
     } else if constexpr (kAsynchronous) {
       ActivityCompletion<Out> completion(attempt);
       try {
-        Call<In>(fn, ctx, std::move(std::get<0>(input)), std::move(completion));
+        Call<In>(fn, ctx, *std::move(input), std::move(completion));
       } catch (...) {
         attempt->Finish(FailureFrom(std::current_exception()));
       }
     } else {
-      attempt->Finish(RunBlocking<Out, In>(fn, ctx, std::move(std::get<0>(input))));
+      attempt->Finish(RunBlocking<Out, In>(fn, ctx, *std::move(input)));
     }
   };
   return entry;
@@ -325,7 +328,7 @@ auto MakeActivity(TransactionalActivity<Tx, Fn> activity) {
   entry.run = [fn = std::move(activity.fn)](ActivityContext& ctx, const Payload& payload,
                                             std::shared_ptr<ActivityAttempt> attempt) {
     auto decoded = DecodeInput<In>(payload);
-    if (auto* failure = std::get_if<Failure>(&decoded)) return attempt->Finish(std::move(*failure));
+    if (!decoded.ok()) return attempt->Finish(InputFailure(decoded.status()));
     attempt->FinishWithin([&](StoreTransaction& store) {
       auto& tx = static_cast<Tx&>(store);  // the store is of this kind: Engine::Open has seen to it
       const auto within = [&](ActivityContext& context, NonVoid<In> input) -> decltype(auto) {
@@ -335,7 +338,7 @@ auto MakeActivity(TransactionalActivity<Tx, Fn> activity) {
         const auto plain = [&](ActivityContext& context) -> decltype(auto) { return within(context, {}); };
         return RunBlocking<Out, In>(plain, ctx, {});
       } else {
-        return RunBlocking<Out, In>(within, ctx, std::move(std::get<0>(decoded)));
+        return RunBlocking<Out, In>(within, ctx, *std::move(decoded));
       }
     });
   };

@@ -8,26 +8,45 @@
 
 #include "marathon/config.h"
 #include "marathon/detail/awaitables.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/operation.h"
 #include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+// What they have in common, but for the predicate's type.
+class ConditionBase : public Awaitable {
+ public:
+  ConditionBase(const ConditionBase&) = delete;
+  ConditionBase& operator=(const ConditionBase&) = delete;
+
+ protected:
+  explicit ConditionBase(WorkflowCore& core) : core_(core) {}
+  // Whether the scope that it is awaited in is canceled.
+  bool IsCanceled();
+  // Waits as `condition_`, whose predicate has been set.
+  void Suspend(std::coroutine_handle<> self);
+  void StopWaiting();
+  OperationRef StartTimer(Duration timeout, std::source_location where);
+
+  Condition condition_;
+
+ private:
+  WorkflowCore& core_;
+};
+
 // What the predicate throws is thrown by the co_await.
 template <class Predicate>
-class [[nodiscard]] ConditionAwaiter : public Awaitable {
+class [[nodiscard]] ConditionAwaiter : public ConditionBase {
  public:
   template <class P>
-  ConditionAwaiter(WorkflowCore& core, P&& predicate)
-      : core_(core), predicate_(std::forward<P>(predicate)) {}
-  ConditionAwaiter(const ConditionAwaiter&) = delete;
-  ConditionAwaiter& operator=(const ConditionAwaiter&) = delete;
+  ConditionAwaiter(WorkflowCore& core, P&& predicate) : ConditionBase(core), predicate_(std::forward<P>(predicate)) {}
 
-  bool await_ready() {
-    condition_.scope = core_.current_scope();
-    return Holds() || (condition_.canceled = core_.IsCanceled(condition_.scope));
+  bool await_ready() { return Holds() || IsCanceled(); }
+  void await_suspend(std::coroutine_handle<> self) {
+    condition_.holds = [](void* awaiter) { return static_cast<ConditionAwaiter*>(awaiter)->Holds(); };
+    condition_.predicate = this;
+    Suspend(self);
   }
-  void await_suspend(std::coroutine_handle<> self) { WaitAs({core_.current_branch(), self, 1}); }
   void await_resume() {
     if (exception_) std::rethrow_exception(exception_);
     if (condition_.canceled) ThrowCanceled();
@@ -42,15 +61,6 @@ class [[nodiscard]] ConditionAwaiter : public Awaitable {
       return true;
     }
   }
-  void WaitAs(Waiter waiter) {
-    condition_.waiter = waiter;
-    condition_.holds = [](void* self) { return static_cast<ConditionAwaiter*>(self)->Holds(); };
-    condition_.predicate = this;
-    core_.AddCondition(&condition_);
-  }
-
-  WorkflowCore& core_;
-  Condition condition_;
 
  private:
   Predicate predicate_;
@@ -66,17 +76,17 @@ class [[nodiscard]] ConditionForAwaiter : public ConditionAwaiter<Predicate> {
   ConditionForAwaiter(WorkflowCore& core, P&& predicate, Duration timeout, std::source_location where)
       : Base(core, std::forward<P>(predicate)), timeout_(timeout), where_(where) {}
   void await_suspend(std::coroutine_handle<> self) {
-    timer_ = this->core_.StartTimer(timeout_, where_);
-    this->WaitAs({this->core_.current_branch(), self, 1});
-    WorkflowCore::Wait(*timer_, this->condition_.waiter);
+    timer_ = this->StartTimer(timeout_, where_);
+    Base::await_suspend(self);
+    timer_->AddWaiter(this->condition_.waiter);
   }
   bool await_resume() {
     bool holds = true;
     if (timer_) {
       holds = !timer_->done || this->Holds();
-      this->core_.RemoveCondition(&this->condition_);
-      WorkflowCore::StopWaiting(*timer_, this->condition_.waiter);
-      this->core_.Cancel(*timer_, where_);
+      this->StopWaiting();
+      timer_->RemoveWaiter(this->condition_.waiter);
+      timer_->Cancel(where_);
     }
     Base::await_resume();
     return holds;
@@ -89,3 +99,7 @@ class [[nodiscard]] ConditionForAwaiter : public ConditionAwaiter<Predicate> {
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail
+
+#ifndef MARATHON_COMPILED
+#include "marathon/detail/condition_awaiters-inl.h"
+#endif

@@ -14,9 +14,8 @@
 
 #include "marathon/config.h"
 #include "marathon/detail/awaitables.h"
-#include "marathon/detail/workflow_core.h"
+#include "marathon/detail/operation.h"
 #include "marathon/handle.h"
-#include "marathon/time.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -33,13 +32,13 @@ class GroupWait {
     return done;
   }
   void Suspend(std::coroutine_handle<> self, int missing) {
-    waiter_ = {operations_.front()->core->current_branch(), self, missing};
+    waiter_ = WaiterHere(*operations_.front()->core, self, missing);
     for (OperationRef& operation : operations_) {
-      if (!operation->done) WorkflowCore::Wait(*operation, waiter_);
+      if (!operation->done) operation->AddWaiter(waiter_);
     }
   }
   void StopWaiting() {
-    for (OperationRef& operation : operations_) WorkflowCore::StopWaiting(*operation, waiter_);
+    for (OperationRef& operation : operations_) operation->RemoveWaiter(waiter_);
   }
   // The position of the one that was done first.
   size_t First() const {
@@ -169,13 +168,9 @@ class [[nodiscard]] AllVectorAwaiter<void> : public AllWait {
 template <class T>
 class [[nodiscard]] ReceiveForAwaiter : public Awaitable {
  public:
-  ReceiveForAwaiter(WorkflowCore& core, OperationRef receive, Duration timeout,
-                    std::source_location where)
-      : core_(core),
-        where_(where),
-        group_(receive->done
-                   ? std::vector<OperationRef>{receive}
-                   : std::vector<OperationRef>{receive, core.StartTimer(timeout, where)}) {}
+  // `operations`: the signal's, and the timer's unless that is done.
+  ReceiveForAwaiter(std::vector<OperationRef> operations, std::source_location where)
+      : where_(where), group_(std::move(operations)) {}
   bool await_ready() const noexcept { return group_.CountDone() > 0; }
   void await_suspend(std::coroutine_handle<> self) { group_.Suspend(self, 1); }
   // Of a signal without a value: whether it came.
@@ -183,7 +178,7 @@ class [[nodiscard]] ReceiveForAwaiter : public Awaitable {
     group_.StopWaiting();
     const auto& operations = group_.operations();
     const bool received = group_.First() == 0;
-    if (operations.size() == 2) core_.Cancel(*operations[received ? 1 : 0], where_);
+    if (operations.size() == 2) operations[received ? 1 : 0]->Cancel(where_);
     if constexpr (std::is_void_v<T>) {
       if (received) TakeResult<void>(*operations[0]);  // or throws: it was canceled
       return received;
@@ -194,7 +189,6 @@ class [[nodiscard]] ReceiveForAwaiter : public Awaitable {
   }
 
  private:
-  WorkflowCore& core_;
   std::source_location where_;
   GroupWait group_;
 };

@@ -1,8 +1,8 @@
-// A workflow's handlers, with their types erased: what runs when a signal or an update comes, what answers a
-// query.
-// The core (workflow_core.h) keeps them by name.
+// A workflow's code and its handlers, with their types erased: what runs from its start on, when a signal or an update
+// comes, what answers a query. The core (workflow_core.h) keeps handlers by name.
 #pragma once
 
+#include <coroutine>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -17,6 +17,14 @@
 #include "marathon/workflow.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
+
+// A run's code as a coroutine; made by the registry, which knows the type of its result.
+struct RootWorkflow {
+  std::coroutine_handle<> handle;
+  WorkflowPromiseBase* promise = nullptr;  // the handle's
+  StatusOr<Payload> (*result)(std::coroutine_handle<>) = nullptr;  // of one that has returned
+  std::shared_ptr<void> input{};  // what the coroutine may refer to
+};
 
 // One signal's life: a branch of its own. What it throws fails the run.
 using SignalHandler = std::function<Workflow<void>(const Payload& value)>;

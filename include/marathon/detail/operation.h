@@ -7,6 +7,7 @@
 #include <coroutine>
 #include <cstdint>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <utility>
 
@@ -41,6 +42,8 @@ struct Waiter {
   std::coroutine_handle<> handle;
   int missing = 1;
 };
+// For the branch that runs now.
+Waiter WaiterHere(const WorkflowCore& core, std::coroutine_handle<> self, int missing = 1);
 
 // A local activity: what its next attempts need.
 struct LocalCall {
@@ -74,11 +77,15 @@ struct Operation {
   std::unique_ptr<LocalCall> local{};  // kActivity: it is a local one
   std::coroutine_handle<> branch{};  // kBranch: owned, kept for its result
 
-  ~Operation() {
-    if (branch) branch.destroy();
-  }
+  ~Operation();
+  // REQUIRES: it is not done.
+  void AddWaiter(Waiter& waiter);
+  void RemoveWaiter(Waiter& waiter);
+  // As WorkflowCore::Cancel.
+  void Cancel(std::source_location where);
   static void* operator new(size_t size) { return BlockPool::Take(size); }
   static void operator delete(void* memory, size_t size) noexcept { BlockPool::Give(memory, size); }
+  static void Delete(Operation* operation);
 };
 
 // A counted pointer to an Operation. Not atomic: a run is on one thread at a time.
@@ -96,7 +103,7 @@ class OperationRef {
     return *this;
   }
   ~OperationRef() {
-    if (operation_ != nullptr && --operation_->references == 0) delete operation_;
+    if (operation_ != nullptr && --operation_->references == 0) Operation::Delete(operation_);
   }
   Operation* get() const { return operation_; }
   Operation* operator->() const { return operation_; }

@@ -258,9 +258,17 @@ MARATHON_INLINE void WorkflowCore::Complete(Operation& operation) {
   }
 }
 
-MARATHON_INLINE void WorkflowCore::StopWaiting(Operation& operation, Waiter& waiter) {
-  std::erase(operation.waiters, &waiter);
+MARATHON_INLINE Waiter WaiterHere(const WorkflowCore& core, std::coroutine_handle<> self, int missing) {
+  return {core.current_branch(), self, missing};
 }
+
+MARATHON_INLINE Operation::~Operation() {
+  if (branch) branch.destroy();
+}
+MARATHON_INLINE void Operation::Delete(Operation* operation) { delete operation; }
+MARATHON_INLINE void Operation::AddWaiter(Waiter& waiter) { waiters.push_back(&waiter); }
+MARATHON_INLINE void Operation::RemoveWaiter(Waiter& waiter) { std::erase(waiters, &waiter); }
+MARATHON_INLINE void Operation::Cancel(std::source_location where) { core->Cancel(*this, where); }
 
 MARATHON_INLINE void WorkflowCore::Issue(EventBody body, std::source_location where) {
   PassVersions();

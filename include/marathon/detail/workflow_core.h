@@ -66,14 +66,6 @@ struct LocalTask {
   Payload heartbeat{};    // of one that was postponed in this worker
 };
 
-// A run's code as a coroutine; made by the registry, which knows the type of its result.
-struct RootWorkflow {
-  std::coroutine_handle<> handle;
-  WorkflowPromiseBase* promise = nullptr;  // the handle's
-  StatusOr<Payload> (*result)(std::coroutine_handle<>) = nullptr;  // of one that has returned
-  std::shared_ptr<void> input{};  // what the coroutine may refer to
-};
-
 class WorkflowCore final : private EndListener {
  public:
   explicit WorkflowCore(RunFacts facts);
@@ -134,7 +126,7 @@ class WorkflowCore final : private EndListener {
 
   // ---- For awaitables
 
-  Branch* current_branch() { return current_; }
+  Branch* current_branch() const { return current_; }
   OperationRef ScheduleActivity(std::string_view type, Payload input, std::string_view task_queue,
                                 ActivityPolicy policy, ActivityCancellation cancellation,
                                 std::source_location where, Headers headers = {});
@@ -151,9 +143,6 @@ class WorkflowCore final : private EndListener {
   void ContinueAsNew(WorkflowContinuedAsNew next, std::source_location where);
   void AddCondition(Condition* condition);
   void RemoveCondition(Condition* condition);
-  // Makes `waiter` wait for `operation`; the caller has seen that it is not done.
-  static void Wait(Operation& operation, Waiter& waiter) { operation.waiters.push_back(&waiter); }
-  static void StopWaiting(Operation& operation, Waiter& waiter);
   // The recorded value of a side effect; null while live. Sets stalled() on a mismatch.
   const Payload* RecordedSideEffect(std::source_location where);
   void RecordSideEffect(Payload value, std::source_location where);

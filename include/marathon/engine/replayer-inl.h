@@ -108,11 +108,11 @@ MARATHON_INLINE void Replayer::Apply(EventId id, const EventBody& inbound) {
   if (const auto* started = std::get_if<WorkflowStarted>(&inbound)) {
     Remember(*started);
     try {
-      auto made = factory_(context_, started->input);
-      if (auto* failure = std::get_if<Failure>(&made)) {
-        core_.CloseWith(WorkflowFailed{std::move(*failure)});
+      detail::RootWorkflow root;
+      if (const Status made = factory_(context_, started->input, &root); made.ok()) {
+        core_.Adopt(std::move(root));
       } else {
-        core_.Adopt(std::get<detail::RootWorkflow>(std::move(made)));
+        core_.CloseWith(WorkflowFailed{detail::InputFailure(made)});
       }
     } catch (...) {
       core_.CloseWith(WorkflowFailed{FailureFrom(std::current_exception())});
