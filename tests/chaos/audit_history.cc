@@ -22,10 +22,7 @@ void CheckCommits(Inquiry& inquiry, const StoredRun& run) {
 
 // How many signals the runs before this one have received, as its input says: those of the steps that are done, and
 // some for later ones. What history had beyond that comes again.
-int64_t ReceivedBefore(const StoredRun& run, const Job& job) {
-  const Event* const first = run.Find(2);  // behind the marker
-  const auto* started = first == nullptr ? nullptr : std::get_if<WorkflowStarted>(&first->body);
-  const std::string input = started == nullptr ? "" : Decode<std::string>(started->input).value_or("");
+int64_t ReceivedBefore(const std::string& input, const Job& job) {
   const size_t bar = input.find('|'), end = input.find(']');
   if (!input.starts_with('[') || bar == std::string::npos || end == std::string::npos) return 0;
   const std::string_view early = std::string_view(input).substr(bar + 1, end - bar - 1);
@@ -60,9 +57,13 @@ void CheckHistory(Inquiry& inquiry, const StoredRun& run) {
 
 void CheckSignals(Inquiry& inquiry, const Chain& chain, int64_t number, const Job& job) {
   std::map<std::string, int64_t> next;  // number of each sender
+  std::string input;
   for (const StoredRun& run : chain) {
+    const Event* const first = run.Find(2);  // behind the marker; there is none where it was closed before its first turn
+    const auto* started = first == nullptr ? nullptr : std::get_if<WorkflowStarted>(&first->body);
+    if (started != nullptr) input = Decode<std::string>(started->input).value_or("");
     for (auto& [sender, its_next] : next) its_next = 0;  // nobody receives a second sender's
-    next[std::string(testing::kSimSignal.name)] = ReceivedBefore(run, job);
+    next[std::string(testing::kSimSignal.name)] = ReceivedBefore(input, job);
     for (const Event& event : run.history) {
       const auto* signal = std::get_if<SignalReceived>(&event.body);
       if (signal == nullptr) continue;
@@ -74,6 +75,9 @@ void CheckSignals(Inquiry& inquiry, const Chain& chain, int64_t number, const Jo
       }
       expected = std::max(expected, value + 1);
     }
+    const auto* continued =
+        run.history.empty() ? nullptr : std::get_if<WorkflowContinuedAsNew>(&run.history.back().body);
+    if (continued != nullptr) input = Decode<std::string>(continued->input).value_or("");
   }
   const RunKey& last = chain.back().key();
   for (const auto& [sender, taken] : inquiry.facts.jobs[number].taken) {

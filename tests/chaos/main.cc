@@ -3,6 +3,7 @@
 //                                                  the supervisor, which starts the others
 //   marathon_chaos work FOLDER URL SEED            a worker
 //   marathon_chaos drive FOLDER URL SEED           the driver
+//   marathon_chaos audit FOLDER URL SEED           the audit once more, of what a run that failed has kept
 // needs: testing sqlite redis sqs
 #include <fmt/format.h>
 
@@ -12,8 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include "audit.h"
 #include "driver.h"
 #include "supervisor.h"
+#include "violations.h"
 #include "worker.h"
 
 namespace {
@@ -38,6 +41,14 @@ bool ReadOptions(const std::vector<std::string>& words, marathon::chaos::ChaosOp
   return words.size() % 2 == 0 && !options->backend.empty() && options->seconds > 0;
 }
 
+int AuditAgain(const std::string& folder, const std::string& url, uint64_t seed) {
+  marathon::chaos::Violations violations;
+  const auto result = marathon::chaos::Audit(folder, url, seed, violations);
+  violations.Print();
+  fmt::print("audit: {} workflows; violations: {}\n", result.workflows, violations.Summary());
+  return violations.count() == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -49,6 +60,7 @@ int main(int argc, char** argv) {
   if (words.size() == 4 && words[0] == "drive" && Read(words[3], &seed)) {
     return marathon::chaos::RunDriver(words[1], words[2], seed);
   }
+  if (words.size() == 4 && words[0] == "audit" && Read(words[3], &seed)) return AuditAgain(words[1], words[2], seed);
   marathon::chaos::ChaosOptions options;
   if (ReadOptions(words, &options)) return marathon::chaos::Supervise(options);
   fmt::print(stderr, "usage: marathon_chaos --backend sqlite|redis|redis+sqs --seconds N --seed S\n");

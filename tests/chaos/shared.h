@@ -22,7 +22,8 @@ namespace marathon::chaos {
 // is.
 inline constexpr Duration kLease{2'000};
 inline constexpr Duration kResend{1'000};
-inline constexpr Duration kLiveness{120'000};  // after the last fault, everything ends within this
+// After the last fault everything ends within this and a quarter of the time of faults.
+inline constexpr Duration kLiveness{120'000};
 
 inline constexpr std::string_view kOtherSignal = "other";  // a second sender's; no program reads it
 

@@ -6,8 +6,10 @@
 #include <memory>
 #include <string>
 
+#include "../../src/adapters/redis/wire.h"
 #include "../redis_server.h"
 #include "fixture.h"
+#include "marathon/adapters/redis.h"
 
 namespace marathon::tests::redis_test {
 

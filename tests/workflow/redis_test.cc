@@ -9,6 +9,7 @@
 #include <future>
 
 #include "../answers.h"
+#include "../redis_cluster.h"
 #include "marathon/event_codec.h"
 #include "redis_steps.h"
 
