@@ -10,12 +10,7 @@ set -uo pipefail
 
 file=$1
 shift
-# All of them include marathon.h: precompiled, it costs as much as once without.
-precompiled=$(mktemp -d)
-trap 'rm -rf "$precompiled"' EXIT
-echo '#include "marathon/marathon.h"' >"$precompiled/pch.h"
-"$@" -x c++-header "$precompiled/pch.h" -o "$precompiled/pch.h.gch" || exit 1
-compile=("$@" -include "$precompiled/pch.h" -fsyntax-only "$file")
+compile=("$@" -fsyntax-only "$file")
 family=gcc
 "$1" --version | grep -q clang && family=clang
 default=$(sed -n '1s|^// expect: *||p' "$file")
