@@ -315,9 +315,13 @@ MARATHON_INLINE bool ActivityRunner::MayBegin(const ActivityKey& key, Epoch epoc
   return true;
 }
 
-MARATHON_INLINE void ActivityRunner::ForgetBegun() {
+MARATHON_INLINE void ActivityRunner::ForgetBegun(const std::vector<HeldActivity>& held) {
   std::lock_guard lock(mutex_);
-  begun_ = {};
+  const auto before = std::exchange(begun_, {});
+  for (const HeldActivity& one : held) {
+    const size_t hash = std::hash<ActivityKey>()(one.key);
+    if (std::ranges::find(before, BegunHash(hash, one.epoch)) != before.end()) NoteBegun(hash, one.epoch);
+  }
 }
 
 MARATHON_INLINE void ActivityRunner::Cancel(const ActivityKey& key) {

@@ -52,8 +52,9 @@ class ActivityRunner {
   // Of an attempt that a read shows in this session's hands: whether to begin it. True once; false, too, if it has
   // begun here in another way: its end may be on its way to the store.
   bool MayBegin(const ActivityKey& key, Epoch epoch);
-  // The store went back in time: epochs come once more.
-  void ForgetBegun();
+  // The store may have gone back in time, and epochs come once more: what has begun here is known no longer, but for what
+  // is in this session's hands all the same. Its end may still be on its way.
+  void ForgetBegun(const std::vector<HeldActivity>& held);
 
   // Claims activities of the library's own: there is always room.
   void ClaimBuiltIn(std::vector<ClaimRequest> requests);

@@ -209,7 +209,7 @@ MARATHON_INLINE void Host::OnActivitiesCanceled(const std::vector<ActivityKey>& 
 }
 
 MARATHON_INLINE void Host::OnReturned(std::vector<HeldActivity> held) {
-  activities_.ForgetBegun();
+  activities_.ForgetBegun(held);
   activities_.GiveBackUnknown(std::move(held));  // first: a session that holds something does not rest
   session_.Renew();                              // its lease, too, is what it was
 }
