@@ -18,7 +18,7 @@ class ThreadOneShot final : public OneShot {
   explicit ThreadOneShot(ThreadRuntime& runtime) : runtime_(runtime) {}
 
   void Set() override {
-    set_.store(1, std::memory_order_release);
+    set_.store(1);  // not only released: it must be seen before the looks for somebody who waits, or nobody wakes him
     set_.notify_all();
     if (!timed_.load()) return;
     std::lock_guard lock(mutex_);
