@@ -51,7 +51,13 @@ class Callback<R(Args...)> {
   }
   ~Callback() { Reset(); }
 
-  R operator()(Args... args) { return ops_->call(&storage_, std::forward<Args>(args)...); }
+  // What is moved in is moved no further than the function does it.
+  R operator()(Args&&... args) { return ops_->call(&storage_, std::forward<Args>(args)...); }
+  R operator()(const Args&... args)
+    requires(sizeof...(Args) > 0 && (!std::is_reference_v<Args> && ...))
+  {
+    return ops_->call(&storage_, Args(args)...);
+  }
   explicit operator bool() const { return ops_ != nullptr; }
 
  private:

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "marathon/adapters/memory_arena.h"
 #include "marathon/adapters/memory_index.h"
 #include "marathon/config.h"
 #include "marathon/detail/block_pool.h"
@@ -64,18 +65,11 @@ struct MemoryRecord {
   std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
 };
 
-// A run's history: records one after another, each in one allocation of its exact size.
+// A run's history: records one after another, each in one piece of the shard's arena.
 class MemoryHistory {
  public:
-  MemoryHistory() = default;
-  MemoryHistory(const MemoryHistory&) = delete;
-  MemoryHistory& operator=(const MemoryHistory&) = delete;
-  ~MemoryHistory() {
-    for (MemoryRecord* r = first_; r != nullptr;) ::operator delete(std::exchange(r, r->next));
-  }
-
-  void Append(EventId version, CommitId commit_id, std::string_view bytes) {
-    void* memory = ::operator new(sizeof(MemoryRecord) + bytes.size());
+  void Append(MemoryArena& arena, EventId version, CommitId commit_id, std::string_view bytes) {
+    void* memory = arena.Take(sizeof(MemoryRecord) + bytes.size());
     auto* record = new (memory) MemoryRecord{nullptr, version, commit_id, bytes.size()};
     std::memcpy(record->bytes(), bytes.data(), bytes.size());
     (last_ == nullptr ? first_ : last_->next) = record;
@@ -94,6 +88,13 @@ class MemoryHistory {
     return r != nullptr && r->version == version ? r : nullptr;
   }
   const MemoryRecord* last() const { return last_; }
+  void Clear(MemoryArena& arena) {
+    while (first_ != nullptr) {
+      MemoryRecord* const record = std::exchange(first_, first_->next);
+      arena.Give(record, sizeof(MemoryRecord) + record->size);
+    }
+    last_ = nullptr;
+  }
 
  private:
   MemoryRecord* first_ = nullptr;
@@ -117,6 +118,23 @@ struct MemoryKeys {
   std::unordered_map<std::string, Answer> answers;
 };
 
+// The request that made a run. One that was made for it has the run's own id, which is not kept twice.
+class MemoryRequestId {
+ public:
+  explicit MemoryRequestId(const Id& run_id) : run_id_(run_id) {}
+
+  void Set(std::string&& id) {
+    if (id != run_id_) other_ = std::move(id);
+  }
+  std::string_view view() const { return other_ ? std::string_view(*other_) : run_id_.view(); }
+  operator std::string_view() const { return view(); }  // NOLINT(google-explicit-constructor)
+  friend bool operator==(const MemoryRequestId& a, std::string_view b) { return a.view() == b; }
+
+ private:
+  const Id& run_id_;
+  Boxed<std::string> other_;  // empty: it is the run's
+};
+
 // As a ListLink it is in the shard's list of ready runs, or of closed ones.
 struct MemoryRun : MemoryDueItem, ListLink {
   MemoryRun() : MemoryDueItem(MemoryDueKind::kRun) {}
@@ -127,7 +145,7 @@ struct MemoryRun : MemoryDueItem, ListLink {
   SharedString workflow_type;
   SharedString task_queue;
   SharedString owner;
-  std::string request_id;
+  MemoryRequestId request_id{key.run_id};
 
   EventId version = 0;
   CommitId commit_id = 0;

@@ -8,6 +8,18 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
+MARATHON_INLINE MemoryShard::~MemoryShard() {
+  for (const Started& started : started_) {
+    if (started.run != nullptr) Destroy(started.run);
+  }
+}
+
+MARATHON_INLINE void MemoryShard::Destroy(Run* run) {
+  run->history.Clear(arena_);
+  run->~Run();
+  arena_.Give(run, sizeof(Run));
+}
+
 // ---- Runs --------------------------------------------------------------------------------------
 
 MARATHON_INLINE MemoryRun* MemoryShard::FindRun(const RunKey& key) {
@@ -21,9 +33,9 @@ MARATHON_INLINE MemoryRun* MemoryShard::FindRun(const RunKey& key) {
 
 MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(std::string_view workflow_id) {
   if (last_found_ != nullptr && last_found_->key.workflow_id == workflow_id) return last_found_;
-  const auto it = newest_.find(workflow_id);
-  if (it == newest_.end()) return nullptr;
-  return last_found_ = *it;
+  Run* const found = newest_.Find(workflow_id);
+  if (found != nullptr) last_found_ = found;
+  return found;
 }
 
 MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(std::string_view workflow_id,
@@ -41,12 +53,12 @@ MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(std::string_view workfl
 }
 
 MARATHON_INLINE MemoryRun& MemoryShard::InsertRun(RunRow&& row) {
-  auto run = std::make_unique<Run>();
+  Run* const run = new (arena_.Take(sizeof(Run))) Run;
   run->key = std::move(row.key);
   run->workflow_type.Set(strings_, row.workflow_type);
   run->task_queue.Set(strings_, row.task_queue);
   run->owner.Set(strings_, row.owner);
-  run->request_id = std::move(row.request_id);
+  run->request_id.Set(std::move(row.request_id));
   run->start_time = row.start_time;
   run->run_deadline = row.run_deadline;
   if (row.links) run->links = *std::move(row.links);
@@ -54,19 +66,13 @@ MARATHON_INLINE MemoryRun& MemoryShard::InsertRun(RunRow&& row) {
   if (row.labels) run->labels = *std::move(row.labels);
   if (row.pinned) run->pinned = *std::move(row.pinned);
   run->sequence = shared_.last_sequence.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (const auto [it, is_first] = newest_.insert(run.get()); !is_first) {
-    Supersede(**it);
-    newest_.insert(run.get());
+  if (Run* const before = newest_.Put(*run); before != nullptr) {
+    older_.insert(before);
+    older_by_request_.insert(before);
   }
-  last_found_ = run.get();
-  started_.push_back(Started{run->sequence, std::move(run)});
-  return *started_.back().run;
-}
-
-MARATHON_INLINE void MemoryShard::Supersede(Run& run) {
-  newest_.erase(newest_.find(std::string_view(run.key.workflow_id)));
-  older_.insert(&run);
-  older_by_request_.insert(&run);
+  last_found_ = run;
+  started_.push_back(Started{run->sequence, run});
+  return *run;
 }
 
 MARATHON_INLINE void MemoryShard::UpdateRun(Run& run, Time due) {
@@ -102,12 +108,12 @@ MARATHON_INLINE size_t MemoryShard::BytesOf(const Run& run) {
       for (const auto& label : *some) labels += sizeof(label) + label.first.size() + label.second.size();
     }
   }
-  return sizeof(Run) + kIndexes + labels + run.request_id.size() + static_cast<size_t>(run.history_bytes);
+  return sizeof(Run) + kIndexes + labels + run.request_id.view().size() + static_cast<size_t>(run.history_bytes);
 }
 
 // The request names the newest of its runs, and those before it no more.
 MARATHON_INLINE void MemoryShard::ForgetRequest(const Run& run) {
-  auto [it, end] = older_by_request_.equal_range(std::string_view(run.request_id));
+  auto [it, end] = older_by_request_.equal_range(run.request_id.view());
   while (it != end) {
     const bool before =
         (*it)->key.workflow_id == run.key.workflow_id && (*it)->sequence < run.sequence;
@@ -131,7 +137,7 @@ MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
   due_.Remove(run);
   if (run.linked()) (run.retained ? closed_ : ready_).Remove(run);
   if (run.retained) shared_.closed_bytes.fetch_sub(BytesOf(run), std::memory_order_relaxed);
-  remove(newest_, run.key.workflow_id);
+  newest_.Remove(run);
   remove(older_, run.key.run_id);
   remove(older_by_request_, run.request_id);
   ForgetRequest(run);
@@ -142,7 +148,8 @@ MARATHON_INLINE void MemoryShard::EraseRun(Run& run) {
 
   const auto place = std::lower_bound(started_.begin(), started_.end(), run.sequence,
                                       [](const Started& s, uint64_t n) { return s.sequence < n; });
-  place->run.reset();
+  place->run = nullptr;
+  Destroy(&run);
   constexpr size_t kWorthIt = 64;
   if (++erased_ > kWorthIt && erased_ * 2 > started_.size()) {
     std::erase_if(started_, [](const Started& s) { return s.run == nullptr; });
@@ -199,7 +206,7 @@ MARATHON_INLINE void MemoryShard::Scan(uint64_t sequence, size_t limit,
   auto it = std::lower_bound(started_.begin(), started_.end(), sequence,
                              [](const Started& s, uint64_t n) { return s.sequence < n; });
   for (size_t found = 0; it != started_.begin() && found < limit;) {
-    const Run* run = (--it)->run.get();
+    const Run* run = (--it)->run;
     if (run == nullptr || !accept(*run)) continue;
     out.emplace_back(run->sequence, ToRow(*run));
     ++found;

@@ -20,6 +20,7 @@
 
 #include "marathon/adapters/memory_held_blobs.h"
 #include "marathon/adapters/memory_run.h"
+#include "marathon/adapters/memory_run_index.h"
 #include "marathon/adapters/memory_sessions.h"
 #include "marathon/config.h"
 #include "marathon/store/store_protocol.h"
@@ -44,6 +45,9 @@ class MemoryShard {
   using Run = MemoryRun;
 
   explicit MemoryShard(MemoryShared& shared) : shared_(shared) {}
+  MemoryShard(const MemoryShard&) = delete;
+  MemoryShard& operator=(const MemoryShard&) = delete;
+  ~MemoryShard();
 
   std::mutex& mutex() const { return mutex_; }
 
@@ -103,12 +107,7 @@ class MemoryShard {
   int64_t Count(const std::function<bool(const Run&)>& accept) const;
 
  private:
-  // Runs by workflow id (the newest of each), by run id, and by request id.
-  struct ById {
-    using is_transparent = void;
-    static std::string_view Key(std::string_view id) { return id; }
-    static std::string_view Key(const Run* run) { return run->key.workflow_id; }
-  };
+  // Runs that are not the newest of their workflow id, by run id and by request id.
   struct ByRunId {
     using is_transparent = void;
     static std::string_view Key(std::string_view id) { return id; }
@@ -136,17 +135,15 @@ class MemoryShard {
     }
   };
   template <class By>
-  using Set = std::unordered_set<Run*, Hash<By>, Equal<By>>;
-  template <class By>
   using MultiSet = std::unordered_multiset<Run*, Hash<By>, Equal<By>>;
 
   struct Started {
     uint64_t sequence;
-    std::unique_ptr<Run> run;  // empty: erased
+    Run* run;  // nullptr: erased
   };
 
+  void Destroy(Run* run);
   void Retain(Run& run);
-  void Supersede(Run& run);
   void ForgetRequest(const Run& run);
   static size_t BytesOf(const Run& run);
   // When the run that has been closed for longest has been kept for long enough.
@@ -154,10 +151,11 @@ class MemoryShard {
 
   MemoryShared& shared_;
   mutable std::mutex mutex_;
+  MemoryArena arena_;  // of runs and their records
   SharedString::Pool strings_;
   std::deque<Started> started_;  // owns the runs; by ascending sequence
   size_t erased_ = 0;            // of started_
-  Set<ById> newest_;
+  MemoryRunIndex newest_;    // of each workflow id
   MultiSet<ByRunId> older_;  // runs whose workflow id has a newer one
   MultiSet<ByRequest> older_by_request_;
   Run* last_found_ = nullptr;  // one of newest_: an operation asks for its run several times

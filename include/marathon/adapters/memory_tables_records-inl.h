@@ -11,7 +11,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 MARATHON_INLINE void MemoryShard::AppendRecord(Run& run, EventId version, CommitId commit_id,
                                                std::string&& bytes) {
-  run.history.Append(version, commit_id, bytes);
+  run.history.Append(arena_, version, commit_id, bytes);
 }
 
 MARATHON_INLINE CommitId MemoryShard::CommitAt(const Run& run, EventId version) const {

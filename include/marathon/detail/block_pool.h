@@ -22,6 +22,18 @@ namespace marathon::inline MARATHON_ABI::detail {
 class BlockPool {
  public:
   static constexpr size_t kLargest = 2048;  // what is larger is malloc's own
+  // Whether blocks are kept at all.
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr bool kPooled = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+  static constexpr bool kPooled = false;
+#else
+  static constexpr bool kPooled = true;
+#endif
+#else
+  static constexpr bool kPooled = true;
+#endif
 
   static void* Take(size_t size) {
     const size_t kind = KindOf(size);
@@ -42,17 +54,6 @@ class BlockPool {
   }
 
  private:
-#if defined(__SANITIZE_ADDRESS__)
-  static constexpr bool kPooled = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-  static constexpr bool kPooled = false;
-#else
-  static constexpr bool kPooled = true;
-#endif
-#else
-  static constexpr bool kPooled = true;
-#endif
   static constexpr size_t kUnit = 64;
   static constexpr size_t kKinds = kLargest / kUnit;
   static constexpr int kBatch = 32;

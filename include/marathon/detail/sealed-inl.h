@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstring>
 
 #include "marathon/detail/wire.h"
 #include "marathon/event_codec.h"
@@ -33,8 +34,27 @@ constexpr CrcTable MakeCrcTable() {
 
 inline constexpr CrcTable kCrcTable = MakeCrcTable();
 
+#if defined(__x86_64__)
+// With the processor's own instruction, which all of the last fifteen years have.
+__attribute__((target("sse4.2"))) inline uint32_t ExtendCrc32cByProcessor(uint32_t crc, const unsigned char* p, size_t n) {
+  uint64_t wide = crc;
+  for (; n >= 8; n -= 8, p += 8) {
+    uint64_t next;
+    std::memcpy(&next, p, sizeof(next));
+    wide = __builtin_ia32_crc32di(wide, next);
+  }
+  crc = static_cast<uint32_t>(wide);
+  for (; n > 0; --n) crc = __builtin_ia32_crc32qi(crc, *p++);
+  return crc;
+}
+#endif
+
 // Continues `crc`, a state that is neither started nor finished by inversion.
 MARATHON_INLINE uint32_t ExtendCrc32c(uint32_t crc, std::string_view bytes) {
+#if defined(__x86_64__)
+  static const bool by_processor = (__builtin_cpu_init(), __builtin_cpu_supports("sse4.2") != 0);
+  if (by_processor) return ExtendCrc32cByProcessor(crc, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+#endif
   const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
   size_t n = bytes.size();
   for (; n >= 8; n -= 8, p += 8) {

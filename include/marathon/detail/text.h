@@ -14,14 +14,20 @@ namespace marathon::inline MARATHON_ABI::detail {
 // How many bytes at the start of `text` are printable ASCII, as far as eight at a time show it.
 inline size_t SizeOfPlainStart(std::string_view text) {
   constexpr uint64_t kEach = 0x0101010101010101;
+  // The high bits of: bytes beyond ASCII, those below 0x20, and 0x7f.
+  const auto is_plain = [](uint64_t bytes) {
+    return ((bytes | (bytes - 0x20 * kEach) | (bytes + kEach)) & (0x80 * kEach)) == 0;
+  };
   size_t i = 0;
   for (; i + 8 <= text.size(); i += 8) {
     uint64_t bytes;
     std::memcpy(&bytes, text.data() + i, sizeof(bytes));
-    // The high bits of: bytes beyond ASCII, those below 0x20, and 0x7f.
-    if (((bytes | (bytes - 0x20 * kEach) | (bytes + kEach)) & (0x80 * kEach)) != 0) break;
+    if (!is_plain(bytes)) return i;
   }
-  return i;
+  if (i == text.size()) return i;
+  uint64_t rest = ' ' * kEach;
+  std::memcpy(&rest, text.data() + i, text.size() - i);
+  return is_plain(rest) ? text.size() : i;
 }
 
 // How many bytes the UTF-8 character at `i` has; 0: there is no valid one. The bounds of a sequence's second byte
