@@ -105,7 +105,7 @@ MARATHON_INLINE StatusOr<Run> Engine::SignalWithStartPayload(std::string_view wo
                                                              Payload input, std::string_view signal,
                                                              Payload value, StartOptions options,
                                                              SignalOptions signal_options) {
-  std::string key = signal_options.request_id.empty() ? impl_->host->NewId()
+  std::string key = signal_options.request_id.empty() ? impl_->host->NewId().str()
                                                       : std::move(signal_options.request_id);
   Message message{0, std::move(key),
                   SignalReceived{std::string(signal), std::move(value), std::move(signal_options.headers)}};

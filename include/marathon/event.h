@@ -83,7 +83,7 @@ inline constexpr uint32_t kBehaviorFlags = kTurnWithoutCode | kContinueAsNewSugg
 // Opens a turn. `time` is what ctx.Now() answers until the next turn; never before the last turn's.
 struct TurnStarted {
   Time time{};
-  std::string build_id;        // of the worker; empty: as in the turn before
+  Id build_id;                 // of the worker; empty: as in the turn before
   uint32_t behavior_flags = 0;  // engine behaviours in force; a replay honours these, not its own
   friend bool operator==(const TurnStarted&, const TurnStarted&) = default;
 };
@@ -104,7 +104,7 @@ struct WorkflowStarted {
   std::string workflow_type;
   Payload input;
   std::string task_queue;
-  std::string request_id;
+  Id request_id;
   Duration run_timeout{0};  // 0: none
   Headers headers{};
   std::vector<RunOrigin> origin{};  // none or one

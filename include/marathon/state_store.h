@@ -160,7 +160,7 @@ struct StartRequest {
   std::string task_queue;
   // The same one again answers with the same run, which gets those of `messages` whose dedupe keys it does not know. If it
   // is closed and there are such: kFailedPrecondition.
-  std::string request_id;
+  Id request_id;
   IdReusePolicy reuse = IdReusePolicy::kAllowDuplicate;
   IdConflictPolicy conflict = IdConflictPolicy::kFail;
   Duration run_timeout{0};        // from its first turn on; 0: none

@@ -64,7 +64,7 @@ struct RunRow {
   RunKey key;
   std::string workflow_type;
   std::string task_queue;
-  std::string request_id;  // of the start that made it
+  Id request_id;           // of the start that made it
   RunStatus status = RunStatus::kRunning;
 
   EventId version = 0;       // id of the last event; 0: no turn yet

@@ -123,16 +123,16 @@ class MemoryRequestId {
  public:
   explicit MemoryRequestId(const Id& run_id) : run_id_(run_id) {}
 
-  void Set(std::string&& id) {
+  void Set(Id&& id) {
     if (id != run_id_) other_ = std::move(id);
   }
-  std::string_view view() const { return other_ ? std::string_view(*other_) : run_id_.view(); }
+  std::string_view view() const { return other_ ? (*other_).view() : run_id_.view(); }
   operator std::string_view() const { return view(); }  // NOLINT(google-explicit-constructor)
   friend bool operator==(const MemoryRequestId& a, std::string_view b) { return a.view() == b; }
 
  private:
   const Id& run_id_;
-  Boxed<std::string> other_;  // empty: it is the run's
+  Boxed<Id> other_;  // empty: it is the run's
 };
 
 // As a ListLink it is in the shard's list of ready runs, or of closed ones.

@@ -39,7 +39,7 @@ MARATHON_INLINE MemoryRun* MemoryShard::FindNewestRun(std::string_view workflow_
 }
 
 MARATHON_INLINE MemoryRun* MemoryShard::FindRunByRequest(std::string_view workflow_id,
-                                                         const std::string& request_id) {
+                                                         const Id& request_id) {
   Run* found = FindNewestRun(workflow_id);
   if (found != nullptr && found->request_id == request_id) return found;
   found = nullptr;

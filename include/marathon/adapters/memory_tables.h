@@ -54,7 +54,7 @@ class MemoryShard {
   // ---- RunTables (store_protocol.h says what each does)
   Run* FindRun(const RunKey& key);
   Run* FindNewestRun(std::string_view workflow_id);
-  Run* FindRunByRequest(std::string_view workflow_id, const std::string& request_id);
+  Run* FindRunByRequest(std::string_view workflow_id, const Id& request_id);
   Run& InsertRun(RunRow&& row);
   void UpdateRun(Run& run, Time due);
   void EraseRun(Run& run);

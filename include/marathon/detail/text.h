@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "marathon/config.h"
+#include "marathon/id.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
@@ -88,25 +89,25 @@ inline uint64_t Mixed(uint64_t z) {
 }
 
 // The text of a UUID of 128 bits whose version and variant are `version` and that of RFC 9562.
-inline std::string UuidText(uint64_t high, uint64_t low, unsigned version) {
+inline Id UuidText(uint64_t high, uint64_t low, unsigned version) {
   constexpr char kDigits[] = "0123456789abcdef";
   high = (high & ~uint64_t{0xf000}) | uint64_t{version} << 12;
   low = (low & (~uint64_t{0} >> 2)) | uint64_t{1} << 63;
-  std::string text(36, '-');
-  char* to = text.data();
+  char text[36];
+  char* to = text;
   for (int byte = 0; byte < 16; ++byte) {
-    if (byte == 4 || byte == 6 || byte == 8 || byte == 10) ++to;
+    if (byte == 4 || byte == 6 || byte == 8 || byte == 10) *to++ = '-';
     const uint64_t half = byte < 8 ? high : low;
     const auto value = static_cast<uint8_t>(half >> (56 - 8 * (byte % 8)));
     *to++ = kDigits[value >> 4];
     *to++ = kDigits[value & 0xf];
   }
-  return text;
+  return std::string_view(text, sizeof(text));
 }
 
 // The id of a run that comes from event `event_id` of another: always the same, so that whoever makes it
 // again makes the same run. A UUID of version 8.
-inline std::string DerivedRunId(std::string_view run_id, int64_t event_id) {
+inline Id DerivedRunId(std::string_view run_id, int64_t event_id) {
   const auto number = static_cast<uint64_t>(event_id);
   uint64_t low = number;
   for (const char c : run_id) low = Mixed(low + static_cast<uint8_t>(c) + 1);

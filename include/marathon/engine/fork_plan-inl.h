@@ -191,7 +191,7 @@ MARATHON_INLINE StatusOr<ForkPlan> PlanFork(const RunKey& run, const History& hi
   return detail::ForkPlanner(run, history, options).Plan();
 }
 
-MARATHON_INLINE TurnCommit ForkPlan::Turns(const RunKey& fork, const std::string& request_id,
+MARATHON_INLINE TurnCommit ForkPlan::Turns(const RunKey& fork, const Id& request_id,
                                            CommitId commit_id) const {
   TurnCommit commit;
   commit.run = fork;

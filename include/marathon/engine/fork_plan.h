@@ -27,7 +27,7 @@ struct ForkPlan {
   std::optional<std::string> pinned;  // as the run was whose turns they are
 
   // The commit of the kept turns, if there are any.
-  TurnCommit Turns(const RunKey& fork, const std::string& request_id, CommitId commit_id) const;
+  TurnCommit Turns(const RunKey& fork, const Id& request_id, CommitId commit_id) const;
 };
 
 // kInvalidArgument: `options` name what `history`, of `run`, does not have; kResourceExhausted: over

@@ -226,7 +226,7 @@ MARATHON_INLINE SessionId Host::NewSessionId() {
   return detail::ShortIdText(runtime_.Random(), runtime_.Random());
 }
 
-MARATHON_INLINE std::string Host::NewId() {
+MARATHON_INLINE Id Host::NewId() {
   const uint64_t millis = static_cast<uint64_t>(ToMicros(runtime_.Now())) / 1000;
   const uint64_t random = runtime_.Random();
   return detail::UuidText(millis << 16 | (random & 0xfff), runtime_.Random(), 7);

@@ -156,7 +156,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   // Calls `work` after a wait that grows with `failures` (in a row): 20 ms to 5 s, with jitter.
   void AfterBackoff(int failures, Callback<void()> work);
   // The text of a UUID of version 7 (RFC 9562): sortable by the millisecond it was made in.
-  std::string NewId();
+  Id NewId();
   SessionId NewSessionId();
   detail::DueKeeper& due() { return due_; }
   // What a commit says of the run that goes on, and the news that there is one.

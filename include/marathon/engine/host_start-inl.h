@@ -25,7 +25,7 @@ namespace marathon::inline MARATHON_ABI {
 struct Host::StartState {
   StartCall call;
   RunKey run;
-  std::string request_id;
+  Id request_id;
   std::string task_queue;
   std::vector<Message> messages;
   detail::SlotPtr slot;  // has taken the first turn
@@ -76,8 +76,8 @@ MARATHON_INLINE void Host::Start(StartCall call, Done<StartReply> done) {
   auto state = std::allocate_shared<StartState>(detail::PoolAllocator<StartState>());
   const StartOptions& options = call.options;
   state->request_id = NewId();
-  state->run.run_id = call.child ? call.child->run_id : Id(state->request_id);
-  state->run.workflow_id = options.workflow_id.empty() ? state->request_id : options.workflow_id;
+  state->run.run_id = call.child ? call.child->run_id : state->request_id;
+  state->run.workflow_id = options.workflow_id.empty() ? state->request_id : Id(options.workflow_id);
   if (!options.request_id.empty()) state->request_id = options.request_id;
   state->task_queue = options.task_queue.empty() ? "default" : options.task_queue;
   Status status = CheckStart(*state, call);

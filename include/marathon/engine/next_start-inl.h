@@ -31,7 +31,7 @@ inline RunOrigin NextOrigin(const std::string& run_id, const WorkflowStarted& st
 
 }  // namespace detail
 
-MARATHON_INLINE std::unique_ptr<NextStart> FollowEnd(const std::string& run_id,
+MARATHON_INLINE std::unique_ptr<NextStart> FollowEnd(const Id& run_id,
                                                      const WorkflowStarted& started,
                                                      const RunLabels& labels, Event& closing) {
   const auto* again = std::get_if<WorkflowContinuedAsNew>(&closing.body);

@@ -27,7 +27,7 @@ Failure RunTimeoutFailure();  // of a run that its run timeout has ended
 
 // What follows a run that began with `started` and ends with event `closing`, which is given the next run's
 // id; null: nothing. `run_id` is its own, and `labels` are what it has come to.
-std::unique_ptr<NextStart> FollowEnd(const std::string& run_id, const WorkflowStarted& started,
+std::unique_ptr<NextStart> FollowEnd(const Id& run_id, const WorkflowStarted& started,
                                      const RunLabels& labels, Event& closing);
 
 }  // namespace marathon::inline MARATHON_ABI

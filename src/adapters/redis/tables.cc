@@ -170,7 +170,7 @@ RedisTables::Run* RedisTables::FindNewestRun(const std::string& workflow_id) {
 }
 
 RedisTables::Run* RedisTables::FindRunByRequest(const std::string& workflow_id,
-                                                const std::string& request_id) {
+                                                const Id& request_id) {
   const std::string key = keys_.Workflow(workflow_id);
   const std::string field = "q" + request_id;
   if (guess_no_run_ && !known_.newest && !newest_) {

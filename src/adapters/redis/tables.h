@@ -116,7 +116,7 @@ class RedisTables {
   // ---- RunTables (its comments are in store_protocol.h)
   Run* FindRun(const RunKey& key);
   Run* FindNewestRun(const std::string& workflow_id);
-  Run* FindRunByRequest(const std::string& workflow_id, const std::string& request_id);
+  Run* FindRunByRequest(const std::string& workflow_id, const Id& request_id);
   Run& InsertRun(RunRow row);
   void UpdateRun(Run& run, Time due);
   void EraseRun(Run& run);

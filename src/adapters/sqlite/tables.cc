@@ -143,7 +143,7 @@ SqliteTables::Run* SqliteTables::FindNewestRun(const std::string& workflow_id) {
 }
 
 SqliteTables::Run* SqliteTables::FindRunByRequest(const std::string& workflow_id,
-                                                  const std::string& request_id) {
+                                                  const Id& request_id) {
   return LoadNamed(workflow_id, kByRequest, request_id);
 }
 
