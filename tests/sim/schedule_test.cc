@@ -96,7 +96,7 @@ class ScheduleTest : public ::testing::Test {
   void TearDown() override { cluster_.reset(); }
 
   void Create(StartCall call) {
-    cluster_->client().host->Start(call, [this, call](const StatusOr<StartReply>& started) {
+    cluster_->client().host->Start(StartCall(call), [this, call](const StatusOr<StartReply>& started) {
       if (started.ok()) return;
       ASSERT_TRUE(IsTransient(started.status())) << started.status();
       Create(call);

@@ -111,7 +111,7 @@ MARATHON_INLINE void ActivityRunner::Unreserve(std::string_view activity_type) {
   Pump();
 }
 
-MARATHON_INLINE void ActivityRunner::Start(ActivityRow row, SlotPtr slot, bool admitted) {
+MARATHON_INLINE void ActivityRunner::Start(ActivityRow&& row, SlotPtr slot, bool admitted) {
   admitted |= slot != nullptr;
   if (!admitted && !gate_.Take(row.activity_type, host_.runtime().MonotonicMicros())) {
     AttemptEnd end;

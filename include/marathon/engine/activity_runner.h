@@ -47,7 +47,7 @@ class ActivityRunner {
   void Unreserve(std::string_view activity_type);
   // Runs an activity that this session holds. `slot`: of its run, if a turn of ours has claimed it; then
   // Reserve took its room. `admitted`: the limits of its type have it counted already.
-  void Start(ActivityRow row, SlotPtr slot = nullptr, bool admitted = false);
+  void Start(ActivityRow&& row, SlotPtr slot = nullptr, bool admitted = false);
   bool IsRunning(const ActivityKey& key, Epoch epoch);
   // Of an attempt that a read shows in this session's hands: whether to begin it. True once; false, too, if it has
   // begun here in another way: its end may be on its way to the store.

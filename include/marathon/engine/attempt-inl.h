@@ -30,7 +30,7 @@ MARATHON_INLINE Attempt::Attempt(std::shared_ptr<Host> host, ActivityRow&& row,
       input_(std::move(row.input)),
       canceled_(row.cancel_requested) {}
 
-MARATHON_INLINE std::shared_ptr<Attempt> Attempt::Create(std::shared_ptr<Host> host, ActivityRow row,
+MARATHON_INLINE std::shared_ptr<Attempt> Attempt::Create(std::shared_ptr<Host> host, ActivityRow&& row,
                                                          const ActivityEntry* entry, SlotPtr slot) {
   ActivityInfo info{std::move(row.key),         std::move(row.activity_type),
                     std::move(row.workflow_type), std::move(row.task_queue),

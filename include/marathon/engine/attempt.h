@@ -29,7 +29,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 class Attempt final : public ActivityAttempt, public std::enable_shared_from_this<Attempt> {
  public:
   // `slot`: of the run, if a turn of ours has claimed the activity.
-  static std::shared_ptr<Attempt> Create(std::shared_ptr<Host> host, ActivityRow row,
+  static std::shared_ptr<Attempt> Create(std::shared_ptr<Host> host, ActivityRow&& row,
                                          const ActivityEntry* entry, SlotPtr slot);
   // For Create.
   Attempt(std::shared_ptr<Host> host, ActivityRow&& row, const ActivityEntry* entry, SlotPtr slot);

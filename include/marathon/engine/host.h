@@ -88,7 +88,7 @@ class Host : public StoreWatcher, public std::enable_shared_from_this<Host> {
   void Abandon();
 
   // ---- The client's calls. Transient errors of the store are retried inside.
-  void Start(StartCall call, Done<StartReply> done);
+  void Start(StartCall&& call, Done<StartReply> done);
   // Starts a run that begins with turns of another.
   void Fork(RunKey run, ForkOptions options, Done<StartReply> done);
   void Signal(RunKey run, std::string name, Payload input, SignalOptions options, DoneStatus done);

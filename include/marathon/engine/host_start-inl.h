@@ -72,7 +72,7 @@ MARATHON_INLINE WorkflowStarted Host::StartedOf(StartCall& call, const std::stri
   return started;
 }
 
-MARATHON_INLINE void Host::Start(StartCall call, Done<StartReply> done) {
+MARATHON_INLINE void Host::Start(StartCall&& call, Done<StartReply> done) {
   auto state = std::allocate_shared<StartState>(detail::PoolAllocator<StartState>());
   const StartOptions& options = call.options;
   state->request_id = NewId();
