@@ -2,7 +2,6 @@
 #pragma once
 
 #include <exception>
-#include <functional>
 #include <memory>
 #include <string_view>
 #include <type_traits>
@@ -14,6 +13,7 @@
 #include "marathon/detail/block_pool.h"
 #include "marathon/detail/function_type.h"
 #include "marathon/detail/handlers.h"
+#include "marathon/detail/shared_code.h"
 #include "marathon/errors.h"
 #include "marathon/transactions.h"
 #include "marathon/workflow.h"
@@ -23,14 +23,12 @@ namespace marathon::inline MARATHON_ABI::detail {
 
 // Makes a run's code from its input. The coroutine refers to `ctx`, which outlives it. An error: the input is
 // not what the workflow takes (InputFailure).
-using WorkflowFactory = std::function<Status(WorkflowContext& ctx, const Payload& input, RootWorkflow* root)>;
+using WorkflowFactory = SharedCode<Status(WorkflowContext& ctx, const Payload& input, RootWorkflow* root)>;
 
 struct ActivityEntry {
   bool asynchronous = false;  // returns before it is done: needs no thread of its own meanwhile
   // Ends in attempt->Finish, now or, if asynchronous, later.
-  std::function<void(ActivityContext& ctx, const Payload& input,
-                     std::shared_ptr<ActivityAttempt> attempt)>
-      run;
+  SharedCode<void(ActivityContext& ctx, const Payload& input, std::shared_ptr<ActivityAttempt> attempt)> run;
   std::string_view transactions = {};  // it writes in those of this kind (Transactions::kind); empty: it does not
 };
 
@@ -247,15 +245,14 @@ template <class Signature, class Fn>
 auto MakeWorkflow(Fn fn) {
   using Out = typename DefTypes<Signature>::Out;
   using In = typename DefTypes<Signature>::In;
-  return [fn = std::make_shared<const Fn>(std::move(fn))](WorkflowContext& ctx, const Payload& payload,
-                                                          RootWorkflow* root) -> Status {
+  return [fn = std::move(fn)](WorkflowContext& ctx, const Payload& payload, RootWorkflow* root) -> Status {
     auto input = DecodeInput<In>(payload);
     if (!input.ok()) return input.status();
     using Kept = NonVoid<In>;
     auto kept = std::allocate_shared<Kept>(PoolAllocator<Kept>(), *std::move(input));
-    static_assert(std::is_same_v<decltype(Call<In>(*fn, ctx, std::move(*kept))), Workflow<Out>>,
+    static_assert(std::is_same_v<decltype(Call<In>(fn, ctx, std::move(*kept))), Workflow<Out>>,
                   "Marathon: the callable's result is not the WorkflowDef's");
-    Workflow<Out> workflow = Call<In>(*fn, ctx, std::move(*kept));
+    Workflow<Out> workflow = Call<In>(fn, ctx, std::move(*kept));
     const auto handle = std::move(workflow).Release();
     *root = {handle, &handle.promise(), &ResultOfRoot<Out>, std::move(kept)};
     return {};
