@@ -10,6 +10,16 @@
 
 namespace marathon::inline MARATHON_ABI {
 
+MARATHON_INLINE EventBody::EventBody(const EventBody& other) = default;
+MARATHON_INLINE EventBody::EventBody(EventBody&& other) noexcept = default;
+MARATHON_INLINE EventBody& EventBody::operator=(const EventBody& other) = default;
+MARATHON_INLINE EventBody& EventBody::operator=(EventBody&& other) noexcept = default;
+MARATHON_INLINE EventBody::~EventBody() = default;
+
+MARATHON_INLINE bool EventBody::Equals(const EventBody& other) const {
+  return static_cast<const detail::AnyEvent&>(*this) == static_cast<const detail::AnyEvent&>(other);
+}
+
 MARATHON_INLINE EventType TypeOf(const EventBody& body) {
   return std::visit(
       [](const auto& event) { return detail::Layout<std::decay_t<decltype(event)>>::type; }, body);

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -258,13 +260,41 @@ struct WorkflowContinuedAsNew {
   friend bool operator==(const WorkflowContinuedAsNew&, const WorkflowContinuedAsNew&) = default;
 };
 
-using EventBody =
+namespace detail {
+using AnyEvent =
     std::variant<TurnStarted, WorkflowStarted, ActivityCompleted, ActivityFailed, TimerFired,
                  SignalReceived, ActivityScheduled, ActivityCancelRequested, TimerStarted,
                  TimerCanceled, SideEffectRecorded, WorkflowCompleted, WorkflowFailed,
                  WorkflowTerminated, WorkflowTimedOut, WorkflowCancelRequested, VersionRecorded,
                  WorkflowCanceled, WorkflowContinuedAsNew, UpdateAccepted, UpdateCompleted,
                  LocalActivityStarted, AttributesSet>;
+
+template <class T, class Variant>
+inline constexpr bool kIsOneOf = false;
+template <class T, class... Types>
+inline constexpr bool kIsOneOf<T, std::variant<Types...>> = (std::is_same_v<T, Types> || ...);
+}  // namespace detail
+
+// One of the structs above: a std::variant, whose copies, moves and comparison are compiled once, in the library. Of so
+// many types they would be most of what a file that includes this costs.
+class EventBody : public detail::AnyEvent {
+ public:
+  EventBody() : EventBody(TurnStarted()) {}
+  template <class T>
+    requires detail::kIsOneOf<std::remove_cvref_t<T>, detail::AnyEvent>
+  EventBody(T&& event)  // NOLINT(google-explicit-constructor)
+      : detail::AnyEvent(std::in_place_type<std::remove_cvref_t<T>>, std::forward<T>(event)) {}
+  EventBody(const EventBody& other);
+  EventBody(EventBody&& other) noexcept;
+  EventBody& operator=(const EventBody& other);
+  EventBody& operator=(EventBody&& other) noexcept;
+  ~EventBody();
+
+  friend bool operator==(const EventBody& a, const EventBody& b) { return a.Equals(b); }
+
+ private:
+  bool Equals(const EventBody& other) const;
+};
 
 struct Event {
   EventId id = 0;

@@ -63,7 +63,7 @@ TEST(RecordTest, EveryEventComesBack) {
     EXPECT_EQ(record->commit_id, 0xfedcba9876543210u);
     EXPECT_EQ(record->events, history);
   }
-  ASSERT_EQ(samples::FullBodies().size(), std::variant_size_v<EventBody>);
+  ASSERT_EQ(samples::FullBodies().size(), std::variant_size_v<detail::AnyEvent>);
 }
 
 TEST(RecordTest, ExtremeValuesComeBack) {

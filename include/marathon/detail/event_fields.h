@@ -291,8 +291,8 @@ struct Layout<AttributesSet> {
 template <class Visit>
 bool AnyEventType(Visit&& visit) {
   return [&]<size_t... i>(std::index_sequence<i...>) {
-    return (visit(std::in_place_type<std::variant_alternative_t<i, EventBody>>) || ...);
-  }(std::make_index_sequence<std::variant_size_v<EventBody>>());
+    return (visit(std::in_place_type<std::variant_alternative_t<i, AnyEvent>>) || ...);
+  }(std::make_index_sequence<std::variant_size_v<AnyEvent>>());
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail
