@@ -55,6 +55,17 @@ TEST(Crc32cTest, MatchesRfc3720) {
   EXPECT_EQ(Crc32c(rising), 0x46dd794eu);
 }
 
+TEST(Crc32cTest, IsThatOfItsPolynomialAtAnyLength) {
+  std::string bytes;
+  uint32_t crc = ~uint32_t{0};
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_EQ(Crc32c(bytes), ~crc) << bytes.size() << " bytes";
+    bytes += static_cast<char>(i * 77 + 5);
+    crc ^= static_cast<uint8_t>(bytes.back());
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0x82f63b78u : 0u);
+  }
+}
+
 TEST(RecordTest, EveryEventComesBack) {
   for (const auto& bodies : {samples::FullBodies(), samples::DefaultBodies()}) {
     const History history = Number(bodies, 1'000);

@@ -5,11 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
+#include <deque>
 #include <map>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "marathon/adapters/memory_arena.h"
+#include "marathon/adapters/memory_run_index.h"
 
 namespace marathon::detail::memory_index_test {
 namespace {
@@ -86,6 +91,55 @@ TEST(LinkedListTest, KeepsTheOrderOfInsertion) {
   for (ListLink* link = list.front(); link != list.end(); link = link->next) order.push_back(link);
   EXPECT_EQ(order, (std::vector<ListLink*>{&a, &c, &b}));
   EXPECT_EQ(list.size(), 3u);
+}
+
+TEST(MemoryRunIndexTest, AgreesWithAMap) {
+  std::mt19937 random(11);
+  std::deque<MemoryRun> runs;
+  std::map<std::string, MemoryRun*, std::less<>> plain;
+  MemoryRunIndex index;
+  EXPECT_EQ(index.Find("none"), nullptr);
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string id = "order-" + std::to_string(random() % 700);
+    const auto known = plain.find(id);
+    if (random() % 2 == 0) {
+      runs.emplace_back().key = {id, std::to_string(i)};
+      EXPECT_EQ(index.Put(runs.back()), known == plain.end() ? nullptr : known->second);
+      plain[id] = &runs.back();
+    } else if (known != plain.end()) {
+      MemoryRun older;
+      older.key = known->second->key;
+      index.Remove(older);  // another one of that workflow id: nothing is taken out
+      EXPECT_EQ(index.Find(id), known->second);
+      index.Remove(*known->second);
+      plain.erase(known);
+    }
+    const std::string other = "order-" + std::to_string(random() % 700);
+    const auto wanted = plain.find(other);
+    ASSERT_EQ(index.Find(other), wanted == plain.end() ? nullptr : wanted->second) << i;
+  }
+  for (const auto& [id, run] : plain) EXPECT_EQ(index.Find(id), run);
+}
+
+TEST(MemoryArenaTest, WhatIsTakenIsOnesOwn) {
+  std::mt19937 random(5);
+  MemoryArena arena;
+  std::vector<std::pair<char*, size_t>> taken;
+  for (int i = 0; i < 20'000; ++i) {
+    if (taken.size() < 300 || random() % 2 == 0) {
+      const size_t size = random() % 1'500;
+      auto* memory = static_cast<char*>(arena.Take(size));
+      std::memset(memory, static_cast<int>(size % 251), size);
+      taken.emplace_back(memory, size);
+    } else {
+      std::swap(taken[random() % taken.size()], taken.back());
+      const auto [memory, size] = taken.back();
+      ASSERT_TRUE(std::all_of(memory, memory + size, [&](char c) { return c == static_cast<char>(size % 251); }));
+      arena.Give(memory, size);
+      taken.pop_back();
+    }
+  }
+  for (const auto& [memory, size] : taken) arena.Give(memory, size);
 }
 
 TEST(SharedStringTest, LivesAsLongAsItIsUsed) {

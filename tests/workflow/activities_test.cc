@@ -50,6 +50,7 @@ TEST_P(ActivitiesTest, EveryFormOfCallableRuns) {
   registry.Bind("Lambda", [text = std::string("42")](int x) { return std::stoi(text) * x / 21; });
   registry.Bind("StatusOr", [](int x) -> StatusOr<int> { return 2 * x; });
   registry.Bind("Function", std::function<int(int)>(Double));
+  registry.Bind("MoveOnly", [two = std::make_unique<int>(2)](int x) { return *two * x; });
   registry.Bind("Async", [&](int x, ActivityCompletion<int> done) {
     auto shared = std::make_shared<ActivityCompletion<int>>(std::move(done));
     on_another_thread([x, shared] { shared->Complete(2 * x); });
@@ -66,7 +67,7 @@ TEST_P(ActivitiesTest, EveryFormOfCallableRuns) {
   registry.Bind("W", [](WorkflowContext& ctx) -> Workflow<std::vector<std::string>> {
     std::vector<std::string> wrong;
     for (const char* name : {"Free", "FreePointer", "FreeInContext", "Noexcept", "Functor", "Lambda",
-                             "StatusOr", "Function", "Async", "AsyncAtOnce", "Generic"}) {
+                             "StatusOr", "Function", "MoveOnly", "Async", "AsyncAtOnce", "Generic"}) {
       if (co_await ctx.Run<int>(name, 21) != 42) wrong.push_back(name);
     }
     if (co_await ctx.Run(kFortyTwo) != 42) wrong.push_back("FortyTwo");

@@ -49,14 +49,7 @@ __attribute__((target("sse4.2"))) inline uint32_t ExtendCrc32cByProcessor(uint32
 }
 #endif
 
-// Continues `crc`, a state that is neither started nor finished by inversion.
-MARATHON_INLINE uint32_t ExtendCrc32c(uint32_t crc, std::string_view bytes) {
-#if defined(__x86_64__)
-  static const bool by_processor = (__builtin_cpu_init(), __builtin_cpu_supports("sse4.2") != 0);
-  if (by_processor) return ExtendCrc32cByProcessor(crc, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-#endif
-  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
-  size_t n = bytes.size();
+inline uint32_t ExtendCrc32cByTable(uint32_t crc, const unsigned char* p, size_t n) {
   for (; n >= 8; n -= 8, p += 8) {
     const uint32_t low =
         crc ^ (p[0] | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16 | uint32_t{p[3]} << 24);
@@ -66,6 +59,16 @@ MARATHON_INLINE uint32_t ExtendCrc32c(uint32_t crc, std::string_view bytes) {
   }
   for (; n > 0; --n) crc = (crc >> 8) ^ kCrcTable[0][(crc ^ *p++) & 0xff];
   return crc;
+}
+
+// Continues `crc`, a state that is neither started nor finished by inversion.
+MARATHON_INLINE uint32_t ExtendCrc32c(uint32_t crc, std::string_view bytes) {
+  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
+#if defined(__x86_64__)
+  static const bool kByProcessor = (__builtin_cpu_init(), __builtin_cpu_supports("sse4.2") != 0);
+  if (kByProcessor) return ExtendCrc32cByProcessor(crc, p, bytes.size());
+#endif
+  return ExtendCrc32cByTable(crc, p, bytes.size());
 }
 
 // The checksum in a seal: of everything but itself.
