@@ -65,9 +65,13 @@ struct MemoryRecord {
   std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), size}; }
 };
 
-// A run's history: records one after another, each in one piece of the shard's arena.
+// A run's history: records one after another, each in one piece of the shard's arena. REQUIRES: cleared before it goes.
 class MemoryHistory {
  public:
+  MemoryHistory() = default;
+  MemoryHistory(const MemoryHistory&) = delete;
+  MemoryHistory& operator=(const MemoryHistory&) = delete;
+
   void Append(MemoryArena& arena, EventId version, CommitId commit_id, std::string_view bytes) {
     void* memory = arena.Take(sizeof(MemoryRecord) + bytes.size());
     auto* record = new (memory) MemoryRecord{nullptr, version, commit_id, bytes.size()};

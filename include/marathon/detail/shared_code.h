@@ -1,5 +1,5 @@
-// SharedCode<R(Args...)>: a user's callable, whose copies are one. What std::function over std::shared_ptr does, for a
-// third of the functions that each callable costs a compiler; and a callable need not be copyable.
+// SharedCode<R(Args...)>: a user's callable, whose copies are one. What std::function over std::shared_ptr does, for
+// fewer functions that a compiler makes of each callable; and a callable need not be copyable.
 //
 // Thread rule: as the callable, which is called const.
 #pragma once
