@@ -72,7 +72,9 @@ struct HealthyRedis {
       return Done({kRedisNil, ":1\r\n", ":1\r\n", ":1\r\n", layout});
     }
     const size_t keys = std::strtoul(command[2].c_str(), nullptr, 10);
-    const size_t reads = std::strtoul(command[5 + keys].c_str(), nullptr, 10);
+    const std::string& plan = command[4 + keys];  // names, checks, reads: of three bytes each
+    size_t reads = 0;
+    for (size_t i = 6; i < 9; ++i) reads = reads << 8 | static_cast<unsigned char>(plan[i]);
     return Done(std::vector<std::string>(reads, kRedisNil));
   }
 

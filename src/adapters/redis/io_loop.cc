@@ -25,6 +25,8 @@ struct RedisLoop::State {
 
   const int wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   std::vector<Waiter*> waiters;
+  std::vector<pollfd> fds;  // of wakeup and the waiters
+  std::vector<Callback<void()>> work;  // what has been posted, while it is done
 
   std::mutex mutex;  // guards:
   std::vector<Callback<void()>> posted;
@@ -83,7 +85,6 @@ void RedisLoop::State::Run() {
 }
 
 bool RedisLoop::State::RunPosted() {
-  std::vector<Callback<void()>> work;
   for (;;) {
     {
       const std::lock_guard lock(mutex);
@@ -96,7 +97,7 @@ bool RedisLoop::State::RunPosted() {
 }
 
 void RedisLoop::State::Wait() {
-  std::vector<pollfd> fds{{wakeup, POLLIN, 0}};
+  fds.assign(1, {wakeup, POLLIN, 0});
   Micros first = -1;
   for (Waiter* waiter : waiters) {
     short events = 0;

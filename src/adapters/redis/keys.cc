@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <concepts>
 #include <utility>
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -26,6 +27,35 @@ std::optional<std::string_view> TakeText(std::string_view& text) {
   return taken;
 }
 
+// "NUMBER:"
+void AppendNumber(std::integral auto number, std::string& to) {
+  char digits[24];
+  to.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+  to += ':';
+}
+
+void AppendRun(const RunKey& run, std::string& to) {
+  AppendNumber(run.workflow_id.size(), to);
+  to += run.workflow_id;
+  to += run.run_id;
+}
+
+// Made for each step, and several times: without fmt, which takes its time.
+std::string NameOf(std::string_view kind, const RunKey& run) {
+  std::string name(kind);
+  name.reserve(kind.size() + 24 + run.workflow_id.size() + run.run_id.size());
+  AppendRun(run, name);
+  return name;
+}
+
+std::string NameOf(std::string_view kind, int64_t id, const RunKey& run) {
+  std::string name(kind);
+  name.reserve(kind.size() + 48 + run.workflow_id.size() + run.run_id.size());
+  AppendNumber(id, name);
+  AppendRun(run, name);
+  return name;
+}
+
 // A namespace inside of a hash tag: its braces must not end the tag.
 std::string Prefix(std::string_view name_space, int partition) {
   std::string escaped;
@@ -41,9 +71,7 @@ std::string Prefix(std::string_view name_space, int partition) {
 
 }  // namespace
 
-std::string RedisName(const RunKey& run) {
-  return fmt::format("{}:{}{}", run.workflow_id.size(), run.workflow_id, run.run_id);
-}
+std::string RedisName(const RunKey& run) { return NameOf({}, run); }
 
 std::optional<RunKey> ParseRedisName(std::string_view name) {
   const auto workflow_id = TakeText(name);
@@ -52,7 +80,7 @@ std::optional<RunKey> ParseRedisName(std::string_view name) {
 }
 
 std::string RedisName(const ActivityKey& activity) {
-  return fmt::format("{}:{}", activity.id, RedisName(activity.run));
+  return NameOf({}, activity.id, activity.run);
 }
 
 std::optional<ActivityKey> ParseActivityName(std::string_view name) {
@@ -68,13 +96,13 @@ std::string RedisName(const DueEntry& entry) {
     case DueEntry::What::kRun:
       break;
     case DueEntry::What::kActivity:
-      return fmt::format("a{}:{}", entry.id, RedisName(entry.run));
+      return NameOf("a", entry.id, entry.run);
     case DueEntry::What::kTimer:
-      return fmt::format("t{}:{}", entry.id, RedisName(entry.run));
+      return NameOf("t", entry.id, entry.run);
     case DueEntry::What::kExcess:
-      return fmt::format("c{}:{}", entry.id, RedisName(entry.run));
+      return NameOf("c", entry.id, entry.run);
   }
-  return fmt::format("r{}", RedisName(entry.run));
+  return NameOf("r", entry.run);
 }
 
 std::optional<DueEntry> ParseDueName(std::string_view name) {

@@ -23,6 +23,7 @@ struct Stamped {
   Row row;
   std::string stamp;
   Time due = kNever;
+  bool no_timers = false;  // a run: it has none
 };
 
 struct RedisRows {

@@ -67,11 +67,10 @@ void RedisScript::SendHere(std::unique_ptr<Call> call, bool in_full) {
 // away, too, the key has left.
 void RedisScript::FollowRedirect(std::unique_ptr<Call> call, std::string redirect) {
   const std::optional<RedisPlace> there = RedisNodes::RedirectOf(redirect, connection_.Place());
-  const auto& keys = call->step.keys();
-  const size_t count = keys.size();
+  const size_t count = call->step.keys();
   if (!there || count == 0) return call->done(StatusOfError(redirect));
   std::vector<RedisCommand> looks;
-  for (const auto& [key, place] : keys) looks.emplace_back("EXISTS", key);
+  for (size_t place = 1; place <= count; ++place) looks.emplace_back("EXISTS", call->step.KeyAt(place));
   const Gather<RedisConnection::Reply> gather(
       count, [this, there = *there, redirect = std::move(redirect),
               call = std::move(call)](const std::vector<RedisConnection::Reply>& replies) mutable {
@@ -99,8 +98,8 @@ void RedisScript::Answer(const RedisConnection::Reply& reply, Call& call) {
   if (reply.ok() && reply->is_error()) status = StatusOfError(reply->text());
   if (status.code() == StatusCode::kUnknown && !call.step.changes()) status = Unavailable(MessageOf(status));
   if (!status.ok()) return call.done(std::move(status));
-  const Time time = FromMicros((*reply)[1].number());
-  const auto outcome = static_cast<RedisStepReply::Outcome>((*reply)[0].number());
+  const Time time = FromMicros(reply->is_array() ? (*reply)[1].number() : reply->number());
+  const auto outcome = static_cast<RedisStepReply::Outcome>((*reply)[0].number());  // 0, if it is no array
   if (outcome == RedisStepReply::Outcome::kWrongTime) {
     clock_.Correct(time);
   } else {

@@ -1,55 +1,160 @@
 #include "step.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace marathon::inline MARATHON_ABI::detail {
 
 namespace {
 
 // Lua's stack takes some thousands.
-constexpr int kMostArguments = 500;
+constexpr int64_t kMostArguments = 500;
 
 // So far back is looked for a call of the same head.
 constexpr size_t kLookBack = 16;
 
-}  // namespace
+// Room that is made at once, which most steps do not exceed.
+constexpr size_t kKeyBytes = 1024, kWordBytes = 512, kPlanBytes = 48, kGroups = 8;
 
-RedisCommand& RedisGroups::Of(const RedisCommand& head, const RedisCommand& first) {
-  const size_t end = calls_.size() - std::min(calls_.size(), kLookBack);
-  for (size_t i = calls_.size(); i > end; --i) {
-    Call& call = calls_[i - 1];
-    if (call.head != head || call.first != first) continue;
-    if (call.members.count() < kMostArguments) return call.members;
-    break;
-  }
-  return calls_.emplace_back(head, first).members;
+void AppendNumber(int64_t number, std::string& plan) {
+  for (const int shift : {16, 8, 0}) plan += static_cast<char>(number >> shift & 0xff);
 }
 
-void RedisGroups::AppendTo(RedisCommand& command) const {
-  for (const auto& [head, first, members] : calls_) {
-    command.Add(head).Add(first.count() + members.count()).Add(first).Add(members);
+std::string_view NameOf(RedisStep::Check check) {
+  switch (check) {
+    case RedisStep::Check::kEquals:
+      return "=";
+    case RedisStep::Check::kPresent:
+      return "+";
+    case RedisStep::Check::kAbsent:
+      return "-";
+    case RedisStep::Check::kCount:
+      break;
   }
+  return "n";
+}
+
+}  // namespace
+
+// ---- RedisParts
+
+RedisCommand& RedisParts::Begin(std::string_view name, int64_t key, int64_t count) {
+  if (++size_ == 1) {
+    plan_.reserve(kPlanBytes);
+    words_.Reserve(kWordBytes);
+  }
+  AppendNumber(key, plan_);
+  AppendNumber(count, plan_);
+  return words_.Add(name);
+}
+
+// ---- RedisGroups
+
+RedisGroups::Group& RedisGroups::Of(std::string_view name, int64_t key, const RedisCommand& first) {
+  if (groups_.empty()) {
+    groups_.reserve(kGroups);
+    pieces_.reserve(kGroups);
+    members_.Reserve(kWordBytes);
+  }
+  const size_t end = groups_.size() - std::min(groups_.size(), kLookBack);
+  for (size_t i = groups_.size(); i > end; --i) {
+    Group& group = groups_[i - 1];
+    if (group.key != key || group.name != name || group.first != first) continue;
+    if (group.count < kMostArguments) return group;
+    break;
+  }
+  return groups_.emplace_back(name, key, first);
+}
+
+void RedisGroups::AddTo(Group& group, const Piece& piece) {
+  pieces_.push_back(piece);
+  const size_t place = pieces_.size();
+  if (group.first_piece == 0) {
+    group.first_piece = place;
+  } else {
+    pieces_[group.last_piece - 1].next = place;
+  }
+  group.last_piece = place;
+  group.count += piece.count;
+}
+
+void RedisGroups::AppendTo(RedisParts& parts) const {
+  for (const Group& group : groups_) {
+    RedisCommand& words = parts.Begin(group.name, group.key, group.first.count() + group.count);
+    words.Add(group.first);
+    for (size_t place = group.first_piece; place != 0;) {
+      const Piece& piece = pieces_[place - 1];
+      words.AddBody(piece.count, members_.body().substr(piece.begin, piece.end - piece.begin));
+      place = piece.next;
+    }
+  }
+}
+
+// ---- RedisStep
+
+std::string_view RedisStep::KeyAt(size_t place) const {
+  const KeyName& name = keys_[place - 1];
+  return key_names_.body().substr(name.begin, name.size);
 }
 
 int64_t RedisStep::Key(std::string_view key) {
-  if (const auto found = keys_.find(key); found != keys_.end()) return found->second;
+  if (2 * (keys_.size() + 1) > index_.size()) GrowIndex();
+  const size_t hash = std::hash<std::string_view>()(key), mask = index_.size() - 1;
+  size_t at = hash & mask;
+  for (; index_[at] != 0; at = (at + 1) & mask) {
+    if (keys_[index_[at] - 1].hash == hash && KeyAt(index_[at]) == key) return index_[at];
+  }
   key_names_.Add(key);
-  const int64_t place = key_names_.count();
-  keys_.emplace(key, place);
-  return place;
+  // In front of the end of its line.
+  keys_.push_back({hash, key_names_.body().size() - key.size() - 2, key.size()});
+  index_[at] = static_cast<uint32_t>(keys_.size());
+  return static_cast<int64_t>(keys_.size());
 }
 
-void RedisStep::Expect(Check check, std::string_view key, std::string_view field,
-                       std::string_view value) {
-  const char kind = static_cast<char>(check);
-  RedisCommand& members = checks_.Of(RedisCommand(std::string_view(&kind, 1), Key(key)), {});
-  if (check != Check::kCount) members.Add(field);
-  if (check == Check::kEquals || check == Check::kCount) members.Add(value);
+void RedisStep::GrowIndex() {
+  if (index_.empty()) key_names_.Reserve(kKeyBytes);
+  index_.assign(std::max<size_t>(2 * index_.size(), 32), 0);
+  const size_t mask = index_.size() - 1;
+  for (size_t i = 0; i < keys_.size(); ++i) {
+    size_t at = keys_[i].hash & mask;
+    while (index_[at] != 0) at = (at + 1) & mask;
+    index_[at] = static_cast<uint32_t>(i + 1);
+  }
+}
+
+void RedisStep::Expect(Check check, std::string_view key, std::string_view field, std::string_view value) {
+  const std::string_view name = NameOf(check);
+  const int64_t place = Key(key);
+  switch (check) {
+    case Check::kEquals:
+      return checks_.Add(name, place, {}, field, value);
+    case Check::kPresent:
+    case Check::kAbsent:
+      return checks_.Add(name, place, {}, field);
+    case Check::kCount:
+      return checks_.Add(name, place, {}, value);
+  }
 }
 
 RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
                                 std::optional<Time> now, std::optional<std::string_view> declared) const {
-  RedisCommand command(how, script);
+  RedisParts checks, members;
+  checks_.AppendTo(checks);
+  members_.AppendTo(members);
+  const RedisParts* const parts[] = {&checks, &reads_, &writes_, &members};
+  const RedisCommand names = declared.has_value() ? key_names_ : RedisCommand();
+
+  size_t bytes = 2 * key_names_.body().size() + script.size() + kWordBytes;
+  for (const RedisParts* one : parts) bytes += one->plan().size() + one->words().body().size();
+  std::string plan;
+  for (const int64_t number : {names.count(), checks.size(), reads_.size(), writes_.size() + members.size()}) {
+    AppendNumber(number, plan);
+  }
+  for (const RedisParts* one : parts) plan += one->plan();
+
+  RedisCommand command;
+  command.Reserve(bytes);
+  command.Add(how).Add(script);
   if (declared.has_value()) {
     command.Add(1).Add(*declared);
   } else {
@@ -60,11 +165,8 @@ RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
   } else {
     command.Add(std::string_view());
   }
-  command.Add(checks_.size()).Add(reads_).Add(declared.has_value() ? key_names_.count() : 0);
-  if (declared.has_value()) command.Add(key_names_);
-  checks_.AppendTo(command);
-  command.Add(read_).Add(write_);
-  gathered_.AppendTo(command);
+  command.Add(plan).Add(names);
+  for (const RedisParts* one : parts) command.Add(one->words());
   return command;
 }
 

@@ -3,9 +3,8 @@
 // A value; no thread rule.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,19 +16,55 @@
 
 namespace marathon::inline MARATHON_ABI::detail {
 
-// Calls that take any number of members: those of one head, name and key, become one.
-class RedisGroups {
+// Checks, reads or writes, one behind the other, as the script takes them. Their names are literals.
+class RedisParts {
  public:
-  // Where the arguments of one member more go. `first`: those in front, which the members have in common.
-  RedisCommand& Of(const RedisCommand& head, const RedisCommand& first);
-  size_t size() const { return calls_.size(); }
-  void AppendTo(RedisCommand& command) const;
+  // One of `count` arguments, which are to be added next.
+  RedisCommand& Begin(std::string_view name, int64_t key, int64_t count);
+  // What is said of all, and their names and arguments.
+  const std::string& plan() const { return plan_; }
+  const RedisCommand& words() const { return words_; }
+  int64_t size() const { return size_; }
 
  private:
-  struct Call {
-    RedisCommand head, first, members;
+  int64_t size_ = 0;
+  std::string plan_;
+  RedisCommand words_;
+};
+
+// Parts that take any number of members: those of one name, key and first arguments become one.
+class RedisGroups {
+ public:
+  template <class... Args>
+  void Add(std::string_view name, int64_t key, const RedisCommand& first, const Args&... member) {
+    Group& group = Of(name, key, first);
+    const size_t begin = members_.body().size();
+    (members_.Add(member), ...);
+    AddTo(group, {begin, members_.body().size(), sizeof...(member)});
+  }
+  void AppendTo(RedisParts& parts) const;
+
+ private:
+  // Of members_: what belongs to one group. Places are from 1 on, and 0 is none.
+  struct Piece {
+    size_t begin, end;  // bytes
+    int64_t count;      // of arguments
+    size_t next = 0;
   };
-  std::vector<Call> calls_;
+  struct Group {
+    std::string_view name;
+    int64_t key;
+    RedisCommand first;
+    int64_t count = 0;  // of arguments behind the first
+    size_t first_piece = 0, last_piece = 0;
+  };
+
+  Group& Of(std::string_view name, int64_t key, const RedisCommand& first);
+  void AddTo(Group& group, const Piece& piece);
+
+  std::vector<Group> groups_;
+  std::vector<Piece> pieces_;
+  RedisCommand members_;
 };
 
 class RedisStep {
@@ -38,27 +73,26 @@ class RedisStep {
 
   // The place of a key in KEYS, for commands that take further keys as arguments.
   int64_t Key(std::string_view key);
-  // Each with its place.
-  const std::map<std::string, int64_t, std::less<>>& keys() const { return keys_; }
+  size_t keys() const { return keys_.size(); }
+  // By its place.
+  std::string_view KeyAt(size_t place) const;
 
   void Expect(Check check, std::string_view key, std::string_view field, std::string_view value = {});
   template <class... Args>
   void Read(std::string_view name, std::string_view key, const Args&... args) {
-    ++reads_;
-    AddCall(read_, name, key, args...);
+    AddPart(reads_, name, key, args...);
   }
   template <class... Args>
   void Write(std::string_view name, std::string_view key, const Args&... args) {
-    ++writes_;
-    AddCall(write_, name, key, args...);
+    AddPart(writes_, name, key, args...);
   }
 
-  // A write of one member more, `first` as in RedisGroups. Behind all other writes, and in any order.
+  // A write of one member more, `first` being the arguments that members have in common. Behind all other writes, and in any
+  // order.
   template <class... Args>
   void Gather(std::string_view name, std::string_view key, const RedisCommand& first, const Args&... member) {
-    ++writes_;
-    RedisCommand& members = gathered_.Of(RedisCommand(name, Key(key)), first);
-    (members.Add(member), ...);
+    ++gathered_;
+    members_.Add(name, Key(key), first, member...);
   }
 
   // A write that is among the reads, for the sake of its reply. Its last arguments are `last`.
@@ -66,14 +100,14 @@ class RedisStep {
   void Change(std::string_view name, std::string_view key, const std::vector<std::string>& last,
               const Args&... args) {
     changes_ = true;
-    ++reads_;
-    read_.Add(name).Add(Key(key)).Add(sizeof...(args) + last.size());
-    (read_.Add(args), ...);
-    for (const std::string& one : last) read_.Add(one);
+    RedisCommand& words = reads_.Begin(name, Key(key), static_cast<int64_t>(sizeof...(args) + last.size()));
+    (words.Add(args), ...);
+    for (const std::string& one : last) words.Add(one);
   }
 
-  int writes() const { return writes_; }
-  bool changes() const { return changes_ || writes_ > 0; }
+  // Of any kind, but for changes.
+  int64_t writes() const { return writes_.size() + gathered_; }
+  bool changes() const { return changes_ || writes() > 0; }
 
   // `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked. `declared`: the only
   // key that Redis is told of as one; the names of the others are arguments.
@@ -81,16 +115,24 @@ class RedisStep {
                        std::optional<std::string_view> declared = std::nullopt) const;
 
  private:
-  template <class... Args>
-  void AddCall(RedisCommand& to, std::string_view name, std::string_view key, const Args&... args) {
-    to.Add(name).Add(Key(key)).Add(sizeof...(args));
-    (to.Add(args), ...);
-  }
+  struct KeyName {
+    size_t hash;
+    size_t begin, size;  // in key_names_
+  };
 
-  std::map<std::string, int64_t, std::less<>> keys_;
-  RedisCommand key_names_, read_, write_;
-  RedisGroups checks_, gathered_;
-  int reads_ = 0, writes_ = 0;
+  template <class... Args>
+  void AddPart(RedisParts& to, std::string_view name, std::string_view key, const Args&... args) {
+    RedisCommand& words = to.Begin(name, Key(key), sizeof...(args));
+    (words.Add(args), ...);
+  }
+  void GrowIndex();
+
+  RedisCommand key_names_;
+  std::vector<KeyName> keys_;
+  std::vector<uint32_t> index_;  // places of keys by their hash, with gaps that are 0
+  RedisParts reads_, writes_;
+  RedisGroups checks_, members_;
+  int64_t gathered_ = 0;
   bool changes_ = false;
 };
 

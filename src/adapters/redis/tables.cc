@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <concepts>
 #include <utility>
 
 #include "marathon/event_codec.h"
@@ -15,13 +17,22 @@
 namespace marathon::inline MARATHON_ABI::detail {
 namespace {
 
-std::string StreamId(auto number) { return fmt::format("{}-0", number); }
+std::string StreamId(std::integral auto number) { return std::to_string(number) + "-0"; }
 
 std::string ReadyIn(const RunRow& run) { return IsReady(run) ? run.owner : std::string(); }
 
 }  // namespace
 
-std::string RedisWriter::NewStamp() { return fmt::format("{}.{}.{:x}", id, random, ++stamps); }
+std::string RedisWriter::NewStamp() {
+  char number[17] = {'.'};
+  char* const end = std::to_chars(number + 1, number + sizeof number, ++stamps, 16).ptr;
+  std::string stamp;
+  stamp.reserve(id.size() + 1 + random.size() + sizeof number);
+  stamp += id;
+  stamp += '.';
+  stamp += random;
+  return stamp.append(number, end);
+}
 
 // ---- Attempts
 
@@ -82,7 +93,7 @@ void RedisTables::Keep() {
   if (newest_) known_.newest = std::move(newest_);
   for (auto& [key, run] : runs_) {
     if (run.status == RunStatus::kRunning) {
-      known_.runs[key.run_id] = {std::move(static_cast<RunRow&>(run)), std::move(run.stamp), run.due};
+      known_.runs[key.run_id] = {std::move(static_cast<RunRow&>(run)), std::move(run.stamp), run.due, run.no_timers};
     } else {  // nobody asks again
       known_.Forget(key);
       if (known_.newest == key.run_id) known_.newest.reset();
@@ -113,6 +124,7 @@ RedisTables::Run* RedisTables::AddRun(const RunKey& key, Stamped<RunRow> stored,
   run.due = run.stored_due = stored.due;
   run.stored_ready = ReadyIn(run);
   run.stored_version = run.version;
+  run.no_timers = stored.no_timers;
   if (run.labels) run.indexed = run.labels->attributes;
   Expect(RedisStep::Check::kEquals, keys_.Run(run.name), "s", run.stamp, answer);
   return &run;
@@ -192,6 +204,7 @@ RedisTables::Run& RedisTables::InsertRun(RunRow row) {
   Run& run = runs_[row.key];
   static_cast<RunRow&>(run) = std::move(row);
   run.name = RedisName(run.key);
+  run.no_timers = true;
   Expect(RedisStep::Check::kAbsent, keys_.Run(run.name), "s", "", nullptr);
   const std::string workflow = keys_.Workflow(run.key.workflow_id);
   if (run.request_id.empty()) {

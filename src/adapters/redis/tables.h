@@ -61,6 +61,7 @@ class RedisTables {
     std::map<std::string, std::string> new_answers;
     Time keys_before{};        // dedupe keys older than this are forgotten, …
     int64_t keys_kept = INT64_MAX;  // … and the oldest beyond so many
+    bool no_timers = false;  // stored or written; else nobody knows
     bool note_end = false;
     bool dirty = false;
     bool erased = false;

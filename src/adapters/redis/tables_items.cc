@@ -16,6 +16,8 @@ std::string HeldBy(const ActivityRow& row) {
   return row.state == ActivityState::kClaimed ? row.session : std::string();
 }
 
+std::string FieldOf(char kind, EventId id) { return kind + std::to_string(id); }
+
 }  // namespace
 
 // ---- Activities
@@ -34,7 +36,7 @@ RedisTables::Item* RedisTables::AddItem(const ActivityKey& key, Stamped<Activity
   item.due = item.stored_due = stored.due;
   item.stored_holder = HeldBy(item.row);
   Expect(RedisStep::Check::kEquals, keys_.Activities(RedisName(key.run)),
-         fmt::format("s{}", key.id), item.stamp, answer);
+         FieldOf('s', key.id), item.stamp, answer);
   return &item;
 }
 
@@ -47,9 +49,9 @@ ActivityRow* RedisTables::FindActivity(const RunKey& run, EventId id) {
     return &AddItem(key, known->second, nullptr)->row;
   }
   const std::string place = keys_.Activities(RedisName(run));
-  const std::string stamp = fmt::format("s{}", id);
+  const std::string stamp = FieldOf('s', id);
   const Answer* answer =
-      Ask("HMGET", place, stamp, fmt::format("r{}", id), fmt::format("d{}", id));
+      Ask("HMGET", place, stamp, FieldOf('r', id), FieldOf('d', id));
   if (answer == nullptr) return BlankActivity();
   const RedisReply& reply = answer->reply;
   if (reply[0].is_nil()) {
@@ -97,8 +99,7 @@ void RedisTables::WriteItem(Item& item) {
   const std::string place = keys_.Activities(RedisName(key.run));
   const std::string member = RedisName(key);
   const std::string holder = item.erased ? std::string() : HeldBy(item.row);
-  const std::string stamp = fmt::format("s{}", key.id), row = fmt::format("r{}", key.id),
-                    due = fmt::format("d{}", key.id);
+  const std::string stamp = FieldOf('s', key.id), row = FieldOf('r', key.id), due = FieldOf('d', key.id);
   if (item.erased) {
     item.due = kNever;
     writes_.Gather("HDEL", place, {}, stamp, row, due);
@@ -148,7 +149,9 @@ std::vector<ActivityKey> RedisTables::ActivitiesHeldBy(const std::string& sessio
 
 // ---- Timers
 
+// With it, the run is always written, too: who knows of none is told.
 void RedisTables::InsertTimer(Run& run, EventId id, Time due) {
+  run.no_timers = false;
   writes_.Write("HSET", keys_.Timers(run.name), id, ToMicros(due));
   // Not gathered: it may be erased in the same step.
   writes_.Write("due", keys_.due, keys_.due_channel, writer_.id, ToMicros(due),
@@ -162,7 +165,7 @@ bool RedisTables::EraseTimer(Run& run, EventId id) {
 }
 
 void RedisTables::EraseTimers(Run& run) {
-  if (run.stamp.empty()) return;  // it was never stored
+  if (run.stamp.empty() || run.no_timers) return;  // it was never stored, or has none
   writes_.Write("timers", keys_.Timers(run.name), writes_.Key(keys_.due), run.name);
 }
 

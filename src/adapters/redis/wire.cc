@@ -13,9 +13,7 @@ std::string RedisCommand::Bytes() const {
 }
 
 void RedisCommand::AppendTo(std::string& out) const {
-  out += '*';
-  AppendNumber(count_, out);
-  out += "\r\n";
+  AppendHead('*', count_, out);
   out += body_;
 }
 

@@ -30,9 +30,7 @@ class RedisCommand {
 
   RedisCommand& Add(std::string_view argument) {
     ++count_;
-    body_ += '$';
-    AppendNumber(static_cast<int64_t>(argument.size()), body_);
-    body_ += "\r\n";
+    AppendHead('$', argument.size(), body_);
     body_ += argument;
     body_ += "\r\n";
     return *this;
@@ -43,24 +41,31 @@ class RedisCommand {
     return Add(std::string_view(digits, static_cast<size_t>(end - digits)));
   }
   // The arguments of another one, behind these.
-  RedisCommand& Add(const RedisCommand& more) {
-    count_ += more.count_;
-    body_ += more.body_;
+  RedisCommand& Add(const RedisCommand& more) { return AddBody(more.count_, more.body_); }
+  RedisCommand& AddBody(int64_t count, std::string_view body) {
+    count_ += count;
+    body_ += body;
     return *this;
   }
+  void Reserve(size_t bytes) { body_.reserve(bytes); }
 
-  int count() const { return count_; }
+  int64_t count() const { return count_; }
+  // The arguments as they are sent.
+  std::string_view body() const { return body_; }
   std::string Bytes() const;
   void AppendTo(std::string& out) const;
   friend bool operator==(const RedisCommand&, const RedisCommand&) = default;
 
  private:
-  static void AppendNumber(int64_t number, std::string& to) {
-    char digits[24];
-    to.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+  static void AppendHead(char kind, std::integral auto number, std::string& to) {
+    char head[24] = {kind};
+    char* end = std::to_chars(head + 1, head + sizeof head - 2, number).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    to.append(head, end);
   }
 
-  int count_ = 0;
+  int64_t count_ = 0;
   std::string body_;
 };
 
