@@ -28,31 +28,31 @@ std::optional<std::string_view> TakeText(std::string_view& text) {
 }
 
 // "NUMBER:"
-void AppendNumber(std::integral auto number, std::string& to) {
+void AppendWithColon(std::integral auto number, std::string& to) {
   char digits[24];
   to.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
   to += ':';
 }
 
-void AppendRun(const RunKey& run, std::string& to) {
-  AppendNumber(run.workflow_id.size(), to);
+void AppendRunName(const RunKey& run, std::string& to) {
+  AppendWithColon(run.workflow_id.size(), to);
   to += run.workflow_id;
   to += run.run_id;
 }
 
 // Made for each step, and several times: without fmt, which takes its time.
-std::string NameOf(std::string_view kind, const RunKey& run) {
+std::string KeyNameOf(std::string_view kind, const RunKey& run) {
   std::string name(kind);
   name.reserve(kind.size() + 24 + run.workflow_id.size() + run.run_id.size());
-  AppendRun(run, name);
+  AppendRunName(run, name);
   return name;
 }
 
-std::string NameOf(std::string_view kind, int64_t id, const RunKey& run) {
+std::string KeyNameOf(std::string_view kind, int64_t id, const RunKey& run) {
   std::string name(kind);
   name.reserve(kind.size() + 48 + run.workflow_id.size() + run.run_id.size());
-  AppendNumber(id, name);
-  AppendRun(run, name);
+  AppendWithColon(id, name);
+  AppendRunName(run, name);
   return name;
 }
 
@@ -71,7 +71,7 @@ std::string Prefix(std::string_view name_space, int partition) {
 
 }  // namespace
 
-std::string RedisName(const RunKey& run) { return NameOf({}, run); }
+std::string RedisName(const RunKey& run) { return KeyNameOf({}, run); }
 
 std::optional<RunKey> ParseRedisName(std::string_view name) {
   const auto workflow_id = TakeText(name);
@@ -80,7 +80,7 @@ std::optional<RunKey> ParseRedisName(std::string_view name) {
 }
 
 std::string RedisName(const ActivityKey& activity) {
-  return NameOf({}, activity.id, activity.run);
+  return KeyNameOf({}, activity.id, activity.run);
 }
 
 std::optional<ActivityKey> ParseActivityName(std::string_view name) {
@@ -96,13 +96,13 @@ std::string RedisName(const DueEntry& entry) {
     case DueEntry::What::kRun:
       break;
     case DueEntry::What::kActivity:
-      return NameOf("a", entry.id, entry.run);
+      return KeyNameOf("a", entry.id, entry.run);
     case DueEntry::What::kTimer:
-      return NameOf("t", entry.id, entry.run);
+      return KeyNameOf("t", entry.id, entry.run);
     case DueEntry::What::kExcess:
-      return NameOf("c", entry.id, entry.run);
+      return KeyNameOf("c", entry.id, entry.run);
   }
-  return NameOf("r", entry.run);
+  return KeyNameOf("r", entry.run);
 }
 
 std::optional<DueEntry> ParseDueName(std::string_view name) {

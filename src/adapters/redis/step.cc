@@ -8,19 +8,22 @@ namespace marathon::inline MARATHON_ABI::detail {
 namespace {
 
 // Lua's stack takes some thousands.
-constexpr int64_t kMostArguments = 500;
+constexpr int kMostArguments = 500;
 
 // So far back is looked for a call of the same head.
 constexpr size_t kLookBack = 16;
 
 // Room that is made at once, which most steps do not exceed.
-constexpr size_t kKeyBytes = 1024, kWordBytes = 512, kPlanBytes = 48, kGroups = 8;
+constexpr size_t kKeys = 16, kKeyBytes = 1024, kWordBytes = 512, kPlanBytes = 48, kGroups = 8;
 
-void AppendNumber(int64_t number, std::string& plan) {
+// What a word takes beside itself.
+constexpr size_t kWordHead = 16;
+
+void AddToPlan(int64_t number, std::string& plan) {
   for (const int shift : {16, 8, 0}) plan += static_cast<char>(number >> shift & 0xff);
 }
 
-std::string_view NameOf(RedisStep::Check check) {
+std::string_view WordFor(RedisStep::Check check) {
   switch (check) {
     case RedisStep::Check::kEquals:
       return "=";
@@ -38,13 +41,13 @@ std::string_view NameOf(RedisStep::Check check) {
 
 // ---- RedisParts
 
-RedisCommand& RedisParts::Begin(std::string_view name, int64_t key, int64_t count) {
+RedisCommand& RedisParts::Begin(std::string_view name, int64_t key, int count) {
   if (++size_ == 1) {
     plan_.reserve(kPlanBytes);
     words_.Reserve(kWordBytes);
   }
-  AppendNumber(key, plan_);
-  AppendNumber(count, plan_);
+  AddToPlan(key, plan_);
+  AddToPlan(count, plan_);
   return words_.Add(name);
 }
 
@@ -78,13 +81,26 @@ void RedisGroups::AddTo(Group& group, const Piece& piece) {
   group.count += piece.count;
 }
 
-void RedisGroups::AppendTo(RedisParts& parts) const {
+// Of the words, or a little more.
+size_t RedisGroups::bytes() const {
+  size_t bytes = members_.body().size();
+  for (const Group& group : groups_) bytes += group.first.body().size() + group.name.size() + kWordHead;
+  return bytes;
+}
+
+void RedisGroups::AppendPlan(std::string& plan) const {
   for (const Group& group : groups_) {
-    RedisCommand& words = parts.Begin(group.name, group.key, group.first.count() + group.count);
-    words.Add(group.first);
+    AddToPlan(group.key, plan);
+    AddToPlan(group.first.count() + group.count, plan);
+  }
+}
+
+void RedisGroups::AppendWords(RedisCommand& command) const {
+  for (const Group& group : groups_) {
+    command.Add(group.name).Add(group.first);
     for (size_t place = group.first_piece; place != 0;) {
       const Piece& piece = pieces_[place - 1];
-      words.AddBody(piece.count, members_.body().substr(piece.begin, piece.end - piece.begin));
+      command.AddBody(piece.count, members_.body().substr(piece.begin, piece.end - piece.begin));
       place = piece.next;
     }
   }
@@ -112,8 +128,11 @@ int64_t RedisStep::Key(std::string_view key) {
 }
 
 void RedisStep::GrowIndex() {
-  if (index_.empty()) key_names_.Reserve(kKeyBytes);
-  index_.assign(std::max<size_t>(2 * index_.size(), 32), 0);
+  if (index_.empty()) {
+    keys_.reserve(kKeys);
+    key_names_.Reserve(kKeyBytes);
+  }
+  index_.assign(std::max(2 * index_.size(), 2 * kKeys), 0);
   const size_t mask = index_.size() - 1;
   for (size_t i = 0; i < keys_.size(); ++i) {
     size_t at = keys_[i].hash & mask;
@@ -123,7 +142,7 @@ void RedisStep::GrowIndex() {
 }
 
 void RedisStep::Expect(Check check, std::string_view key, std::string_view field, std::string_view value) {
-  const std::string_view name = NameOf(check);
+  const std::string_view name = WordFor(check);
   const int64_t place = Key(key);
   switch (check) {
     case Check::kEquals:
@@ -138,22 +157,20 @@ void RedisStep::Expect(Check check, std::string_view key, std::string_view field
 
 RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
                                 std::optional<Time> now, std::optional<std::string_view> declared) const {
-  RedisParts checks, members;
-  checks_.AppendTo(checks);
-  members_.AppendTo(members);
-  const RedisParts* const parts[] = {&checks, &reads_, &writes_, &members};
-  const RedisCommand names = declared.has_value() ? key_names_ : RedisCommand();
-
-  size_t bytes = 2 * key_names_.body().size() + script.size() + kWordBytes;
-  for (const RedisParts* one : parts) bytes += one->plan().size() + one->words().body().size();
   std::string plan;
-  for (const int64_t number : {names.count(), checks.size(), reads_.size(), writes_.size() + members.size()}) {
-    AppendNumber(number, plan);
+  plan.reserve(12 + 6 * static_cast<size_t>(checks_.size() + reads_.size() + writes_.size() + members_.size()));
+  const int64_t names = declared.has_value() ? key_names_.count() : 0;
+  for (const int64_t number : {names, checks_.size(), reads_.size(), writes_.size() + members_.size()}) {
+    AddToPlan(number, plan);
   }
-  for (const RedisParts* one : parts) plan += one->plan();
+  checks_.AppendPlan(plan);
+  plan += reads_.plan();
+  plan += writes_.plan();
+  members_.AppendPlan(plan);
 
   RedisCommand command;
-  command.Reserve(bytes);
+  command.Reserve(how.size() + script.size() + 2 * key_names_.body().size() + plan.size() + checks_.bytes() +
+                  reads_.words().body().size() + writes_.words().body().size() + members_.bytes() + 8 * kWordHead);
   command.Add(how).Add(script);
   if (declared.has_value()) {
     command.Add(1).Add(*declared);
@@ -165,8 +182,11 @@ RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
   } else {
     command.Add(std::string_view());
   }
-  command.Add(plan).Add(names);
-  for (const RedisParts* one : parts) command.Add(one->words());
+  command.Add(plan);
+  if (declared.has_value()) command.Add(key_names_);
+  checks_.AppendWords(command);
+  command.Add(reads_.words()).Add(writes_.words());
+  members_.AppendWords(command);
   return command;
 }
 

@@ -20,7 +20,7 @@ namespace marathon::inline MARATHON_ABI::detail {
 class RedisParts {
  public:
   // One of `count` arguments, which are to be added next.
-  RedisCommand& Begin(std::string_view name, int64_t key, int64_t count);
+  RedisCommand& Begin(std::string_view name, int64_t key, int count);
   // What is said of all, and their names and arguments.
   const std::string& plan() const { return plan_; }
   const RedisCommand& words() const { return words_; }
@@ -42,20 +42,24 @@ class RedisGroups {
     (members_.Add(member), ...);
     AddTo(group, {begin, members_.body().size(), sizeof...(member)});
   }
-  void AppendTo(RedisParts& parts) const;
+  // As RedisParts has them.
+  int64_t size() const { return static_cast<int64_t>(groups_.size()); }
+  size_t bytes() const;
+  void AppendPlan(std::string& plan) const;
+  void AppendWords(RedisCommand& command) const;
 
  private:
   // Of members_: what belongs to one group. Places are from 1 on, and 0 is none.
   struct Piece {
     size_t begin, end;  // bytes
-    int64_t count;      // of arguments
+    int count;          // of arguments
     size_t next = 0;
   };
   struct Group {
     std::string_view name;
     int64_t key;
     RedisCommand first;
-    int64_t count = 0;  // of arguments behind the first
+    int count = 0;  // of arguments behind the first
     size_t first_piece = 0, last_piece = 0;
   };
 
@@ -100,7 +104,7 @@ class RedisStep {
   void Change(std::string_view name, std::string_view key, const std::vector<std::string>& last,
               const Args&... args) {
     changes_ = true;
-    RedisCommand& words = reads_.Begin(name, Key(key), static_cast<int64_t>(sizeof...(args) + last.size()));
+    RedisCommand& words = reads_.Begin(name, Key(key), static_cast<int>(sizeof...(args) + last.size()));
     (words.Add(args), ...);
     for (const std::string& one : last) words.Add(one);
   }

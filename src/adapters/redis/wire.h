@@ -42,14 +42,14 @@ class RedisCommand {
   }
   // The arguments of another one, behind these.
   RedisCommand& Add(const RedisCommand& more) { return AddBody(more.count_, more.body_); }
-  RedisCommand& AddBody(int64_t count, std::string_view body) {
+  RedisCommand& AddBody(int count, std::string_view body) {
     count_ += count;
     body_ += body;
     return *this;
   }
   void Reserve(size_t bytes) { body_.reserve(bytes); }
 
-  int64_t count() const { return count_; }
+  int count() const { return count_; }
   // The arguments as they are sent.
   std::string_view body() const { return body_; }
   std::string Bytes() const;
@@ -65,7 +65,7 @@ class RedisCommand {
     to.append(head, end);
   }
 
-  int64_t count_ = 0;
+  int count_ = 0;
   std::string body_;
 };
 
