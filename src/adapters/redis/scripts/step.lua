@@ -19,13 +19,18 @@ local call, byte = redis.call, string.byte
 -- A call runs all this from the top, so only what nearly every run needs is defined at once.
 local verbs = {}
 
--- Enters members in a due index, and tells everybody of one that is now the first: (at, member), as many as there are.
+-- Enters members in a due index, and tells everybody when nothing in it was due sooner: (at, member), as many as there are.
 function verbs.due(index, channel, sender, ...)
+  local first = call('ZRANGE', index, '0', '0', 'WITHSCORES')[2]
   call('ZADD', index, ...)
-  local first, entries = call('ZRANGE', index, '0', '0')[1], {...}
-  for i = 2, #entries, 2 do
-    if entries[i] == first then call('PUBLISH', channel, sender .. ' ' .. entries[i - 1]) end
+  local soonest, _, more = ...
+  if more then
+    local entries = {...}
+    for i = 3, #entries, 2 do
+      if tonumber(entries[i]) < tonumber(soonest) then soonest = entries[i] end
+    end
   end
+  if not first or tonumber(soonest) < tonumber(first) then call('PUBLISH', channel, sender .. ' ' .. soonest) end
 end
 
 -- Enters a member under the next number.
