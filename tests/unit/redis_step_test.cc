@@ -234,9 +234,11 @@ TEST_F(RedisStepTest, OthersAreToldWhatIsDueSoonerAndWhichAwaitedRunsEnd) {
   for (const char* id : {"7", "27"}) Step({"run"}, "", 0, 0, {"await", "1", "2", id, "e"});
   Step({"run"}, "", 0, 0, {"answered", "1", "3", "store:", "run", "7"});
   Step({"run"}, "", 0, 0, {"closed", "1", "3", "store:", "run", "7"});
+  Step({"run"}, "", 0, 0, {"closed", "1", "3", "store:", "run", "7"});
   Step({"run"}, "", 0, 0, {"tell", "1", "2", "end", "of test"});
   EXPECT_EQ(next(), "store:27=run") << "an answer is nothing to those who await the end";
-  EXPECT_EQ(next(), "store:17=run") << "and not who closed it";
+  EXPECT_EQ(next(), "store:17=run") << "once, and not to who closed it";
+  EXPECT_EQ(Call(RedisCommand("HEXISTS", "run", "e")).number(), 0);
   EXPECT_EQ(next(), "end=of test");
 }
 

@@ -1,4 +1,4 @@
--- What some steps need, defined when one does.
+-- What many steps need, but not those of every run: defined when one does.
 
 -- Entries of a stream behind id `after`: no more than `count`, and after the first one no more than `bytes`.
 -- {1 if there are more, id, first value, second value, id, …}

@@ -48,11 +48,13 @@ local function tell_awaiting(awaiting, prefix, name, sender)
   return is_one
 end
 
--- It has ended, and nothing more will come: what is noted of who awaits it means nothing any more.
+-- It has ended, and nothing more will come.
 function verbs.closed(run, prefix, name, sender)
   local awaiting = call('HMGET', run, 'w', 'e')
+  if not awaiting[1] and not awaiting[2] then return end
   tell_awaiting(awaiting[1], prefix, name, sender)
   tell_awaiting(awaiting[2], prefix, name, sender)
+  call('HDEL', run, 'w', 'e')
 end
 
 local function define_others()
