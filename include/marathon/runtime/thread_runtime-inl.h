@@ -3,9 +3,12 @@
 #include "marathon/runtime/thread_runtime.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <random>
 
@@ -15,34 +18,40 @@ namespace detail {
 
 class ThreadOneShot final : public OneShot {
  public:
-  explicit ThreadOneShot(ThreadRuntime& runtime) : runtime_(runtime) {}
+  explicit ThreadOneShot(ThreadRuntime& runtime) : runtime_(runtime) { sem_init(&semaphore_, 0, 0); }
+  ~ThreadOneShot() override { sem_destroy(&semaphore_); }
 
   void Set() override {
-    set_.store(1);  // not only released: it must be seen before the looks for somebody who waits, or nobody wakes him
-    set_.notify_all();
-    if (!timed_.load()) return;
-    std::lock_guard lock(mutex_);
-    changed_.notify_all();
+    set_.store(true, std::memory_order_release);
+    sem_post(&semaphore_);
   }
   bool Wait(Duration timeout) override {
-    if (runtime_.LookFor([this] { return set_.load(std::memory_order_acquire) != 0; })) return true;
+    const auto is_set = [this] { return set_.load(std::memory_order_acquire); };
+    if (runtime_.LookFor(is_set)) return true;
     runtime_.AboutToWait();
-    if (timeout == kForever) {
-      set_.wait(0, std::memory_order_acquire);
-      return true;
-    }
-    std::unique_lock lock(mutex_);
-    timed_ = true;
-    constexpr Duration kCentury = std::chrono::hours(24 * 365 * 100);  // more would overflow the clock
-    return changed_.wait_for(lock, std::min(timeout, kCentury), [this] { return set_.load() != 0; });
+    if (Sleep(timeout)) sem_post(&semaphore_);  // for the next who waits
+    return is_set();
   }
 
  private:
+  // Unlike std::atomic::wait it does not yield its core some times before it sleeps.
+  bool Sleep(Duration timeout) {
+    constexpr Duration kCentury = std::chrono::hours(24 * 365 * 100);  // more would overflow the clock
+    timespec until{};
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    const std::chrono::nanoseconds end = std::chrono::nanoseconds(until.tv_nsec) + std::clamp(timeout, Duration(0), kCentury);
+    until.tv_sec += std::chrono::floor<std::chrono::seconds>(end).count();
+    until.tv_nsec = (end % std::chrono::seconds(1)).count();
+    int failed = 0;
+    do {
+      failed = timeout == kForever ? sem_wait(&semaphore_) : sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &until);
+    } while (failed != 0 && errno == EINTR);
+    return failed == 0;
+  }
+
   ThreadRuntime& runtime_;
-  std::atomic<uint32_t> set_{0};
-  std::atomic<bool> timed_{false};
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  std::atomic<bool> set_{false};
+  sem_t semaphore_;
 };
 
 // What this thread is to a pool: work that it posts to its own pool it will soon run itself, so the first
