@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "marathon/detail/text.h"
 #include "marathon/limits.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
@@ -60,6 +61,27 @@ MARATHON_INLINE StatusOr<Payload> DumpJson(const nlohmann::json& value) {
         payload.data.size(), limits::kPayloadMaxBytes));
   }
   return payload;
+}
+
+inline bool IsItsOwnJson(std::string_view text) {
+  return text.find('"') == text.npos && text.find('\\') == text.npos && IsCleanText(text);
+}
+
+MARATHON_INLINE bool EncodePlainText(std::string_view text, Payload& payload) {
+  if (text.size() + 2 > limits::kPayloadMaxBytes || !IsItsOwnJson(text)) return false;
+  payload.data.reserve(text.size() + 2);
+  payload.data.append(1, '"').append(text).append(1, '"');
+  payload.encoding = Encoding::kJson;
+  return true;
+}
+
+MARATHON_INLINE bool DecodePlainText(const Payload& payload, std::string& text) {
+  const std::string_view json = payload.data;
+  if (payload.encoding != Encoding::kJson || json.size() < 2 || json.front() != '"' || json.back() != '"') return false;
+  const std::string_view inside = json.substr(1, json.size() - 2);
+  if (!IsItsOwnJson(inside)) return false;
+  text = inside;
+  return true;
 }
 
 MARATHON_INLINE Status ParseJson(const Payload& payload, nlohmann::json* json) {

@@ -26,6 +26,9 @@ namespace marathon::inline MARATHON_ABI {
 namespace detail {
 
 StatusOr<Payload> DumpJson(const nlohmann::json& value);
+// Clean text without quotes and backslashes is its own JSON between quotes, and needs no document: false, it is not.
+bool EncodePlainText(std::string_view text, Payload& payload);
+bool DecodePlainText(const Payload& payload, std::string& text);
 Status ParseJson(const Payload& payload, nlohmann::json* json);
 bool IsWithin(const nlohmann::json& integer, int64_t least, uint64_t most);
 Status ConversionError(std::string_view what, const std::exception_ptr& exception);
@@ -53,6 +56,9 @@ StatusOr<Payload> Encode(const T& value) {
     const auto end = std::to_chars(text, text + sizeof(text), value).ptr;
     return Payload{std::string(text, end), Encoding::kJson};
   } else {
+    if constexpr (std::same_as<T, std::string>) {
+      if (Payload payload; detail::EncodePlainText(value, payload)) return payload;
+    }
     return detail::CatchingConversion("to JSON", [&]() -> StatusOr<Payload> {
       return detail::DumpJson(nlohmann::json(value));
     });
@@ -66,6 +72,9 @@ StatusOr<T> Decode(const Payload& payload) {
     const char* end = payload.data.data() + payload.data.size();
     const auto [at, error] = std::from_chars(payload.data.data(), end, value);
     if (payload.encoding == Encoding::kJson && error == std::errc() && at == end) return value;
+  }
+  if constexpr (std::same_as<T, std::string>) {
+    if (std::string text; detail::DecodePlainText(payload, text)) return text;
   }
   nlohmann::json json;
   if (Status parsed = detail::ParseJson(payload, &json); !parsed.ok()) return parsed;

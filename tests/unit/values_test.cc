@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <limits>
+#include <random>
 
 #include "samples.h"
+#include "marathon/codec.h"
 #include "marathon/detail/text.h"
 #include "marathon/event.h"
 #include "marathon/failure.h"
@@ -86,6 +88,24 @@ TEST(IdTest, ComparesAndHashesAsItsText) {
   EXPECT_EQ(std::hash<Id>()(b), std::hash<std::string_view>()(std::string(50, 'b')));
   EXPECT_EQ(a + "-" + b, "a-" + std::string(50, 'b'));
   EXPECT_EQ("<" + a, "<a");
+}
+
+TEST(TextPayloadTest, IsWhatADocumentWouldWriteAndRead) {
+  std::mt19937 random(3);
+  const std::vector<std::string> parts = {"a", "words of a text ", "\"", "\\", "\n", "\x01", "\x7f", "/", "\u00e9", "\U0001f600"};
+  for (int i = 0; i < 5'000; ++i) {
+    std::string text;
+    for (auto left = random() % 6; left > 0; --left) text += parts[random() % (i % 2 == 0 ? 2 : parts.size())];
+    const StatusOr<Payload> payload = Encode(text);
+    ASSERT_TRUE(payload.ok()) << payload.status();
+    ASSERT_EQ(payload->data, nlohmann::json(text).dump());
+    ASSERT_EQ(Decode<std::string>(*payload).value(), text);
+  }
+  for (const char* wrong : {"\"", "\"a\"b\"", "\"\n\"", "\"\xff\"", "plain", "\"a", "7", "\"\\\"", ""}) {
+    EXPECT_EQ(Decode<std::string>(Payload{wrong, Encoding::kJson}).status().code(), StatusCode::kInvalidArgument) << wrong;
+  }
+  EXPECT_EQ(Encode(std::string("\xc3")).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Encode(std::string(limits::kPayloadMaxBytes, 'a')).status().code(), StatusCode::kResourceExhausted);
 }
 
 TEST(CleanTextTest, IsUtf8WithoutControlCharacters) {
