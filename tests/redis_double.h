@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+#include "../src/adapters/redis/script.h"
+
 namespace marathon::tests {
 
 using RedisWords = std::vector<std::string>;
@@ -70,6 +72,10 @@ struct HealthyRedis {
     if (Has(command, "probe")) {
       const std::string layout = RedisArray({RedisBulk("1"), RedisBulk(std::to_string(partitions))});
       return Done({kRedisNil, ":1\r\n", ":1\r\n", ":1\r\n", layout});
+    }
+    static const std::string digest = detail::RedisScriptDigest(detail::kRedisStepScript);
+    if (command[1] != digest && command[1] != detail::kRedisStepScript) {  // one for a shape, which reads nothing
+      return name == "EVAL" ? Done({}) : RedisError("NOSCRIPT No matching script. Please use EVAL.");
     }
     const size_t keys = std::strtoul(command[2].c_str(), nullptr, 10);
     const std::string& plan = command[4 + keys];  // names, checks, reads: of three bytes each

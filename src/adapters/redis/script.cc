@@ -1,9 +1,7 @@
 #include "script.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
-#include <array>
 #include <utility>
 #include <vector>
 
@@ -17,16 +15,6 @@ bool IsError(const RedisConnection::Reply& reply, std::string_view code) {
 }
 
 }  // namespace
-
-std::string RedisScriptDigest() {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned size = 0;
-  EVP_Digest(kRedisStepScript.data(), kRedisStepScript.size(), digest.data(), &size, EVP_sha1(),
-             nullptr);
-  std::string text;
-  for (unsigned i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
-  return text;
-}
 
 Time RedisClock::Now() const {
   if (own_ != nullptr) return own_->Now();
@@ -47,14 +35,24 @@ void RedisScript::Send(RedisStep step, std::optional<Time> now,
   SendHere(std::make_unique<Call>(std::move(step), now, std::move(done)), /*in_full=*/false);
 }
 
-RedisCommand RedisScript::CommandOf(const Call& call, bool in_full, std::optional<std::string_view> declared) const {
-  return in_full ? call.step.Command("EVAL", kRedisStepScript, call.now, declared)
-                 : call.step.Command("EVALSHA", digest_, call.now, declared);
+RedisCommand RedisScript::CommandHere(const Call& call, bool in_full) {
+  RedisCommand arguments;
+  if (const RedisShapes::Script* own = shapes_.For(call.step, arguments)) {
+    return in_full ? call.step.Command("EVAL", own->text, call.now, arguments)
+                   : call.step.Command("EVALSHA", own->digest, call.now, arguments);
+  }
+  return in_full ? call.step.Command("EVAL", kRedisStepScript, call.now)
+                 : call.step.Command("EVALSHA", digest_, call.now);
+}
+
+RedisCommand RedisScript::CommandThere(const Call& call, bool in_full) const {
+  return in_full ? call.step.Command("EVAL", kRedisStepScript, call.now, absent_)
+                 : call.step.Command("EVALSHA", digest_, call.now, absent_);
 }
 
 // To the server that has the slot.
 void RedisScript::SendHere(std::unique_ptr<Call> call, bool in_full) {
-  const RedisCommand command = CommandOf(*call, in_full);
+  const RedisCommand command = CommandHere(*call, in_full);
   connection_.Send(command, [this, in_full, call = std::move(call)](const RedisConnection::Reply& reply) mutable {
     if (!in_full && IsError(reply, "NOSCRIPT")) return SendHere(std::move(call), /*in_full=*/true);
     if (IsError(reply, "ASK")) return FollowRedirect(std::move(call), std::string(reply->text()));
@@ -85,7 +83,7 @@ void RedisScript::FollowRedirect(std::unique_ptr<Call> call, std::string redirec
 
 // To the one that is about to get the slot, which is not asked to send it on: two that did so would never end.
 void RedisScript::SendThere(std::unique_ptr<Call> call, const RedisPlace& there, bool in_full) {
-  RedisCommand command = CommandOf(*call, in_full, absent_);
+  RedisCommand command = CommandThere(*call, in_full);
   redirects_.Send(there, std::move(command),
                   [this, there, in_full, call = std::move(call)](const RedisConnection::Reply& reply) mutable {
                     if (!in_full && IsError(reply, "NOSCRIPT")) return SendThere(std::move(call), there, /*in_full=*/true);

@@ -18,12 +18,12 @@
 #include "marathon/time.h"
 #include "nodes.h"
 #include "redirects.h"
+#include "shape.h"
 #include "step.h"
 
 namespace marathon::inline MARATHON_ABI::detail {
 
 extern const std::string_view kRedisStepScript;  // scripts/step.lua, with its parts
-std::string RedisScriptDigest();
 
 // The server's time as its replies tell it: behind it by no more than a reply needs, and never ahead, for
 // as long as neither clock is set.
@@ -70,7 +70,7 @@ class RedisScript {
         nodes_(nodes),
         absent_(std::move(absent)),
         clock_(clock),
-        digest_(RedisScriptDigest()) {}
+        digest_(RedisScriptDigest(kRedisStepScript)) {}
 
   // `now` is the time by which the step was made; none: it does not matter. An error reply becomes a
   // status; `writes` tells what an unknown one may have done.
@@ -87,7 +87,8 @@ class RedisScript {
   void SendHere(std::unique_ptr<Call> call, bool in_full);
   void FollowRedirect(std::unique_ptr<Call> call, std::string redirect);
   void SendThere(std::unique_ptr<Call> call, const RedisPlace& there, bool in_full);
-  RedisCommand CommandOf(const Call& call, bool in_full, std::optional<std::string_view> declared = std::nullopt) const;
+  RedisCommand CommandHere(const Call& call, bool in_full);
+  RedisCommand CommandThere(const Call& call, bool in_full) const;
   void Answer(const RedisConnection::Reply& reply, Call& call);
 
   RedisConnection& connection_;
@@ -96,6 +97,7 @@ class RedisScript {
   const std::string absent_;
   RedisClock& clock_;
   const std::string digest_;
+  RedisShapes shapes_;
 };
 
 }  // namespace marathon::inline MARATHON_ABI::detail

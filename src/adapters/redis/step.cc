@@ -37,6 +37,10 @@ std::string_view WordFor(RedisStep::Check check) {
   return "n";
 }
 
+RedisCommand& AddTime(std::optional<Time> now, RedisCommand& command) {
+  return now.has_value() ? command.Add(ToMicros(*now)) : command.Add(std::string_view());
+}
+
 }  // namespace
 
 // ---- RedisParts
@@ -155,11 +159,9 @@ void RedisStep::Expect(Check check, std::string_view key, std::string_view field
   }
 }
 
-RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
-                                std::optional<Time> now, std::optional<std::string_view> declared) const {
+std::string RedisStep::PlanWith(int64_t names) const {
   std::string plan;
   plan.reserve(12 + 6 * static_cast<size_t>(checks_.size() + reads_.size() + writes_.size() + members_.size()));
-  const int64_t names = declared.has_value() ? key_names_.count() : 0;
   for (const int64_t number : {names, checks_.size(), reads_.size(), writes_.size() + members_.size()}) {
     AddToPlan(number, plan);
   }
@@ -167,27 +169,34 @@ RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
   plan += reads_.plan();
   plan += writes_.plan();
   members_.AppendPlan(plan);
+  return plan;
+}
 
+RedisCommand RedisStep::Words() const {
+  RedisCommand words;
+  words.Reserve(checks_.bytes() + reads_.words().body().size() + writes_.words().body().size() + members_.bytes());
+  checks_.AppendWords(words);
+  words.Add(reads_.words()).Add(writes_.words());
+  members_.AppendWords(words);
+  return words;
+}
+
+RedisCommand RedisStep::Command(std::string_view how, std::string_view script, std::optional<Time> now,
+                                const RedisCommand& arguments) const {
   RedisCommand command;
-  command.Reserve(how.size() + script.size() + 2 * key_names_.body().size() + plan.size() + checks_.bytes() +
-                  reads_.words().body().size() + writes_.words().body().size() + members_.bytes() + 8 * kWordHead);
-  command.Add(how).Add(script);
-  if (declared.has_value()) {
-    command.Add(1).Add(*declared);
-  } else {
-    command.Add(key_names_.count()).Add(key_names_);
-  }
-  if (now.has_value()) {
-    command.Add(ToMicros(*now));
-  } else {
-    command.Add(std::string_view());
-  }
-  command.Add(plan);
-  if (declared.has_value()) command.Add(key_names_);
-  checks_.AppendWords(command);
-  command.Add(reads_.words()).Add(writes_.words());
-  members_.AppendWords(command);
-  return command;
+  command.Reserve(how.size() + script.size() + key_names_.body().size() + arguments.body().size() + 8 * kWordHead);
+  command.Add(how).Add(script).Add(key_names_.count()).Add(key_names_);
+  return AddTime(now, command).Add(arguments);
+}
+
+RedisCommand RedisStep::Command(std::string_view how, std::string_view script,
+                                std::optional<Time> now, std::optional<std::string_view> declared) const {
+  RedisCommand arguments(PlanWith(declared.has_value() ? key_names_.count() : 0));
+  if (declared.has_value()) arguments.Add(key_names_);
+  arguments.Add(Words());
+  if (!declared.has_value()) return Command(how, script, now, arguments);
+  RedisCommand command(how, script, 1, *declared);
+  return AddTime(now, command).Add(arguments);
 }
 
 }  // namespace marathon::inline MARATHON_ABI::detail

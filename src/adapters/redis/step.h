@@ -109,14 +109,22 @@ class RedisStep {
     for (const std::string& one : last) words.Add(one);
   }
 
+  int64_t reads() const { return reads_.size(); }
   // Of any kind, but for changes.
   int64_t writes() const { return writes_.size() + gathered_; }
   bool changes() const { return changes_ || writes() > 0; }
 
-  // `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked. `declared`: the only
-  // key that Redis is told of as one; the names of the others are arguments.
+  // What scripts/step.lua is told of its parts, and their words.
+  std::string Plan() const { return PlanWith(/*names=*/0); }
+  RedisCommand Words() const;
+
+  // A call of that script: `how` is EVAL or EVALSHA, `script` the text or its digest. No `now`: the server's clock is not asked.
+  // `declared`: the only key that Redis is told of as one; the names of the others are arguments.
   RedisCommand Command(std::string_view how, std::string_view script, std::optional<Time> now,
                        std::optional<std::string_view> declared = std::nullopt) const;
+  // A call of any script with the same keys, which takes `arguments` behind `now`.
+  RedisCommand Command(std::string_view how, std::string_view script, std::optional<Time> now,
+                       const RedisCommand& arguments) const;
 
  private:
   struct KeyName {
@@ -130,6 +138,7 @@ class RedisStep {
     (words.Add(args), ...);
   }
   void GrowIndex();
+  std::string PlanWith(int64_t names) const;
 
   RedisCommand key_names_;
   std::vector<KeyName> keys_;

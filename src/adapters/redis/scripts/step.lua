@@ -13,49 +13,9 @@
 -- Answers the time, or {0, time, replies to the reads} if there are any; {1, time, number of the check that does not
 -- hold}; or {2, time} when `now` is too far from the time.
 
-local STALE_MICROS = 5000000
-local call, byte = redis.call, string.byte
+-- (common.lua)
 
--- A call runs all this from the top, so only what nearly every run needs is defined at once.
-local verbs = {}
-
--- Enters members in a due index, and tells everybody when nothing in it was due sooner: (at, member), as many as there are.
-function verbs.due(index, channel, sender, ...)
-  local first = call('ZRANGE', index, '0', '0', 'WITHSCORES')[2]
-  call('ZADD', index, ...)
-  local soonest, _, more = ...
-  if more then
-    local entries = {...}
-    for i = 3, #entries, 2 do
-      if tonumber(entries[i]) < tonumber(soonest) then soonest = entries[i] end
-    end
-  end
-  if not first or tonumber(soonest) < tonumber(first) then call('PUBLISH', channel, sender .. ' ' .. soonest) end
-end
-
--- Enters a member under the next number.
-function verbs.enter(index, counter, member)
-  call('ZADD', index, call('INCR', KEYS[tonumber(counter)]), member)
-end
-
--- Tells the stores of `awaiting`, but for `sender`, which knows. Whether that is one of them.
-local function tell_awaiting(awaiting, prefix, name, sender)
-  if not awaiting then return false end
-  local is_one = false
-  for id in string.gmatch(awaiting, '%S+') do
-    if id == sender then is_one = true else call('PUBLISH', prefix .. id, name) end
-  end
-  return is_one
-end
-
--- It has ended, and nothing more will come.
-function verbs.closed(run, prefix, name, sender)
-  local awaiting = call('HMGET', run, 'w', 'e')
-  if not awaiting[1] and not awaiting[2] then return end
-  tell_awaiting(awaiting[1], prefix, name, sender)
-  tell_awaiting(awaiting[2], prefix, name, sender)
-  call('HDEL', run, 'w', 'e')
-end
+local byte = string.byte
 
 local function define_others()
 
@@ -87,10 +47,7 @@ local function holds(kind, key, from, to)
   return true
 end
 
-local clock = call('TIME')
-local time = clock[1] * 1000000 + clock[2]
-local now = tonumber(ARGV[1])
-if now and (now > time or now < time - STALE_MICROS) then return {2, time} end
+-- (clock.lua)
 
 local plan, planned = ARGV[2], 1
 -- The next two numbers of the plan.
